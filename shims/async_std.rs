@@ -1,0 +1,267 @@
+//! The adapter for async-std.
+//!
+//! async-std is no longer developed; its authors recommend smol. The adapter serves programs that are
+//! still on it.
+//!
+//! # Examples
+//!
+//! ```
+//! use aiocontextvars::{context_var, shim};
+//!
+//! context_var! { static REQUEST_ID: u64; }
+//!
+//! REQUEST_ID.set(7);
+//! let seen = shim::async_std::block_on(async {
+//!     shim::async_std::spawn(async { REQUEST_ID.get() }).await.unwrap()
+//! });
+//! assert_eq!(seen, Some(7));
+//! ```
+
+use std::future::Future;
+use std::hash::BuildHasher;
+use std::pin::Pin;
+use std::sync::Once;
+use std::task::{self, Poll, Waker};
+
+use ::async_std::task::{JoinHandle as NativeHandle, try_current};
+use futures::future::LocalBoxFuture;
+
+use super::ContextAwareExecutor;
+use super::block::BlockOnError;
+use super::entered::{self, ExecutorFrame, FrameExecutor};
+use super::executor::{Executor, Job, LocalExecutor, LocalRunnable, Runnable};
+use super::join::{BoxedCancel, JoinHandle, JoinOutput, RawTask};
+use super::native::Native;
+use super::queue::QueueKey;
+use super::task::{CatchPanic, Outcome};
+use crate::current;
+use crate::id::BuildIdHasher;
+
+/// async-std's global executor. As a local executor it is the part of it that belongs to the calling
+/// thread, which runs inside `block_on` there.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Global;
+
+/// Spawns a task, in a copy of the current context, taken now.
+///
+/// # Examples
+///
+/// See the [module](self).
+#[track_caller]
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    executor().spawn(future)
+}
+
+/// Spawns a task that stays on this thread, in a copy of the current context, taken now. It runs while
+/// the thread is inside `block_on`.
+///
+/// # Examples
+///
+/// ```
+/// use std::rc::Rc;
+/// use aiocontextvars::shim;
+///
+/// let task = shim::async_std::spawn_local(async { Rc::new(1) });
+/// assert_eq!(*shim::async_std::block_on(task).unwrap(), 1);
+/// ```
+#[track_caller]
+pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    executor().spawn_local(future)
+}
+
+/// Runs `f` on async-std's blocking threads, in a copy of the current context, taken now.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::shim;
+///
+/// let output = shim::async_std::block_on(async { shim::async_std::spawn_blocking(|| 1).await });
+/// assert_eq!(output.unwrap(), 1);
+/// ```
+pub fn spawn_blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    executor().spawn_blocking(f)
+}
+
+/// Runs `future` on this thread, in a copy of the current context. May be nested.
+///
+/// # Examples
+///
+/// See the [module](self).
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    executor().block_on(future)
+}
+
+/// The global executor, wrapped.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::shim;
+///
+/// let executor = shim::async_std::executor();
+/// assert_eq!(executor.block_on(executor.spawn(async { 1 })).unwrap(), 1);
+/// ```
+pub fn executor() -> ContextAwareExecutor<Global> {
+    ContextAwareExecutor::new(Global)
+}
+
+pub(crate) fn is_current() -> bool {
+    try_current().is_some()
+}
+
+/// Refuses writes in tasks that async-std runs and the shim did not spawn, from the first use on.
+fn install_probe() {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(|| {
+        current::install_probe(|| {
+            try_current().map(|task| BuildIdHasher::default().hash_one(task.id()))
+        });
+    });
+}
+
+/// The frame of tasks on async-std.
+pub(crate) struct Home;
+
+impl entered::Home for Home {
+    fn frame(&self) -> ExecutorFrame {
+        ExecutorFrame::named(FrameExecutor::AsyncStd)
+    }
+}
+
+/// Spawns a finished task.
+pub(crate) fn launch<F>(task: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    install_probe();
+    JoinHandle::from_async_std(RawJoin {
+        handle: ::async_std::task::spawn(CatchPanic::new(task)),
+        waker: None,
+        outcome: None,
+    })
+}
+
+/// async-std's handle, which cannot be asked whether its task has finished.
+pub(crate) struct RawJoin<T> {
+    handle: NativeHandle<Outcome<T>>,
+    /// Whoever awaits the outcome.
+    waker: Option<Waker>,
+    /// The outcome, if it was found by asking.
+    outcome: Option<Outcome<T>>,
+}
+
+impl<T: 'static> JoinOutput for RawJoin<T> {
+    type Value = T;
+}
+
+impl<T: Send + 'static> RawTask for RawJoin<T> {
+    type Output = T;
+
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Outcome<T>>> {
+        if let Some(outcome) = self.outcome.take() {
+            return Poll::Ready(Some(outcome));
+        }
+        if !self
+            .waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
+            self.waker = Some(cx.waker().clone());
+        }
+        Pin::new(&mut self.handle).poll(cx).map(Some)
+    }
+
+    fn is_finished(&mut self) -> bool {
+        if self.outcome.is_none() {
+            // Polled with the awaiter's own waker, so that its wake-up is not lost.
+            let waker = self.waker.as_ref().unwrap_or(Waker::noop());
+            let mut cx = task::Context::from_waker(waker);
+            if let Poll::Ready(outcome) = Pin::new(&mut self.handle).poll(&mut cx) {
+                self.outcome = Some(outcome);
+            }
+        }
+        self.outcome.is_some()
+    }
+
+    fn cancel(self) -> BoxedCancel<T> {
+        Box::pin(async move {
+            match self.outcome {
+                Some(outcome) => Some(outcome),
+                None => self.handle.cancel().await,
+            }
+        })
+    }
+}
+
+impl Executor for Global {
+    fn schedule(&self, task: Runnable) {
+        drop(::async_std::task::spawn(async move { task.run() }));
+    }
+
+    fn spawn_blocking(&self, job: Job) {
+        install_probe();
+        drop(::async_std::task::spawn_blocking(move || job.run()));
+    }
+
+    fn native(&self) -> Native<'_> {
+        Native::AsyncStd
+    }
+
+    fn frame(&self) -> Option<FrameExecutor> {
+        Some(FrameExecutor::AsyncStd)
+    }
+
+    fn queue_key(&self) -> QueueKey {
+        QueueKey::numbered("async-std", 0)
+    }
+
+    fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
+        install_probe();
+        ::async_std::task::block_on(future);
+        Ok(())
+    }
+}
+
+impl LocalExecutor for Global {
+    fn schedule_local(&self, task: LocalRunnable) {
+        drop(::async_std::task::spawn_local(async move { task.run() }));
+    }
+
+    fn spawn_local(
+        &self,
+        task: LocalBoxFuture<'static, ()>,
+    ) -> Result<(), LocalBoxFuture<'static, ()>> {
+        install_probe();
+        drop(::async_std::task::spawn_local(task));
+        Ok(())
+    }
+
+    fn frame(&self) -> Option<FrameExecutor> {
+        Some(FrameExecutor::AsyncStd)
+    }
+
+    fn frame_local(&self) -> Option<entered::FrameLocal> {
+        Some(entered::FrameLocal::Static(&Global))
+    }
+
+    fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
+        Executor::block_on(self, future)
+    }
+
+    fn queue_key(&self) -> QueueKey {
+        // The executor is in each thread another one.
+        thread_local!(static THREAD: u64 = crate::id::next());
+        QueueKey::numbered("async-std local", THREAD.with(|thread| *thread))
+    }
+}

@@ -1,0 +1,354 @@
+//! The adapter for tokio: multi-thread and current-thread runtimes, and `LocalSet`.
+//!
+//! Tasks are tokio's own; the wrapper adds two words and no allocation. Timers follow the runtime's
+//! clock, paused time included.
+//!
+//! # Examples
+//!
+//! ```
+//! use aiocontextvars::{context_var, shim};
+//!
+//! context_var! { static REQUEST_ID: u64; }
+//!
+//! let runtime = tokio::runtime::Runtime::new().unwrap();
+//! REQUEST_ID.set(7);
+//! let seen = shim::tokio::block_on(&runtime, async {
+//!     shim::tokio::spawn(async { REQUEST_ID.get() }).await.unwrap()
+//! });
+//! assert_eq!(seen, Some(7));
+//! ```
+
+use std::cell::Cell;
+use std::future::Future;
+use std::hash::{BuildHasher, Hash};
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::{Arc, Once};
+use std::task::{self, Poll};
+use std::time::Instant;
+
+use ::tokio::runtime::{Handle, Runtime, RuntimeFlavor};
+use ::tokio::task::LocalSet;
+use futures::future::{BoxFuture, LocalBoxFuture};
+
+use super::block::BlockOnError;
+use super::entered::{self, ExecutorFrame, FrameExecutor};
+use super::executor::{Clock, Executor, Job, LocalExecutor, LocalRunnable, Runnable};
+use super::join::JoinHandle;
+use super::native::Native;
+use super::queue::QueueKey;
+use super::{ContextAwareExecutor, EnterGuard};
+use crate::current;
+use crate::id::BuildIdHasher;
+
+/// Spawns a task on the runtime of this thread, in a copy of the current context, taken now.
+///
+/// # Panics
+///
+/// Outside a runtime.
+///
+/// # Examples
+///
+/// See the [module](self).
+#[track_caller]
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    executor().spawn(future)
+}
+
+/// Spawns a task on the [`LocalSet`] that is entered, in a copy of the current context, taken now.
+///
+/// # Panics
+///
+/// If no local executor is entered: tokio does not tell which `LocalSet` is running. Enter one with
+/// [`ContextAwareExecutor::enter`], or use its `spawn_local`.
+///
+/// # Examples
+///
+/// ```
+/// use std::rc::Rc;
+/// use aiocontextvars::shim::{self, ContextAwareExecutor};
+///
+/// let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// let _runtime = runtime.enter();
+/// let local = ContextAwareExecutor::new(Rc::new(tokio::task::LocalSet::new()));
+/// let _local = local.enter();
+/// let task = shim::tokio::spawn_local(async { Rc::new(1) });
+/// assert_eq!(*local.block_on_local(task).unwrap(), 1);
+/// ```
+#[track_caller]
+pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    super::spawn_local(future)
+}
+
+/// Runs `f` on the runtime's blocking threads, in a copy of the current context, taken now.
+///
+/// # Panics
+///
+/// Outside a runtime.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::shim;
+///
+/// let runtime = tokio::runtime::Runtime::new().unwrap();
+/// let output = runtime.block_on(async { shim::tokio::spawn_blocking(|| 1).await });
+/// assert_eq!(output.unwrap(), 1);
+/// ```
+#[track_caller]
+pub fn spawn_blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    executor().spawn_blocking(f)
+}
+
+/// Runs `future` on `runtime`, in a copy of the current context.
+///
+/// # Panics
+///
+/// Where tokio's `Runtime::block_on` does.
+///
+/// # Examples
+///
+/// See the [module](self).
+#[track_caller]
+pub fn block_on<F: Future>(runtime: &Runtime, future: F) -> F::Output {
+    install_probe();
+    let mut output = None;
+    let frame = ExecutorFrame::named(FrameExecutor::Tokio);
+    let context = crate::future::BlockOnContext(current::inherit());
+    runtime.block_on(async {
+        output = Some(super::native::in_home(frame, future, context).await);
+    });
+    output.expect("`Runtime::block_on` returns when the future has completed")
+}
+
+/// The runtime of this thread.
+///
+/// # Panics
+///
+/// Outside a runtime.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::shim;
+///
+/// let runtime = tokio::runtime::Runtime::new().unwrap();
+/// let _entered = runtime.enter();
+/// let executor = shim::tokio::executor();
+/// assert_eq!(executor.get_ref().id(), runtime.handle().id());
+/// ```
+#[track_caller]
+pub fn executor() -> ContextAwareExecutor<Handle> {
+    ContextAwareExecutor::new(Handle::current())
+}
+
+pub(crate) fn is_current() -> bool {
+    Handle::try_current().is_ok()
+}
+
+/// Refuses writes in tasks that tokio runs and the shim did not spawn, from the first use on.
+fn install_probe() {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(|| {
+        current::install_probe(|| ::tokio::task::try_id().map(|id| number(&id)));
+    });
+}
+
+/// The number in one of tokio's ids, which show it to hashers only.
+fn number(id: &impl Hash) -> u64 {
+    BuildIdHasher::default().hash_one(id)
+}
+
+/// The frame of tasks on the runtime whose worker polls them.
+pub(crate) struct Home;
+
+impl entered::Home for Home {
+    fn frame(&self) -> ExecutorFrame {
+        ExecutorFrame::named(FrameExecutor::Tokio)
+    }
+}
+
+/// Spawns a finished task; without a handle, on this thread's runtime.
+#[track_caller]
+pub(crate) fn launch<F>(handle: Option<&Handle>, task: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    install_probe();
+    JoinHandle::from_tokio(match handle {
+        Some(handle) => handle.spawn(task),
+        None => ::tokio::spawn(task),
+    })
+}
+
+impl Executor for Handle {
+    fn schedule(&self, task: Runnable) {
+        self.spawn(async move { task.run() });
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(TokioClock(self.clone()))
+    }
+
+    fn spawn_blocking(&self, job: Job) {
+        install_probe();
+        drop(Handle::spawn_blocking(self, move || job.run()));
+    }
+
+    fn native(&self) -> Native<'_> {
+        Native::Tokio(Some(self))
+    }
+
+    fn frame(&self) -> Option<FrameExecutor> {
+        Some(FrameExecutor::Tokio)
+    }
+
+    fn queue_key(&self) -> QueueKey {
+        QueueKey::numbered("tokio", number(&self.id()))
+    }
+
+    fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
+        install_probe();
+        let in_place = self.runtime_flavor() == RuntimeFlavor::MultiThread && is_current();
+        unless_refused(future, |future| {
+            if in_place {
+                ::tokio::task::block_in_place(|| Handle::block_on(self, future));
+            } else {
+                Handle::block_on(self, future);
+            }
+        })
+    }
+}
+
+/// Tells tokio's refusal to block, which comes before the first poll, from a panic of the future.
+fn unless_refused(
+    future: Pin<&mut dyn Future<Output = ()>>,
+    block_on: impl FnOnce(NotePoll<'_>),
+) -> Result<(), BlockOnError> {
+    let polled = Cell::new(false);
+    let future = NotePoll {
+        future,
+        polled: &polled,
+    };
+    match panic::catch_unwind(AssertUnwindSafe(|| block_on(future))) {
+        Ok(()) => Ok(()),
+        Err(_) if !polled.get() => Err(BlockOnError::nested(
+            "tokio does not block within a current-thread runtime or a `LocalSet`; await the future instead",
+        )),
+        Err(payload) => panic::resume_unwind(payload),
+    }
+}
+
+/// Notes whether its future has been polled.
+struct NotePoll<'a> {
+    future: Pin<&'a mut dyn Future<Output = ()>>,
+    polled: &'a Cell<bool>,
+}
+
+impl Future for NotePoll<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
+        self.polled.set(true);
+        self.future.as_mut().poll(cx)
+    }
+}
+
+/// A runtime's clock: stands still while it is paused.
+struct TokioClock(Handle);
+
+impl Clock for TokioClock {
+    fn now(&self) -> Instant {
+        let _entered = self.0.enter();
+        ::tokio::time::Instant::now().into_std()
+    }
+
+    fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()> {
+        // Panics here, in the caller, if the runtime has no time driver.
+        let _entered = self.0.enter();
+        Box::pin(::tokio::time::sleep_until(at.into()))
+    }
+}
+
+impl LocalExecutor for LocalSet {
+    fn schedule_local(&self, task: LocalRunnable) {
+        drop(LocalSet::spawn_local(self, async move { task.run() }));
+    }
+
+    fn spawn_local(
+        &self,
+        task: LocalBoxFuture<'static, ()>,
+    ) -> Result<(), LocalBoxFuture<'static, ()>> {
+        install_probe();
+        drop(LocalSet::spawn_local(self, task));
+        Ok(())
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(LocalClock)
+    }
+
+    fn frame(&self) -> Option<FrameExecutor> {
+        Some(FrameExecutor::Tokio)
+    }
+
+    fn queue_key(&self) -> QueueKey {
+        QueueKey::numbered("tokio local set", number(&self.id()))
+    }
+
+    fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
+        install_probe();
+        let handle = Handle::try_current().map_err(|_| {
+            BlockOnError::nested(
+                "a `LocalSet` needs a tokio runtime: enter one, as with `Runtime::enter`",
+            )
+        })?;
+        unless_refused(future, |future| handle.block_on(self.run_until(future)))
+    }
+}
+
+/// The clock of the runtime that is current when it is asked: a `LocalSet` has none of its own.
+struct LocalClock;
+
+impl Clock for LocalClock {
+    fn now(&self) -> Instant {
+        ::tokio::time::Instant::now().into_std()
+    }
+
+    fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()> {
+        Box::pin(::tokio::time::sleep_until(at.into()))
+    }
+}
+
+impl ContextAwareExecutor<Rc<LocalSet>> {
+    /// Sends what [`shim::spawn_local`](super::spawn_local) spawns on this thread to this `LocalSet`, until
+    /// the guard is dropped.
+    ///
+    /// # Examples
+    ///
+    /// See [`spawn_local`].
+    pub fn enter(&self) -> EnterGuard<'_> {
+        self.enter_local()
+    }
+
+    /// Runs `future` and the `LocalSet` inside the runtime that is current, in a copy of the current
+    /// context.
+    ///
+    /// # Panics
+    ///
+    /// Outside a runtime, and in a task.
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.block_on_local(future)
+    }
+}

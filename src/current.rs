@@ -1,0 +1,268 @@
+//! The thread's current context, and the one way to change which context that is.
+//!
+//! The cell is `const` and has no destructor, so that reading, entering and leaving work for as long as
+//! the thread does, also while its thread-locals are destroyed. Only the root context, the thread's
+//! own, is freed at thread exit, by [`RootGuard`].
+//!
+//! Invariants:
+//! - Whoever takes the cell's content puts it back before any user code can run ([`peek`], [`update`]).
+//! - Frames nest: what [`enter`] or [`enter_for_drop`] put in is taken out by the matching leave, in
+//!   reverse order, also when the code between them panics.
+
+use std::marker::PhantomData;
+use std::mem::{self, ManuallyDrop};
+use std::sync::{Arc, OnceLock};
+
+use crate::context::Context;
+use crate::frames::Frames;
+use crate::node::{Garbage, Node, Slot, Value};
+use crate::shared::SharedContext;
+
+/// A frame: a context and how it came to be current.
+pub(crate) struct Frame {
+    pub(crate) context: Context,
+    pub(crate) kind: FrameKind,
+}
+
+pub(crate) enum FrameKind {
+    /// Nothing was entered: the thread's own context.
+    Root,
+    /// `run`, a task, a callback, a job.
+    Inside,
+    /// A `block_on`, entered while this task was running.
+    BlockOn(Option<TaskId>),
+    /// A shared context: writes are published to it.
+    Shared(SharedContext),
+}
+
+impl Frame {
+    const fn root() -> Frame {
+        Frame {
+            context: Context::new(),
+            kind: FrameKind::Root,
+        }
+    }
+}
+
+thread_local! {
+    static FRAMES: Frames<Frame> = const { Frames::new(Frame::root()) };
+    static ROOT: RootGuard = const { RootGuard };
+}
+
+fn replace(frame: Frame) -> Frame {
+    FRAMES.with(|frames| frames.replace(frame))
+}
+
+/// Runs `f`, which must not call user code, on the current frame.
+fn peek<R>(f: impl FnOnce(&mut Frame) -> R) -> R {
+    let mut frame = replace(Frame::root());
+    let result = f(&mut frame);
+    // What comes out is the placeholder, which has nothing to drop.
+    mem::forget(replace(frame));
+    result
+}
+
+/// Frees the thread's own context when the thread exits.
+struct RootGuard;
+
+impl Drop for RootGuard {
+    fn drop(&mut self) {
+        // In a frame (the process exits inside one) the root context is out of reach, and the process
+        // is about to free everything anyway.
+        let garbage = peek(|frame| match frame.kind {
+            FrameKind::Root => mem::take(&mut frame.context),
+            _ => Context::new(),
+        });
+        drop(garbage);
+    }
+}
+
+/// Reads the current value of a variable.
+pub(crate) fn value(var: u64) -> Option<Value> {
+    peek(|frame| frame.context.value(var).cloned())
+}
+
+/// A copy of the current context.
+pub(crate) fn copy() -> Context {
+    peek(|frame| frame.context.clone())
+}
+
+/// A copy of the current context for a new unit of work: without `local` variables.
+pub(crate) fn inherit() -> Context {
+    peek(|frame| frame.context.inherit())
+}
+
+/// Whether `shared` is the context of the innermost frame.
+pub(crate) fn is_innermost(shared: &SharedContext) -> bool {
+    peek(|frame| matches!(&frame.kind, FrameKind::Shared(current) if current.ptr_eq(shared)))
+}
+
+/// Why a write is refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Refusal {
+    /// The running task has no context of its own.
+    ForeignTask,
+    /// The thread's own context has been freed: the thread is exiting.
+    ThreadExit,
+}
+
+/// Whether a write would stay within the work that makes it.
+pub(crate) fn check_write() -> Result<(), Refusal> {
+    enum Of {
+        Root,
+        BlockOn(Option<TaskId>),
+        Inside,
+    }
+    let of = peek(|frame| match frame.kind {
+        FrameKind::Root => Of::Root,
+        FrameKind::BlockOn(task) => Of::BlockOn(task),
+        FrameKind::Inside | FrameKind::Shared(_) => Of::Inside,
+    });
+    match of {
+        Of::Inside => Ok(()),
+        Of::BlockOn(task) if task_id() == task => Ok(()),
+        Of::Root if task_id().is_none() => ROOT.try_with(|_| ()).map_err(|_| Refusal::ThreadExit),
+        Of::Root | Of::BlockOn(_) => Err(Refusal::ForeignTask),
+    }
+}
+
+/// Replaces the slot of a variable by what `f` makes of it, and returns `f`'s second result.
+///
+/// `f` gets the id of the context and the slot, and must not call user code; no slot leaves the context
+/// as it is. Callers that bring something new have asked [`check_write`].
+pub(crate) fn update<R>(
+    var: u64,
+    local: bool,
+    f: impl FnOnce(u64, Option<&Slot>) -> (Option<Slot>, R),
+) -> R {
+    let (result, garbage, published) = peek(|frame| {
+        let Frame { context, kind } = frame;
+        let (slot, result) = f(context.ensure_id(), context.slot(var));
+        let garbage = match slot {
+            Some(slot) => context.replace_slot(var, local, slot),
+            None => Garbage::default(),
+        };
+        let published: Option<Context> = match kind {
+            FrameKind::Shared(shared) => Some(shared.publish(context)),
+            _ => None,
+        };
+        (result, garbage, published)
+    });
+    drop(published);
+    drop(garbage);
+    result
+}
+
+/// The id of the current context, 0 if it was never written.
+pub(crate) fn id() -> u64 {
+    peek(|frame| frame.context.id())
+}
+
+/// Makes `context` current until the guard goes; then `context` has what was set inside.
+pub(crate) fn enter(context: &mut Context, kind: FrameKind) -> Entered<'_> {
+    let outer = replace(Frame {
+        context: mem::take(context),
+        kind,
+    });
+    Entered {
+        home: Some(context),
+        outer: ManuallyDrop::new(outer),
+        _not_send: PhantomData,
+    }
+}
+
+/// Makes `frame` current until the guard goes, and lets go of it then.
+pub(crate) fn enter_frame(frame: Frame) -> Entered<'static> {
+    let outer = replace(frame);
+    Entered {
+        home: None,
+        outer: ManuallyDrop::new(outer),
+        _not_send: PhantomData,
+    }
+}
+
+/// Leaves the context when dropped. Not `Send`: it puts back this thread's frame.
+pub(crate) struct Entered<'a> {
+    home: Option<&'a mut Context>,
+    outer: ManuallyDrop<Frame>,
+    _not_send: PhantomData<*const ()>,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        let outer = mem::replace(&mut *self.outer, Frame::root());
+        let inner = replace(outer);
+        if let Some(home) = &mut self.home {
+            // The home has been empty since `enter` took its content.
+            mem::forget(mem::replace(*home, inner.context));
+            return;
+        }
+        inner.release();
+    }
+}
+
+impl Frame {
+    /// Lets go of a frame that was left. The thread is back in the outer one, so values may be
+    /// dropped here.
+    fn release(self) {
+        let Frame { context, kind } = self;
+        if let FrameKind::Shared(shared) = kind {
+            shared.release();
+        }
+        drop(context);
+    }
+}
+
+/// Makes `frame`, if any, current; [`leave_after_drop`] puts back what was. For the drop of a value
+/// inside a context, where the two calls are made by the destructors of the fields before and after it.
+pub(crate) fn enter_for_drop(frame: Option<Frame>) {
+    FRAMES.with(|frames| frames.push(frame));
+}
+
+pub(crate) fn leave_after_drop() {
+    if let Some(left) = FRAMES.with(Frames::pop) {
+        left.release();
+    }
+}
+
+/// A task of some runtime: the runtime's place among the probes, and its own id for the task.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct TaskId(usize, u64);
+
+/// Tells which task of a runtime is running on this thread.
+pub(crate) type Probe = fn() -> Option<u64>;
+
+/// One place for each runtime that can be asked.
+static PROBES: [OnceLock<Probe>; 4] = [const { OnceLock::new() }; 4];
+
+/// From now on, writes are refused in tasks that `probe` knows and this crate did not start.
+#[cfg_attr(
+    not(any(feature = "tokio", feature = "async-std")),
+    expect(dead_code, reason = "only runtimes with task ids install a probe")
+)]
+pub(crate) fn install_probe(probe: Probe) {
+    for place in &PROBES {
+        if place.set(probe).is_ok() {
+            return;
+        }
+    }
+}
+
+/// The task that runs on this thread, if a probe knows.
+pub(crate) fn task_id() -> Option<TaskId> {
+    PROBES
+        .iter()
+        .map_while(OnceLock::get)
+        .enumerate()
+        .find_map(|(runtime, probe)| probe().map(|task| TaskId(runtime, task)))
+}
+
+impl Context {
+    pub(crate) fn slot(&self, var: u64) -> Option<&Slot> {
+        self.node().and_then(|node: &Arc<Node>| node.slot(var))
+    }
+
+    pub(crate) fn value(&self, var: u64) -> Option<&Value> {
+        self.node().and_then(|node| node.value(var))
+    }
+}

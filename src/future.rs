@@ -1,0 +1,470 @@
+//! [`WithContext`]: a future, stream, sink, reader, writer or function in a context of its own.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::mem;
+use std::pin::Pin;
+use std::task::{self, Poll, ready};
+
+use futures::io::{AsyncRead, AsyncWrite};
+use futures::sink::Sink;
+use futures::stream::{FusedStream, Stream};
+use pin_project_lite::pin_project;
+
+use crate::context::Context;
+use crate::current::{self, Entered, Frame, FrameKind};
+use crate::shared::{SharedContext, Waiter};
+
+/// What a unit of work can be given to run in: a [`Context`], moved in, or a [`SharedContext`], by
+/// value or by reference.
+///
+/// This trait is sealed.
+pub trait TaskContext: sealed::Sealed {
+    /// [`Context`] or [`SharedContext`].
+    type Owned: TaskContext + 'static;
+
+    #[doc(hidden)]
+    type Place: sealed::Place + Send + 'static;
+
+    #[doc(hidden)]
+    fn into_place(self) -> <Self::Owned as TaskContext>::Place;
+
+    #[doc(hidden)]
+    fn into_any(self) -> AnyContext;
+}
+
+/// Either kind of context.
+#[derive(Debug)]
+pub enum AnyContext {
+    Own(Context),
+    Shared(SharedContext),
+}
+
+impl TaskContext for Context {
+    type Owned = Context;
+    type Place = Context;
+
+    fn into_place(self) -> Context {
+        self
+    }
+
+    fn into_any(self) -> AnyContext {
+        AnyContext::Own(self)
+    }
+}
+
+impl TaskContext for SharedContext {
+    type Owned = SharedContext;
+    type Place = Waiter;
+
+    fn into_place(self) -> Waiter {
+        Waiter::from(self)
+    }
+
+    fn into_any(self) -> AnyContext {
+        AnyContext::Shared(self)
+    }
+}
+
+impl TaskContext for &SharedContext {
+    type Owned = SharedContext;
+    type Place = Waiter;
+
+    fn into_place(self) -> Waiter {
+        Waiter::from(self.clone())
+    }
+
+    fn into_any(self) -> AnyContext {
+        AnyContext::Shared(self.clone())
+    }
+}
+
+/// A context for a `block_on`: as [`Context`], but tasks that others run inside it may not write to it.
+#[derive(Default)]
+pub(crate) struct BlockOnContext(pub(crate) Context);
+
+impl TaskContext for BlockOnContext {
+    type Owned = BlockOnContext;
+    type Place = BlockOnContext;
+
+    fn into_place(self) -> BlockOnContext {
+        self
+    }
+
+    fn into_any(self) -> AnyContext {
+        AnyContext::Own(self.0)
+    }
+}
+
+mod sealed {
+    use super::*;
+
+    pub trait Sealed {}
+
+    impl Sealed for Context {}
+    impl Sealed for SharedContext {}
+    impl Sealed for &SharedContext {}
+    impl Sealed for BlockOnContext {}
+
+    /// Where a context is entered from, kept in the wrapper.
+    pub trait Place: Default {
+        /// Enters the context, or asks to be woken when it can be entered. `None` means that it is
+        /// this thread's innermost frame already.
+        #[allow(
+            private_interfaces,
+            reason = "the trait cannot be named outside the crate"
+        )]
+        fn poll_enter(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Entered<'_>>>;
+
+        /// As `poll_enter` for work that cannot wait: enters a copy if the context is taken.
+        #[allow(
+            private_interfaces,
+            reason = "the trait cannot be named outside the crate"
+        )]
+        fn enter_now(&mut self) -> Option<Entered<'_>>;
+
+        /// The same for the last time: the frame takes the context along.
+        #[allow(
+            private_interfaces,
+            reason = "the trait cannot be named outside the crate"
+        )]
+        fn frame_now(&mut self) -> Option<Frame>;
+    }
+
+    #[allow(private_interfaces, reason = "as in the trait")]
+    impl Place for Context {
+        fn poll_enter(&mut self, _: &mut task::Context<'_>) -> Poll<Option<Entered<'_>>> {
+            Poll::Ready(self.enter_now())
+        }
+
+        fn enter_now(&mut self) -> Option<Entered<'_>> {
+            Some(current::enter(self, FrameKind::Inside))
+        }
+
+        fn frame_now(&mut self) -> Option<Frame> {
+            Some(Frame {
+                context: self.take(),
+                kind: FrameKind::Inside,
+            })
+        }
+    }
+
+    #[allow(private_interfaces, reason = "as in the trait")]
+    impl Place for BlockOnContext {
+        fn poll_enter(&mut self, _: &mut task::Context<'_>) -> Poll<Option<Entered<'_>>> {
+            Poll::Ready(self.enter_now())
+        }
+
+        fn enter_now(&mut self) -> Option<Entered<'_>> {
+            let kind = FrameKind::BlockOn(current::task_id());
+            Some(current::enter(&mut self.0, kind))
+        }
+
+        fn frame_now(&mut self) -> Option<Frame> {
+            Some(Frame {
+                context: self.0.take(),
+                kind: FrameKind::BlockOn(current::task_id()),
+            })
+        }
+    }
+
+    #[allow(private_interfaces, reason = "as in the trait")]
+    impl Place for Waiter {
+        fn poll_enter(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Entered<'_>>> {
+            Waiter::poll_enter(self, cx)
+        }
+
+        fn enter_now(&mut self) -> Option<Entered<'_>> {
+            Waiter::frame_now(self).map(current::enter_frame)
+        }
+
+        fn frame_now(&mut self) -> Option<Frame> {
+            Waiter::frame_now(self)
+        }
+    }
+}
+
+use sealed::Place;
+
+/// Puts any future, stream, sink, reader or writer into a context.
+pub trait ContextExt: Sized {
+    /// Runs `self` in `context`: it is current every time the future is polled, and when it is dropped.
+    ///
+    /// An owned [`Context`] is moved in. Given a [`SharedContext`], the future enters that very
+    /// context, and parks while it is entered elsewhere (TA-07, TA-08).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::{Context, ContextExt, context_var, shim};
+    ///
+    /// context_var! { static LEVEL: u8; }
+    ///
+    /// let context = Context::new().with_value(&LEVEL, 3);
+    /// assert_eq!(shim::block_on(async { LEVEL.get() }.in_context(context)), Some(3));
+    /// ```
+    fn in_context<C: TaskContext>(self, context: C) -> WithContext<Self, C::Owned> {
+        WithContext {
+            enter: EnterOnDrop {
+                place: context.into_place(),
+            },
+            inner: self,
+            leave: LeaveOnDrop,
+        }
+    }
+
+    /// Runs `self` in a copy of the current context, taken now and not at the first poll (TA-05).
+    /// Variables declared `local` are left out.
+    ///
+    /// This is how values follow a future into a task that the shim does not spawn.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::{ContextExt, context_var, shim};
+    ///
+    /// context_var! { static LEVEL: u8; }
+    ///
+    /// LEVEL.set(1);
+    /// let future = async { LEVEL.get() }.in_current_context();
+    /// LEVEL.set(2);
+    /// assert_eq!(shim::block_on(future), Some(1));
+    /// ```
+    fn in_current_context(self) -> WithContext<Self> {
+        self.in_context(current::inherit())
+    }
+}
+
+impl<T> ContextExt for T {}
+
+pin_project! {
+    /// A future, stream, sink, reader or writer that is polled *and dropped* inside its context.
+    ///
+    /// Made by [`ContextExt::in_context`], [`ContextExt::in_current_context`] and
+    /// [`ContextVar::scope`](crate::ContextVar::scope). It is two words larger than what it wraps.
+    ///
+    /// In a [`SharedContext`] that is entered elsewhere, a poll waits for it. A drop, and
+    /// `Sink::start_send`, which cannot wait, take place in a copy then.
+    #[must_use = "futures do nothing unless you `.await` or poll them"]
+    pub struct WithContext<T, C: TaskContext = Context> {
+        // The destructors of the fields before and after `inner` put its own into the context.
+        enter: EnterOnDrop<C::Place>,
+        #[pin]
+        inner: T,
+        leave: LeaveOnDrop,
+    }
+}
+
+/// Enters the context when dropped. The field after the next one leaves it again.
+struct EnterOnDrop<P: Place> {
+    place: P,
+}
+
+impl<P: Place> Drop for EnterOnDrop<P> {
+    fn drop(&mut self) {
+        current::enter_for_drop(self.place.frame_now());
+    }
+}
+
+struct LeaveOnDrop;
+
+impl Drop for LeaveOnDrop {
+    fn drop(&mut self) {
+        current::leave_after_drop();
+    }
+}
+
+impl<T, C: TaskContext> WithContext<T, C> {
+    /// What is wrapped.
+    pub fn inner(&self) -> &T {
+        &self.inner
+    }
+
+    /// What is wrapped.
+    pub fn inner_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+
+    /// What is wrapped.
+    pub fn inner_pin_mut(self: Pin<&mut Self>) -> Pin<&mut T> {
+        self.project().inner
+    }
+
+    /// What is wrapped, without the context.
+    pub fn into_inner(self) -> T {
+        self.into_parts().1
+    }
+
+    pub(crate) fn into_parts(self) -> (C::Place, T) {
+        let WithContext {
+            mut enter,
+            inner,
+            leave,
+        } = self;
+        let place = mem::take(&mut enter.place);
+        // In the order of the declaration, as always: an empty frame is entered and left.
+        drop(enter);
+        drop(leave);
+        (place, inner)
+    }
+}
+
+impl<F> WithContext<F, Context> {
+    /// Calls a function in its context; what is left of it is dropped there too.
+    pub(crate) fn call_once<R>(self) -> R
+    where
+        F: FnOnce() -> R,
+    {
+        let (mut context, f) = self.into_parts();
+        let _entered = current::enter(&mut context, FrameKind::Inside);
+        f()
+    }
+
+    pub(crate) fn call_mut<A, R>(&mut self, argument: A) -> R
+    where
+        F: FnMut(A) -> R,
+    {
+        let _entered = current::enter(&mut self.enter.place, FrameKind::Inside);
+        (self.inner)(argument)
+    }
+
+    /// Calls a function in a copy of its context.
+    pub(crate) fn call<A, R>(&self, argument: A) -> R
+    where
+        F: Fn(A) -> R,
+    {
+        let mut context = self.enter.place.clone();
+        let _entered = current::enter(&mut context, FrameKind::Inside);
+        (self.inner)(argument)
+    }
+}
+
+/// Enters the context of a projected [`WithContext`], or returns `Poll::Pending`.
+macro_rules! enter {
+    ($this:ident, $cx:ident) => {
+        ready!($this.enter.place.poll_enter($cx))
+    };
+}
+
+impl<T: Future, C: TaskContext> Future for WithContext<T, C> {
+    type Output = T::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<T::Output> {
+        let this = self.project();
+        let _entered = enter!(this, cx);
+        this.inner.poll(cx)
+    }
+}
+
+impl<T: Stream, C: TaskContext> Stream for WithContext<T, C> {
+    type Item = T::Item;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<T::Item>> {
+        let this = self.project();
+        let _entered = enter!(this, cx);
+        this.inner.poll_next(cx)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.inner.size_hint()
+    }
+}
+
+impl<T: FusedStream, C: TaskContext> FusedStream for WithContext<T, C> {
+    fn is_terminated(&self) -> bool {
+        self.inner.is_terminated()
+    }
+}
+
+impl<T: Sink<I>, C: TaskContext, I> Sink<I> for WithContext<T, C> {
+    type Error = T::Error;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Result<(), T::Error>> {
+        let this = self.project();
+        let _entered = enter!(this, cx);
+        this.inner.poll_ready(cx)
+    }
+
+    fn start_send(self: Pin<&mut Self>, item: I) -> Result<(), T::Error> {
+        let this = self.project();
+        let _entered = this.enter.place.enter_now();
+        this.inner.start_send(item)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Result<(), T::Error>> {
+        let this = self.project();
+        let _entered = enter!(this, cx);
+        this.inner.poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Result<(), T::Error>> {
+        let this = self.project();
+        let _entered = enter!(this, cx);
+        this.inner.poll_close(cx)
+    }
+}
+
+impl<T: AsyncRead, C: TaskContext> AsyncRead for WithContext<T, C> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut task::Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.project();
+        let _entered = enter!(this, cx);
+        this.inner.poll_read(cx, buffer)
+    }
+
+    fn poll_read_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut task::Context<'_>,
+        buffers: &mut [io::IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.project();
+        let _entered = enter!(this, cx);
+        this.inner.poll_read_vectored(cx, buffers)
+    }
+}
+
+impl<T: AsyncWrite, C: TaskContext> AsyncWrite for WithContext<T, C> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut task::Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.project();
+        let _entered = enter!(this, cx);
+        this.inner.poll_write(cx, buffer)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut task::Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.project();
+        let _entered = enter!(this, cx);
+        this.inner.poll_write_vectored(cx, buffers)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.project();
+        let _entered = enter!(this, cx);
+        this.inner.poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.project();
+        let _entered = enter!(this, cx);
+        this.inner.poll_close(cx)
+    }
+}
+
+impl<T: fmt::Debug, C: TaskContext> fmt::Debug for WithContext<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WithContext")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}

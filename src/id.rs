@@ -1,0 +1,61 @@
+//! Numbers that are unique in the process, and the hasher for maps keyed by them.
+
+use std::cell::Cell;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How many ids a thread takes from the shared counter at a time.
+const BLOCK: u64 = 1024;
+
+/// A fresh id for a context or a layer. Never 0.
+///
+/// Drawn from a block that the thread owns, so that two threads that create contexts do not share a
+/// cache line.
+pub(crate) fn next() -> u64 {
+    static NEXT_BLOCK: AtomicU64 = AtomicU64::new(1);
+    thread_local! {
+        static RANGE: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+    }
+    RANGE.with(|range| {
+        let (mut next, mut end) = range.get();
+        if next == end {
+            next = NEXT_BLOCK.fetch_add(BLOCK, Ordering::Relaxed);
+            end = next + BLOCK;
+        }
+        range.set((next + 1, end));
+        next
+    })
+}
+
+/// A fresh id for a variable. Never 0, and dense, because the map of a context branches on its low bits.
+pub(crate) fn next_var() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Hashes a `u64` to itself: the keys are dense and chosen by this crate, so there is nothing to mix
+/// and nobody to defend against.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0 << 8) | u64::from(byte);
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = id;
+    }
+
+    fn write_usize(&mut self, id: usize) {
+        self.0 = id as u64;
+    }
+}
+
+pub(crate) type BuildIdHasher = BuildHasherDefault<IdHasher>;

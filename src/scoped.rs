@@ -1,0 +1,55 @@
+//! [`Scoped`]: a value that goes when its guard does.
+
+use std::fmt;
+
+use crate::var::ContextVar;
+
+/// Keeps a value bound until it is dropped; made by [`ContextVar::scoped`].
+///
+/// The guard belongs to the context in which it was made, not to the thread: it is `Send`, and may be
+/// held across `.await`. In any other context its drop does nothing.
+///
+/// # Examples
+///
+/// ```
+/// # use aiocontextvars::context_var;
+/// context_var! { static LEVEL: u8; }
+///
+/// let outer = LEVEL.scoped(1);
+/// let inner = LEVEL.scoped(2);
+/// drop(outer);
+/// assert_eq!(LEVEL.get(), Some(2));
+/// drop(inner);
+/// assert_eq!(LEVEL.get(), None);
+/// ```
+#[must_use = "the value is unset when the guard is dropped; bind it to a variable: `let _guard = …`"]
+pub struct Scoped<'a, T: Send + Sync + 'static> {
+    var: &'a ContextVar<T>,
+    /// The id of the context that it was made in; 0 fits none.
+    context: u64,
+    layer: u64,
+}
+
+impl<'a, T: Send + Sync + 'static> Scoped<'a, T> {
+    pub(crate) fn new(var: &'a ContextVar<T>, context: u64, layer: u64) -> Scoped<'a, T> {
+        Scoped {
+            var,
+            context,
+            layer,
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static> Drop for Scoped<'_, T> {
+    fn drop(&mut self) {
+        self.var.end_layer(self.context, self.layer);
+    }
+}
+
+impl<T: Send + Sync + 'static> fmt::Debug for Scoped<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scoped")
+            .field("var", &self.var.name())
+            .finish_non_exhaustive()
+    }
+}

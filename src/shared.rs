@@ -1,0 +1,371 @@
+//! [`SharedContext`]: a context with identity, entered by one at a time and seen by all.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::task::{self, Poll, Waker};
+use std::thread;
+
+use crate::context::Context;
+use crate::current::{self, Entered, Frame, FrameKind};
+use crate::error::AlreadyEntered;
+use crate::node;
+use crate::var::ContextVar;
+
+/// A context *object*, as PEP 567 has it: `clone()` is the same context.
+///
+/// Use it where identity matters: several tasks or callbacks that share one context, a parent that
+/// reads what its child set, a runner whose runs share theirs. Everywhere else an owned [`Context`]
+/// does, with less that can go wrong at run time.
+///
+/// One thread at a time is inside. Who comes while it is taken:
+///
+/// - [`run`](Self::run) gets [`AlreadyEntered`], from this thread or another (RN-05, RN-06);
+/// - a task parks until the context is free (TA-08), a callback or blocking job steps aside (CS-07);
+/// - a poll or drop *inside* a frame of this context, on the same thread, passes through;
+/// - a future that has to be dropped meanwhile is dropped in a copy.
+///
+/// As with a mutex, blocking a thread inside the context on work that needs the context deadlocks.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::{SharedContext, context_var, shim};
+///
+/// context_var! { static STEP: u32 = 0; }
+///
+/// let shared = SharedContext::new();
+/// shim::block_on(async {
+///     for _ in 0..2 {
+///         shim::spawn_in(&shared, async { STEP.set(STEP.get_or(0) + 1); }).await.unwrap();
+///     }
+/// });
+/// assert_eq!(shared.get(&STEP), Some(2));
+/// ```
+#[derive(Clone, Default)]
+pub struct SharedContext {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The bindings, kept up to date by every write inside.
+    context: Context,
+    entered: bool,
+    /// Who waits to enter, by ticket. A waiter that is woken is taken out; if it finds the context
+    /// taken again it comes back with the same ticket, so it keeps its place.
+    waiters: BTreeMap<u64, Waker>,
+    next_ticket: u64,
+}
+
+impl SharedContext {
+    /// An empty context.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::SharedContext;
+    /// assert!(SharedContext::new().is_empty());
+    /// ```
+    pub fn new() -> SharedContext {
+        SharedContext::default()
+    }
+
+    pub(crate) fn from_context(context: Context) -> SharedContext {
+        SharedContext {
+            state: Arc::new(Mutex::new(State {
+                context,
+                ..State::default()
+            })),
+        }
+    }
+
+    /// Calls `f` in this context and returns its result. What `f` sets stays in the context.
+    ///
+    /// # Errors
+    ///
+    /// [`AlreadyEntered`] if the context is entered, on this thread or another; `f` is not called then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{SharedContext, context_var};
+    /// context_var! { static LEVEL: u8; }
+    ///
+    /// let shared = SharedContext::new();
+    /// shared.run(|| {
+    ///     LEVEL.set(1);
+    ///     // A live view, also while the context is entered (CX-06).
+    ///     assert_eq!(shared.get(&LEVEL), Some(1));
+    /// })?;
+    /// # Ok::<(), aiocontextvars::AlreadyEntered>(())
+    /// ```
+    pub fn run<R>(&self, f: impl FnOnce() -> R) -> Result<R, AlreadyEntered> {
+        let _entered = self.try_enter().ok_or(AlreadyEntered { _private: () })?;
+        Ok(f())
+    }
+
+    /// The bindings of this moment as a value; PEP 567's `copy()`. Allowed while the context is
+    /// entered, from any thread (CX-08).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{SharedContext, context_var};
+    /// context_var! { static LEVEL: u8; }
+    ///
+    /// let shared = SharedContext::new();
+    /// let before = shared.copy();
+    /// shared.run(|| { LEVEL.set(1); }).unwrap();
+    /// assert!(before.is_empty());
+    /// ```
+    pub fn copy(&self) -> Context {
+        self.lock().context.clone()
+    }
+
+    /// The value bound to `var` at this moment, also while the context is entered (CX-06). Never the
+    /// variable's default (CX-04).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{Context, context_var};
+    /// context_var! { static LEVEL: u8; }
+    ///
+    /// assert_eq!(Context::new().with_value(&LEVEL, 1).share().get(&LEVEL), Some(1));
+    /// ```
+    pub fn get<T: Clone + Send + Sync + 'static>(&self, var: &ContextVar<T>) -> Option<T> {
+        // Cloned out, so that `T::clone` does not run under the lock.
+        let value = self.lock().context.value(var.id()).cloned();
+        node::downcast(&*value?).cloned()
+    }
+
+    /// Whether `var` is bound at this moment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{SharedContext, context_var};
+    /// context_var! { static LEVEL: u8; }
+    ///
+    /// assert!(!SharedContext::new().contains(&LEVEL));
+    /// ```
+    pub fn contains<T: Send + Sync + 'static>(&self, var: &ContextVar<T>) -> bool {
+        self.lock().context.contains(var)
+    }
+
+    /// How many variables are bound at this moment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::SharedContext;
+    /// assert_eq!(SharedContext::new().len(), 0);
+    /// ```
+    pub fn len(&self) -> usize {
+        self.lock().context.len()
+    }
+
+    /// Whether no variable is bound at this moment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::SharedContext;
+    /// assert!(SharedContext::new().is_empty());
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the two are the same context object.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::SharedContext;
+    /// let shared = SharedContext::new();
+    /// assert!(shared.ptr_eq(&shared.clone()));
+    /// assert!(!shared.ptr_eq(&SharedContext::new()));
+    /// ```
+    pub fn ptr_eq(&self, other: &SharedContext) -> bool {
+        Arc::ptr_eq(&self.state, &other.state)
+    }
+
+    /// A number that tells this object from the others that are alive.
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.state) as usize
+    }
+
+    /// Enters the context if nobody is inside.
+    pub(crate) fn try_enter(&self) -> Option<Entered<'static>> {
+        self.acquire().map(current::enter_frame)
+    }
+
+    /// The frame for this context, which is entered from now on; `None` if it was already.
+    fn acquire(&self) -> Option<Frame> {
+        let mut state = self.lock();
+        if mem::replace(&mut state.entered, true) {
+            return None;
+        }
+        Some(self.frame(&state))
+    }
+
+    fn frame(&self, state: &State) -> Frame {
+        Frame {
+            context: state.context.alias(),
+            kind: FrameKind::Shared(self.clone()),
+        }
+    }
+
+    /// Records what was written inside. Returns what it replaces, to be dropped by the caller when no
+    /// lock is held.
+    #[must_use]
+    pub(crate) fn publish(&self, context: &Context) -> Context {
+        mem::replace(&mut self.lock().context, context.alias())
+    }
+
+    /// The context has been left: the next waiter may come.
+    pub(crate) fn release(&self) {
+        let mut state = self.lock();
+        state.entered = false;
+        wake_next(state);
+    }
+
+    /// Parks the calling thread until it may enter. For threads of their own, which may block.
+    pub(crate) fn enter_blocking(&self) -> Entered<'static> {
+        let mut waiter = Waiter::from(self.clone());
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        loop {
+            match waiter.poll_enter(&mut task::Context::from_waker(&waker)) {
+                Poll::Ready(Some(entered)) => return entered,
+                Poll::Ready(None) => unreachable!("a new thread is in no frame of this context"),
+                Poll::Pending => thread::park(),
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No user code runs under this lock, so a panic cannot have left the state half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wake_next(mut state: MutexGuard<'_, State>) {
+    let next = state.waiters.pop_first();
+    drop(state);
+    if let Some((_, waker)) = next {
+        waker.wake();
+    }
+}
+
+struct Unpark(thread::Thread);
+
+impl task::Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// A place from which a shared context is entered again and again: a task's, for example.
+#[derive(Debug, Default)]
+pub struct Waiter {
+    /// `None` once moved out.
+    shared: Option<SharedContext>,
+    /// Our place in the line, if we ever had to wait since we were last inside.
+    ticket: Option<u64>,
+}
+
+impl From<SharedContext> for Waiter {
+    fn from(shared: SharedContext) -> Waiter {
+        Waiter {
+            shared: Some(shared),
+            ticket: None,
+        }
+    }
+}
+
+impl Waiter {
+    /// Enters the context, or asks to be woken when it is free. `None`: this thread's innermost frame
+    /// is this context already.
+    pub(crate) fn poll_enter(
+        &mut self,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<Option<Entered<'static>>> {
+        let Some(shared) = &self.shared else {
+            return Poll::Ready(None);
+        };
+        if current::is_innermost(shared) {
+            return Poll::Ready(None);
+        }
+        if self.ticket.is_none() {
+            // The common case needs no waker.
+            if let Some(frame) = shared.acquire() {
+                return Poll::Ready(Some(current::enter_frame(frame)));
+            }
+        }
+        // Wakers are user code: cloned before the lock is taken, dropped after it is released.
+        let waker = cx.waker().clone();
+        let mut state = shared.lock();
+        if state.entered {
+            let ticket = *self.ticket.get_or_insert_with(|| {
+                state.next_ticket += 1;
+                state.next_ticket
+            });
+            let old = state.waiters.insert(ticket, waker);
+            drop(state);
+            drop(old);
+            return Poll::Pending;
+        }
+        state.entered = true;
+        let frame = shared.frame(&state);
+        let old = self
+            .ticket
+            .take()
+            .and_then(|ticket| state.waiters.remove(&ticket));
+        drop(state);
+        drop(old);
+        Poll::Ready(Some(current::enter_frame(frame)))
+    }
+
+    /// Enters the context, or a copy of it if it is taken. `None`: it is this thread's innermost frame.
+    pub(crate) fn frame_now(&mut self) -> Option<Frame> {
+        let shared = self.shared.as_ref()?;
+        if current::is_innermost(shared) {
+            return None;
+        }
+        Some(shared.acquire().unwrap_or_else(|| Frame {
+            context: shared.copy(),
+            kind: FrameKind::Inside,
+        }))
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        if let (Some(shared), Some(ticket)) = (&self.shared, self.ticket) {
+            let mut state = shared.lock();
+            let waiting = state.waiters.remove(&ticket);
+            if waiting.is_none() && !state.entered {
+                // We were woken and will not come: the next one may.
+                wake_next(state);
+            } else {
+                drop(state);
+                drop(waiting);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for SharedContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Cloned out, because the values' `Debug` may use the context.
+        let context = match self.state.try_lock() {
+            Ok(state) => state.context.clone(),
+            Err(TryLockError::Poisoned(state)) => state.into_inner().context.clone(),
+            Err(TryLockError::WouldBlock) => return f.write_str("SharedContext { <locked> }"),
+        };
+        f.debug_tuple("SharedContext").field(&context).finish()
+    }
+}

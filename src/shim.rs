@@ -1,0 +1,645 @@
+//! Spawning, callbacks and timers in which values follow the work, on any executor.
+//!
+//! Every unit of work (task, callback, timer, blocking job, thread) starts in a copy of the context that
+//! scheduled it, taken at the call, and what it sets stays in that copy. The same on every runtime:
+//!
+//! | | the runtimes by themselves | through the shim |
+//! |---|---|---|
+//! | context of a new task | none, or the thread's | copy of the scheduler's, at the call |
+//! | dropping the [`JoinHandle`] | tokio, async-std: runs on; smol: cancels | runs on; `abort`, `abort_handle` and `detach` are explicit |
+//! | the task panics | tokio: `Err`; smol, async-std: unwinds in the awaiter | `Err(JoinError)` |
+//! | abort | sync, async, or by dropping | `abort()` starts it; awaiting the handle waits until the destructors have run, inside the task's context |
+//! | blocking job | context lost; pool threads keep residue | copy of the caller's context; the worker keeps nothing |
+//! | `block_on` in a task | panics or works | multi-thread tokio, smol, async-std: works; elsewhere it panics at the call, [`try_block_on`] returns the error |
+//! | callbacks | no such thing | FIFO, one at a time, each in its own copy; cancellable; a panic is reported and the next one runs |
+//!
+//! # Which executor
+//!
+//! The free functions go to, in this order: the executor of the innermost frame (a task or callback of the
+//! shim, [`block_on`], [`ContextAwareExecutor::enter`]), the tokio runtime of this thread, async-std's
+//! current task, the one given to [`set_default`], and the global executor of smol or async-std if exactly
+//! one of these two features is on. If there is none, the panicking forms panic and the `try_` forms return
+//! [`NoRuntime`]. `block_on` then runs the event loop.
+//!
+//! # Callbacks
+//!
+//! [`call_soon`] keeps asyncio's contract on every executor, multi-threaded ones included: callbacks run
+//! in the order in which they were scheduled, never two at once, never inside the call, and one scheduled by
+//! a callback has to wait for a later turn. A callback that blocks delays the others: heavy work belongs in
+//! [`spawn`] or [`spawn_blocking`].
+//!
+//! # Tasks that the shim did not spawn
+//!
+//! Such a task has no context of its own. Reading in it gives what the thread has. Writing would leak into
+//! other tasks: from the first use of the tokio or async-std shim in a process, `set`, `unset` and `scoped`
+//! panic there and [`try_set`](crate::ContextVar::try_set) returns an error; the message names the remedies.
+//! smol cannot be asked which task is running.
+//!
+//! # Examples
+//!
+//! ```
+//! use std::time::Duration;
+//! use aiocontextvars::{context_var, shim};
+//!
+//! context_var! { static REQUEST_ID: u64; }
+//!
+//! shim::block_on(async {
+//!     REQUEST_ID.set(7);
+//!     let task = shim::spawn(async { REQUEST_ID.get() });
+//!     let digest = shim::spawn_blocking(|| REQUEST_ID.get());
+//!     shim::call_later(Duration::from_millis(1), || assert_eq!(REQUEST_ID.get(), Some(7)));
+//!     REQUEST_ID.set(8);
+//!     assert_eq!(task.await.unwrap(), Some(7));
+//!     assert_eq!(digest.await.unwrap(), Some(7));
+//!     shim::sleep(Duration::from_millis(5)).await;
+//! });
+//! ```
+
+mod block;
+mod callback;
+mod context_aware;
+mod entered;
+#[doc(hidden)]
+pub mod event_loop;
+mod executor;
+#[cfg(feature = "hyper")]
+mod hyper;
+mod join;
+mod local;
+mod native;
+mod pools;
+mod queue;
+mod search;
+mod submit;
+mod task;
+pub mod thread;
+mod time;
+#[cfg(feature = "tower")]
+pub mod tower;
+
+#[cfg(feature = "async-std")]
+#[path = "../shims/async_std.rs"]
+pub mod async_std;
+#[cfg(feature = "smol")]
+#[path = "../shims/smol.rs"]
+pub mod smol;
+#[cfg(feature = "tokio")]
+#[path = "../shims/tokio.rs"]
+pub mod tokio;
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+pub use self::block::BlockOnError;
+pub use self::callback::{CallError, CallHandle, TimerHandle, set_exception_handler};
+pub use self::context_aware::{ContextAwareExecutor, FromSchedule};
+pub use self::entered::EnterGuard;
+pub use self::executor::{Clock, Executor, Job, LocalExecutor, LocalRunnable, Runnable};
+pub use self::join::{AbortHandle, JoinError, JoinHandle};
+pub use self::search::NoRuntime;
+pub use self::time::{
+    Elapsed, Sleep, Timeout, YieldNow, now, sleep, sleep_until, timeout, yield_now,
+};
+
+use self::callback::Call;
+use self::event_loop::EventLoop;
+use self::local::LocalCall;
+use self::native::Destination;
+use crate::context::Context;
+use crate::current;
+use crate::future::TaskContext;
+
+/// The current executor, or a panic in the caller that says what to do.
+#[track_caller]
+fn destination() -> Destination {
+    match search::destination() {
+        Ok(destination) => destination,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The frame of the current local executor, or a panic in the caller that says what to do.
+#[track_caller]
+fn local_frame() -> entered::ExecutorFrame {
+    match search::local_frame() {
+        Ok(frame) => frame,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Spawns a task on the current executor, in a copy of the current context, taken now (TA-01).
+///
+/// The task runs on when the handle is dropped. What it sets is seen by nobody else (TA-02); its children
+/// inherit it.
+///
+/// # Panics
+///
+/// If there is no executor; see the [module](self) for the search. For a form that does not panic, see
+/// [`try_spawn`].
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::{context_var, shim};
+///
+/// context_var! { static LEVEL: u8; }
+///
+/// shim::block_on(async {
+///     LEVEL.set(1);
+///     let task = shim::spawn(async { LEVEL.get() });
+///     LEVEL.set(2);
+///     assert_eq!(task.await.unwrap(), Some(1));
+/// });
+/// ```
+#[track_caller]
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let destination = destination();
+    destination.spawn(destination.new_context(), future)
+}
+
+/// As [`spawn`].
+///
+/// # Errors
+///
+/// [`NoRuntime`] if there is no executor; the future is dropped then.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::shim;
+///
+/// shim::block_on(async {
+///     assert_eq!(shim::try_spawn(async { 1 }).unwrap().await.unwrap(), 1);
+/// });
+/// ```
+#[track_caller]
+pub fn try_spawn<F>(future: F) -> Result<JoinHandle<F::Output>, NoRuntime>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let destination = search::destination()?;
+    Ok(destination.spawn(destination.new_context(), future))
+}
+
+/// Spawns a task on the current executor, in `context`: a [`Context`], moved in, or a
+/// [`SharedContext`](crate::SharedContext) (TA-07). `Context::new()` inherits nothing.
+///
+/// # Panics
+///
+/// If there is no executor.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::{Context, context_var, shim};
+///
+/// context_var! { static LEVEL: u8; }
+///
+/// shim::block_on(async {
+///     LEVEL.set(1);
+///     let task = shim::spawn_in(Context::new(), async { LEVEL.get() });
+///     assert_eq!(task.await.unwrap(), None);
+/// });
+/// ```
+#[track_caller]
+pub fn spawn_in<C: TaskContext, F>(context: C, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    destination().spawn(context, future)
+}
+
+/// Spawns a task that stays on this thread, on the local executor that is entered, in a copy of the current
+/// context, taken now. Neither the future nor its output need be `Send`.
+///
+/// # Panics
+///
+/// If no local executor is entered: [`ContextAwareExecutor::enter`], the tasks of such an executor, and a
+/// running event loop enter one.
+///
+/// # Examples
+///
+/// ```
+/// use std::rc::Rc;
+/// use aiocontextvars::{event_loop::EventLoop, shim};
+///
+/// EventLoop::new().run_until_complete(async {
+///     let one = Rc::new(1);
+///     assert_eq!(*shim::spawn_local(async move { one }).await.unwrap(), 1);
+/// });
+/// ```
+#[track_caller]
+pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let frame = local_frame();
+    let context = frame.new_context();
+    local::spawn(frame, context, future)
+}
+
+/// Runs `f` on a thread that may block, in a copy of the current context, taken now (TH-03). The thread
+/// keeps nothing of it (TH-05). A job that has started cannot be aborted.
+///
+/// # Panics
+///
+/// If there is no executor.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::{context_var, shim};
+///
+/// context_var! { static LEVEL: u8; }
+///
+/// shim::block_on(async {
+///     LEVEL.set(1);
+///     assert_eq!(shim::spawn_blocking(|| LEVEL.get()).await.unwrap(), Some(1));
+/// });
+/// ```
+#[track_caller]
+pub fn spawn_blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    let destination = destination();
+    submit::spawn_blocking(&destination, destination.new_context(), f)
+}
+
+/// Runs `f` on a thread that may block, in `context`. In a [`SharedContext`](crate::SharedContext) that is
+/// entered elsewhere, the job steps aside and is resubmitted when it is free (TH-06).
+///
+/// # Panics
+///
+/// If there is no executor.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::{SharedContext, context_var, shim};
+///
+/// context_var! { static LEVEL: u8; }
+///
+/// let shared = SharedContext::new();
+/// shim::block_on(async {
+///     shim::spawn_blocking_in(&shared, || { LEVEL.set(1); }).await.unwrap();
+/// });
+/// assert_eq!(shared.get(&LEVEL), Some(1));
+/// ```
+#[track_caller]
+pub fn spawn_blocking_in<C: TaskContext, T: Send + 'static>(
+    context: C,
+    f: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    submit::spawn_blocking(&destination(), context, f)
+}
+
+/// Runs `future` to completion on the calling thread, in a copy of the current context: nothing it sets
+/// comes out, and a second call starts afresh (RU-01, RU-05).
+///
+/// Runs on the current executor. If there is none, a new event loop runs it; the tasks and callbacks that
+/// are left on that loop are dropped when the future has completed.
+///
+/// # Panics
+///
+/// Where [`try_block_on`] gives an error.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::shim;
+///
+/// assert_eq!(shim::block_on(async { 1 }), 1);
+/// ```
+#[track_caller]
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    match try_block_on(future) {
+        Ok(output) => output,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// As [`block_on`].
+///
+/// # Errors
+///
+/// If this thread may not block on the current executor: in a task of the event loop, of a current-thread
+/// tokio runtime, of a `LocalSet`, or of a `futures` pool. Nothing has been entered then, and the future has
+/// not been polled.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::shim;
+///
+/// let nested = shim::block_on(async { shim::try_block_on(async { 1 }) });
+/// assert!(nested.is_err() || nested == Ok(1));
+/// ```
+pub fn try_block_on<F: Future>(future: F) -> Result<F::Output, BlockOnError> {
+    if let Ok(frame) = search::local_frame() {
+        // A thread that is inside a local executor is asked there.
+        if let Some(local) = frame.local.as_ref().and_then(|local| local.upgrade()) {
+            let context = frame.new_context();
+            return block::block_on(&local, context, frame, future);
+        }
+    }
+    match search::destination() {
+        Ok(destination) => {
+            let context = destination.new_context();
+            let frame = destination.frame();
+            block::block_on(&destination, context, frame, future)
+        }
+        Err(NoRuntime { .. }) => EventLoop::new().try_run_until_complete(future),
+    }
+}
+
+/// Schedules `f` to be called soon, in a copy of the current context, taken now (CS-01).
+///
+/// See the [module](self) for the order, and [`set_exception_handler`] for panics.
+///
+/// # Panics
+///
+/// If there is no executor.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::{context_var, shim};
+///
+/// context_var! { static LEVEL: u8; }
+///
+/// shim::block_on(async {
+///     LEVEL.set(1);
+///     shim::call_soon(|| assert_eq!(LEVEL.get(), Some(1)));
+///     LEVEL.set(2);
+///     shim::yield_now().await;
+/// });
+/// ```
+#[track_caller]
+pub fn call_soon(f: impl FnOnce() + Send + 'static) -> CallHandle {
+    let destination = destination();
+    submit::call_soon(&destination, Call::new(destination.new_context(), f))
+}
+
+/// Schedules `f` to be called soon, in `context` (CS-04).
+///
+/// In a [`SharedContext`](crate::SharedContext) that is entered elsewhere, the callback steps aside and runs
+/// when it is free, in order among those of the same context (CS-07).
+///
+/// # Panics
+///
+/// If there is no executor.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::{SharedContext, context_var, shim};
+///
+/// context_var! { static LEVEL: u8; }
+///
+/// let shared = SharedContext::new();
+/// shim::block_on(async {
+///     shim::call_soon_in(&shared, || { LEVEL.set(1); });
+///     while shared.is_empty() {
+///         shim::yield_now().await;
+///     }
+/// });
+/// ```
+#[track_caller]
+pub fn call_soon_in<C: TaskContext>(context: C, f: impl FnOnce() + Send + 'static) -> CallHandle {
+    submit::call_soon(&destination(), Call::new(context, f))
+}
+
+/// Schedules `f` to be called soon on this thread, by the local executor that is entered, in a copy of the
+/// current context, taken now. The closure need not be `Send`.
+///
+/// # Panics
+///
+/// If no local executor is entered.
+///
+/// # Examples
+///
+/// ```
+/// use std::{cell::Cell, rc::Rc};
+/// use aiocontextvars::{event_loop::EventLoop, shim};
+///
+/// EventLoop::new().run_until_complete(async {
+///     let called = Rc::new(Cell::new(false));
+///     shim::call_soon_local({
+///         let called = Rc::clone(&called);
+///         move || called.set(true)
+///     });
+///     shim::yield_now().await;
+///     assert!(called.get());
+/// });
+/// ```
+#[track_caller]
+pub fn call_soon_local(f: impl FnOnce() + 'static) -> CallHandle {
+    let frame = local_frame();
+    let call = LocalCall::new(f);
+    let call = Call::new(frame.new_context(), move || call.call());
+    submit::call_soon_local(frame, call)
+}
+
+/// Schedules `f` to be called when `delay` has passed on the executor's clock, in a copy of the current
+/// context, taken now. Timers fire in the order of their deadlines, equal ones in the order of scheduling.
+///
+/// # Panics
+///
+/// If there is no executor, or it is a tokio runtime without a time driver.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use aiocontextvars::{context_var, shim};
+///
+/// context_var! { static LEVEL: u8; }
+///
+/// shim::block_on(async {
+///     LEVEL.set(1);
+///     shim::call_later(Duration::from_millis(1), || assert_eq!(LEVEL.get(), Some(1)));
+///     LEVEL.set(2);
+///     shim::sleep(Duration::from_millis(5)).await;
+/// });
+/// ```
+#[track_caller]
+pub fn call_later(delay: Duration, f: impl FnOnce() + Send + 'static) -> TimerHandle {
+    let destination = destination();
+    let context = destination.new_context();
+    call_later_on(&destination, context, delay, f)
+}
+
+/// As [`call_later`], in `context`.
+///
+/// # Panics
+///
+/// As [`call_later`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use aiocontextvars::{Context, shim};
+///
+/// shim::block_on(async {
+///     // A timer that pins no values of its maker.
+///     shim::call_later_in(Context::new(), Duration::from_millis(1), || ());
+/// });
+/// ```
+#[track_caller]
+pub fn call_later_in<C: TaskContext>(
+    context: C,
+    delay: Duration,
+    f: impl FnOnce() + Send + 'static,
+) -> TimerHandle {
+    call_later_on(&destination(), context, delay, f)
+}
+
+#[track_caller]
+fn call_later_on<C: TaskContext>(
+    destination: &Destination,
+    context: C,
+    delay: Duration,
+    f: impl FnOnce() + Send + 'static,
+) -> TimerHandle {
+    let now = destination.executor.as_executor().clock().now();
+    submit::call_at(
+        destination,
+        time::deadline(now, delay),
+        Call::new(context, f),
+    )
+}
+
+/// Schedules `f` to be called at `when` on the executor's clock, in a copy of the current context, taken
+/// now. A moment that has passed means the next turn.
+///
+/// # Panics
+///
+/// As [`call_later`].
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::shim;
+///
+/// shim::block_on(async {
+///     let timer = shim::call_at(shim::now(), || ());
+///     assert!(timer.when() <= shim::now());
+/// });
+/// ```
+#[track_caller]
+pub fn call_at(when: Instant, f: impl FnOnce() + Send + 'static) -> TimerHandle {
+    let destination = destination();
+    submit::call_at(&destination, when, Call::new(destination.new_context(), f))
+}
+
+/// As [`call_at`], in `context`.
+///
+/// # Panics
+///
+/// As [`call_later`].
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::{Context, shim};
+///
+/// shim::block_on(async {
+///     shim::call_at_in(Context::new(), shim::now(), || ());
+/// });
+/// ```
+#[track_caller]
+pub fn call_at_in<C: TaskContext>(
+    context: C,
+    when: Instant,
+    f: impl FnOnce() + Send + 'static,
+) -> TimerHandle {
+    submit::call_at(&destination(), when, Call::new(context, f))
+}
+
+/// A function that calls `f` in a copy of the current context, taken now, wherever it is called. See
+/// [`Context::bind`].
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::{context_var, shim};
+///
+/// context_var! { static LEVEL: u8; }
+///
+/// LEVEL.set(1);
+/// let read = shim::bind(|| LEVEL.get());
+/// assert_eq!(std::thread::spawn(read).join().unwrap(), Some(1));
+/// ```
+pub fn bind<R>(f: impl FnOnce() -> R) -> impl FnOnce() -> R {
+    current::inherit().bind(f)
+}
+
+/// A function that makes all calls of `f` in one copy of the current context, taken now. See
+/// [`Context::bind_mut`].
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::{context_var, shim};
+///
+/// context_var! { static COUNT: u32 = 0; }
+///
+/// let mut next = shim::bind_mut(|()| { COUNT.set(COUNT.get_or(0) + 1); COUNT.get() });
+/// assert_eq!((next(()), next(())), (Some(1), Some(2)));
+/// ```
+pub fn bind_mut<A, R>(f: impl FnMut(A) -> R) -> impl FnMut(A) -> R {
+    current::inherit().bind_mut(f)
+}
+
+/// A function that makes each call of `f` in its own copy of the current context, taken now. See
+/// [`Context::bind_fn`].
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::{context_var, shim};
+///
+/// context_var! { static COUNT: u32 = 0; }
+///
+/// let next = shim::bind_fn(|()| { COUNT.set(COUNT.get_or(0) + 1); COUNT.get() });
+/// assert_eq!((next(()), next(())), (Some(1), Some(1)));
+/// ```
+pub fn bind_fn<A, R>(f: impl Fn(A) -> R) -> impl Fn(A) -> R {
+    current::inherit().bind_fn(f)
+}
+
+/// Sets the executor that the free functions go to when nothing nearer is found. A second call replaces
+/// the first.
+///
+/// For the `main` of a program; a library leaves the choice to its user.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::shim::{self, ContextAwareExecutor};
+/// use futures::executor::ThreadPool;
+///
+/// shim::set_default(ContextAwareExecutor::new(ThreadPool::new().unwrap()));
+/// let (sender, receiver) = std::sync::mpsc::channel();
+/// shim::spawn(async move { sender.send(1) }).detach();
+/// assert_eq!(receiver.recv().unwrap(), 1);
+/// ```
+pub fn set_default(executor: ContextAwareExecutor<impl Executor>) {
+    drop(search::set_default(executor.destination()));
+}
+
+impl entered::ExecutorFrame {
+    /// The context that a new unit of work starts in.
+    fn new_context(&self) -> Context {
+        match &self.fixed {
+            Some(fixed) => Context::clone(fixed),
+            None => current::inherit(),
+        }
+    }
+}

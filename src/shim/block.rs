@@ -1,0 +1,89 @@
+//! Running a future on the calling thread.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use super::entered::ExecutorFrame;
+use super::native::{Destination, in_home};
+use crate::context::Context;
+use crate::future::BlockOnContext;
+
+/// `block_on` cannot run here.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::shim;
+///
+/// assert_eq!(shim::try_block_on(async { 1 }).unwrap(), 1);
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BlockOnError {
+    reason: &'static str,
+}
+
+impl BlockOnError {
+    pub(crate) fn nested(reason: &'static str) -> BlockOnError {
+        BlockOnError { reason }
+    }
+
+    pub(crate) fn unsupported() -> BlockOnError {
+        BlockOnError {
+            reason: "this executor cannot be run from here; run it by its own means, and await instead",
+        }
+    }
+}
+
+impl fmt::Display for BlockOnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot block on a future here: {}", self.reason)
+    }
+}
+
+impl Error for BlockOnError {}
+
+/// A [`Destination`] or another thing that can block.
+pub(crate) trait Block {
+    fn block(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError>;
+}
+
+impl Block for Destination {
+    fn block(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
+        self.executor.as_executor().block_on(future)
+    }
+}
+
+/// Runs `future` on `blocker`, in `context` and in `frame`.
+pub(crate) fn block_on<F: Future>(
+    blocker: &impl Block,
+    context: Context,
+    frame: ExecutorFrame,
+    future: F,
+) -> Result<F::Output, BlockOnError> {
+    let mut output = None;
+    let future = in_home(frame, future, BlockOnContext(context));
+    {
+        let output = &mut output;
+        let mut future = std::pin::pin!(async move { *output = Some(future.await) });
+        blocker.block(future.as_mut())?;
+    }
+    output.ok_or(BlockOnError {
+        reason: "the executor returned before the future had completed",
+    })
+}
+
+/// Parks the thread until `future` is done: for executors that run by themselves.
+pub(crate) fn park_on(future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
+    match futures::executor::enter() {
+        Ok(entered) => drop(entered),
+        Err(_) => {
+            return Err(BlockOnError::nested(
+                "this thread is already running a `futures` executor; await the future instead",
+            ));
+        }
+    }
+    futures::executor::block_on(future);
+    Ok(())
+}

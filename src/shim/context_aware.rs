@@ -1,0 +1,526 @@
+//! [`ContextAwareExecutor`]: any executor, with values that follow the work.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::{FutureObj, LocalFutureObj};
+use futures::task::{LocalSpawn, Spawn, SpawnError};
+
+use super::block::{self, Block, BlockOnError};
+use super::callback::{Call, CallHandle, TimerHandle};
+use super::entered::{EnterGuard, ExecutorFrame, FrameExecutor, FrameLocal};
+use super::executor::{Executor, LocalExecutor, Runnable};
+use super::join::JoinHandle;
+use super::local::{self, LocalCall};
+use super::native::{Destination, frame_of};
+use super::submit;
+use super::time::deadline;
+use crate::context::Context;
+use crate::current;
+use crate::future::TaskContext;
+
+/// An executor whose units of work inherit the context of whoever submits them.
+///
+/// Wraps the handle of a runtime, an executor of one's own, or, with
+/// [`from_schedule`](ContextAwareExecutor::from_schedule), any closure that gets work run. Tasks of smol's
+/// and tokio's executors are spawned by their native means. Clones share the executor.
+///
+/// | wraps | how to block on it |
+/// |---|---|
+/// | `tokio::runtime::Handle` | as tokio's `Handle::block_on`; from a task of the multi-thread runtime, `block_in_place` |
+/// | `Rc<tokio::task::LocalSet>` | inside the runtime that is current |
+/// | `smol::Executor` and `LocalExecutor`, by `Arc`, `Rc` or `&'static` | runs the executor meanwhile |
+/// | `shim::smol::Global`, `shim::async_std::Global` | yes, nested too |
+/// | `futures::executor::ThreadPool` | parks the thread |
+/// | `futures::executor::LocalSpawner` | no: run the `LocalPool` |
+/// | `event_loop::LoopHandle` | no: run the `EventLoop` |
+/// | any `Fn(Runnable)` | parks the thread |
+///
+/// Work that this executor's own tasks submit through the free functions of [`shim`](super) goes to it
+/// too. An executor that is moved into the wrapper, rather than pointed to, is found by its tasks as
+/// long as a wrapper or a task exists.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::{context_var, shim::ContextAwareExecutor};
+/// use futures::executor::ThreadPool;
+///
+/// context_var! { static REQUEST_ID: u64; }
+///
+/// let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+/// REQUEST_ID.set(7);
+/// let task = executor.spawn(async { REQUEST_ID.get() });
+/// assert_eq!(executor.block_on(task).unwrap(), Some(7));
+/// ```
+pub struct ContextAwareExecutor<E> {
+    inner: Arc<E>,
+    fixed: Option<Arc<Context>>,
+}
+
+/// An executor made of a closure, by [`ContextAwareExecutor::from_schedule`].
+pub struct FromSchedule {
+    schedule: Box<dyn Fn(Runnable) + Send + Sync>,
+}
+
+impl Executor for FromSchedule {
+    fn schedule(&self, task: Runnable) {
+        (self.schedule)(task);
+    }
+}
+
+impl fmt::Debug for FromSchedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FromSchedule").finish_non_exhaustive()
+    }
+}
+
+impl ContextAwareExecutor<FromSchedule> {
+    /// Makes an executor of a closure that gets a [`Runnable`] run, soon, once and on any thread.
+    ///
+    /// A closure that runs it at once makes [`spawn`](ContextAwareExecutor::spawn) poll the task before it
+    /// returns, and callbacks then run inside the call that schedules them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use aiocontextvars::shim::{ContextAwareExecutor, Runnable};
+    ///
+    /// let (sender, receiver) = mpsc::channel::<Runnable>();
+    /// let worker = std::thread::spawn(move || receiver.into_iter().for_each(Runnable::run));
+    ///
+    /// let executor = ContextAwareExecutor::from_schedule(move |task| {
+    ///     let _ = sender.send(task);
+    /// });
+    /// assert_eq!(executor.block_on(executor.spawn(async { 1 })).unwrap(), 1);
+    /// drop(executor);
+    /// worker.join().unwrap();
+    /// ```
+    pub fn from_schedule(schedule: impl Fn(Runnable) + Send + Sync + 'static) -> Self {
+        ContextAwareExecutor::new(FromSchedule {
+            schedule: Box::new(schedule),
+        })
+    }
+}
+
+impl<E> ContextAwareExecutor<E> {
+    /// Wraps `inner`. The context is captured at each submission.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::shim::ContextAwareExecutor;
+    /// use futures::executor::LocalPool;
+    ///
+    /// let mut pool = LocalPool::new();
+    /// let executor = ContextAwareExecutor::new(pool.spawner());
+    /// let task = executor.spawn_local(async { 1 });
+    /// assert_eq!(pool.run_until(task).unwrap(), 1);
+    /// ```
+    pub fn new(inner: E) -> Self {
+        ContextAwareExecutor {
+            // `E` may be a local executor: then nothing but the pointer is ever shared.
+            inner: Arc::new(inner),
+            fixed: None,
+        }
+    }
+
+    /// Wraps `inner` so that every unit of work starts in a copy of `context`, whoever submits it. The
+    /// `_in` methods still take the context they are given.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
+    /// use futures::executor::ThreadPool;
+    ///
+    /// context_var! { static REQUEST_ID: u64; }
+    ///
+    /// let background = ContextAwareExecutor::fixed(ThreadPool::new().unwrap(), Context::new());
+    /// REQUEST_ID.set(7);
+    /// let task = background.spawn(async { REQUEST_ID.get() });
+    /// assert_eq!(background.block_on(task).unwrap(), None);
+    /// ```
+    pub fn fixed(inner: E, context: Context) -> Self {
+        ContextAwareExecutor {
+            inner: Arc::new(inner),
+            fixed: Some(Arc::new(context)),
+        }
+    }
+
+    /// The executor.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::shim::ContextAwareExecutor;
+    /// assert_eq!(ContextAwareExecutor::new("any").get_ref(), &"any");
+    /// ```
+    pub fn get_ref(&self) -> &E {
+        &self.inner
+    }
+
+    /// The executor, out of the wrapper; a clone of it while other wrappers or tasks share it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::shim::ContextAwareExecutor;
+    /// assert_eq!(ContextAwareExecutor::new("any").into_inner(), "any");
+    /// ```
+    pub fn into_inner(self) -> E
+    where
+        E: Clone,
+    {
+        Arc::unwrap_or_clone(self.inner)
+    }
+
+    /// The context that a new unit of work starts in.
+    fn new_context(&self) -> Context {
+        match &self.fixed {
+            Some(fixed) => Context::clone(fixed),
+            None => current::inherit(),
+        }
+    }
+}
+
+impl<E: Executor> ContextAwareExecutor<E> {
+    fn executor(&self) -> Arc<dyn Executor> {
+        self.inner.clone()
+    }
+
+    pub(crate) fn destination(&self) -> Destination {
+        Destination::new(self.executor(), self.fixed.clone())
+    }
+
+    /// Spawns a task that starts in a copy of the current context, taken now.
+    ///
+    /// See [`shim::spawn`](super::spawn).
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.spawn_in(self.new_context(), future)
+    }
+
+    /// Spawns a task in `context`.
+    ///
+    /// See [`shim::spawn_in`](super::spawn_in).
+    #[track_caller]
+    pub fn spawn_in<C: TaskContext, F>(&self, context: C, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.destination().spawn(context, future)
+    }
+
+    /// Runs `f` on a thread that may block, in a copy of the current context, taken now.
+    ///
+    /// See [`shim::spawn_blocking`](super::spawn_blocking).
+    pub fn spawn_blocking<T: Send + 'static>(
+        &self,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.spawn_blocking_in(self.new_context(), f)
+    }
+
+    /// Runs `f` on a thread that may block, in `context`.
+    ///
+    /// See [`shim::spawn_blocking_in`](super::spawn_blocking_in).
+    pub fn spawn_blocking_in<C: TaskContext, T: Send + 'static>(
+        &self,
+        context: C,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        submit::spawn_blocking(&self.destination(), context, f)
+    }
+
+    /// Schedules `f`, in a copy of the current context, taken now.
+    ///
+    /// See [`shim::call_soon`](super::call_soon).
+    #[track_caller]
+    pub fn call_soon(&self, f: impl FnOnce() + Send + 'static) -> CallHandle {
+        self.call_soon_in(self.new_context(), f)
+    }
+
+    /// Schedules `f` in `context`.
+    ///
+    /// See [`shim::call_soon_in`](super::call_soon_in).
+    #[track_caller]
+    pub fn call_soon_in<C: TaskContext>(
+        &self,
+        context: C,
+        f: impl FnOnce() + Send + 'static,
+    ) -> CallHandle {
+        submit::call_soon(&self.destination(), Call::new(context, f))
+    }
+
+    /// Schedules `f` for when `delay` has passed, in a copy of the current context, taken now.
+    ///
+    /// See [`shim::call_later`](super::call_later).
+    #[track_caller]
+    pub fn call_later(&self, delay: Duration, f: impl FnOnce() + Send + 'static) -> TimerHandle {
+        self.call_later_in(self.new_context(), delay, f)
+    }
+
+    /// Schedules `f` for when `delay` has passed, in `context`.
+    ///
+    /// See [`shim::call_later`](super::call_later).
+    #[track_caller]
+    pub fn call_later_in<C: TaskContext>(
+        &self,
+        context: C,
+        delay: Duration,
+        f: impl FnOnce() + Send + 'static,
+    ) -> TimerHandle {
+        let when = deadline(self.inner.clock().now(), delay);
+        submit::call_at(&self.destination(), when, Call::new(context, f))
+    }
+
+    /// Schedules `f` for `when`, on the executor's clock, in a copy of the current context, taken now.
+    ///
+    /// See [`shim::call_at`](super::call_at).
+    #[track_caller]
+    pub fn call_at(&self, when: Instant, f: impl FnOnce() + Send + 'static) -> TimerHandle {
+        self.call_at_in(self.new_context(), when, f)
+    }
+
+    /// Schedules `f` for `when`, on the executor's clock, in `context`.
+    ///
+    /// See [`shim::call_at`](super::call_at).
+    #[track_caller]
+    pub fn call_at_in<C: TaskContext>(
+        &self,
+        context: C,
+        when: Instant,
+        f: impl FnOnce() + Send + 'static,
+    ) -> TimerHandle {
+        submit::call_at(&self.destination(), when, Call::new(context, f))
+    }
+
+    /// Sends what the free functions of [`shim`](super) spawn on this thread to this executor, until
+    /// the guard is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::shim::{self, ContextAwareExecutor};
+    /// use futures::executor::ThreadPool;
+    ///
+    /// let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+    /// let task = {
+    ///     let _guard = executor.enter();
+    ///     shim::spawn(async { 1 })
+    /// };
+    /// assert_eq!(executor.block_on(task).unwrap(), 1);
+    /// ```
+    pub fn enter(&self) -> EnterGuard<'_> {
+        EnterGuard::new(self.frame())
+    }
+
+    fn frame(&self) -> ExecutorFrame {
+        // Held weakly: the guard borrows the wrapper. A native's own name for itself may mean "this
+        // thread's runtime", which is not where the guard is.
+        let executor: Arc<dyn Executor> = self.executor();
+        ExecutorFrame {
+            executor: FrameExecutor::Weak(Arc::downgrade(&executor)),
+            local: None,
+            fixed: self.fixed.clone(),
+        }
+    }
+
+    /// Runs `future` to completion on the calling thread, in a copy of the current context; what it
+    /// spawns goes to this executor.
+    ///
+    /// # Panics
+    ///
+    /// Where [`try_block_on`](Self::try_block_on) gives an error.
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        match self.try_block_on(future) {
+            Ok(output) => output,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// As [`block_on`](Self::block_on).
+    ///
+    /// # Errors
+    ///
+    /// A [`BlockOnError`] if this thread may not block on this executor, before anything is entered.
+    pub fn try_block_on<F: Future>(&self, future: F) -> Result<F::Output, BlockOnError> {
+        block::block_on(
+            &self.destination(),
+            self.new_context(),
+            self.home_frame(),
+            future,
+        )
+    }
+
+    fn home_frame(&self) -> ExecutorFrame {
+        ExecutorFrame {
+            executor: frame_of(&self.executor()),
+            local: None,
+            fixed: self.fixed.clone(),
+        }
+    }
+}
+
+impl<E: LocalExecutor> ContextAwareExecutor<E> {
+    fn local_frame(&self) -> ExecutorFrame {
+        ExecutorFrame {
+            executor: self.inner.frame().unwrap_or(FrameExecutor::None),
+            local: Some(self.inner.frame_local().unwrap_or_else(|| {
+                let inner: Arc<dyn LocalExecutor> = self.inner.clone();
+                FrameLocal::Weak(Arc::downgrade(&inner))
+            })),
+            fixed: self.fixed.clone(),
+        }
+    }
+
+    /// Spawns a task that stays on this thread, in a copy of the current context, taken now.
+    ///
+    /// See [`shim::spawn_local`](super::spawn_local).
+    #[track_caller]
+    pub fn spawn_local<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        self.spawn_local_in(self.new_context(), future)
+    }
+
+    /// Spawns a task that stays on this thread, in `context`.
+    ///
+    /// See [`shim::spawn_local`](super::spawn_local).
+    #[track_caller]
+    pub fn spawn_local_in<C: TaskContext, F>(&self, context: C, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        local::spawn(self.local_frame(), context, future)
+    }
+
+    /// Schedules `f` on this thread, in a copy of the current context, taken now.
+    ///
+    /// See [`shim::call_soon_local`](super::call_soon_local).
+    #[track_caller]
+    pub fn call_soon_local(&self, f: impl FnOnce() + 'static) -> CallHandle {
+        self.call_soon_local_in(self.new_context(), f)
+    }
+
+    /// Schedules `f` on this thread, in `context`.
+    ///
+    /// See [`shim::call_soon_local`](super::call_soon_local).
+    #[track_caller]
+    pub fn call_soon_local_in<C: TaskContext>(
+        &self,
+        context: C,
+        f: impl FnOnce() + 'static,
+    ) -> CallHandle {
+        let call = LocalCall::new(f);
+        submit::call_soon_local(self.local_frame(), Call::new(context, move || call.call()))
+    }
+
+    /// Schedules `f` on this thread for when `delay` has passed, in a copy of the current context, taken
+    /// now.
+    ///
+    /// See [`shim::call_later`](super::call_later).
+    #[track_caller]
+    pub fn call_later_local(&self, delay: Duration, f: impl FnOnce() + 'static) -> TimerHandle {
+        let when = deadline(self.inner.clock().now(), delay);
+        self.call_at_local(when, f)
+    }
+
+    /// Schedules `f` on this thread for `when`, on the executor's clock, in a copy of the current context,
+    /// taken now.
+    ///
+    /// See [`shim::call_at`](super::call_at).
+    #[track_caller]
+    pub fn call_at_local(&self, when: Instant, f: impl FnOnce() + 'static) -> TimerHandle {
+        let call = LocalCall::new(f);
+        let call = Call::new(self.new_context(), move || call.call());
+        submit::call_at_local(self.local_frame(), when, call)
+    }
+
+    /// As [`enter`](Self::enter), for executors of one thread: `shim::spawn_local` goes to this one.
+    pub fn enter_local(&self) -> EnterGuard<'_> {
+        EnterGuard::new(self.local_frame())
+    }
+
+    /// Runs `future` and this executor's tasks on the calling thread until `future` has completed, in a
+    /// copy of the current context.
+    ///
+    /// # Panics
+    ///
+    /// Where [`try_block_on_local`](Self::try_block_on_local) gives an error.
+    #[track_caller]
+    pub fn block_on_local<F: Future>(&self, future: F) -> F::Output {
+        match self.try_block_on_local(future) {
+            Ok(output) => output,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// As [`block_on_local`](Self::block_on_local).
+    ///
+    /// # Errors
+    ///
+    /// A [`BlockOnError`] if the executor cannot be run from here, before anything is entered.
+    pub fn try_block_on_local<F: Future>(&self, future: F) -> Result<F::Output, BlockOnError> {
+        block::block_on(
+            &Local(&*self.inner),
+            self.new_context(),
+            self.local_frame(),
+            future,
+        )
+    }
+}
+
+struct Local<'a, E>(&'a E);
+
+impl<E: LocalExecutor> Block for Local<'_, E> {
+    fn block(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
+        self.0.block_on(future)
+    }
+}
+
+impl<E> Clone for ContextAwareExecutor<E> {
+    fn clone(&self) -> Self {
+        ContextAwareExecutor {
+            inner: Arc::clone(&self.inner),
+            fixed: self.fixed.clone(),
+        }
+    }
+}
+
+impl<E: fmt::Debug> fmt::Debug for ContextAwareExecutor<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ContextAwareExecutor")
+            .field("inner", &self.inner)
+            .field("fixed", &self.fixed)
+            .finish()
+    }
+}
+
+impl<E: Executor> Spawn for ContextAwareExecutor<E> {
+    fn spawn_obj(&self, future: FutureObj<'static, ()>) -> Result<(), SpawnError> {
+        self.spawn(future).detach();
+        Ok(())
+    }
+}
+
+impl<E: LocalExecutor> LocalSpawn for ContextAwareExecutor<E> {
+    fn spawn_local_obj(&self, future: LocalFutureObj<'static, ()>) -> Result<(), SpawnError> {
+        self.spawn_local(future).detach();
+        Ok(())
+    }
+}

@@ -1,0 +1,259 @@
+//! The thread's current executor: which one `shim::spawn` and its family go to.
+//!
+//! Kept beside the context and never in it: a context outlives runtimes and travels in messages. The
+//! frame of a task names its executor by type, or weakly if the executor is a value.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::rc::{self, Rc};
+use std::sync::{Arc, Weak};
+use std::task::{self, Poll};
+
+use pin_project_lite::pin_project;
+
+use super::executor::{Executor, LocalExecutor};
+use crate::context::Context;
+use crate::frames::Frames;
+
+/// What a frame knows of executors.
+#[derive(Clone)]
+pub(crate) struct ExecutorFrame {
+    pub(crate) executor: FrameExecutor,
+    pub(crate) local: Option<FrameLocal>,
+    /// The context of a fixed executor, in a copy of which everything submitted from here starts.
+    pub(crate) fixed: Option<Arc<Context>>,
+}
+
+/// How a frame names its executor.
+#[derive(Clone)]
+pub enum FrameExecutor {
+    /// Not at all: see the next step of the search.
+    None,
+    /// The tokio runtime whose worker this is.
+    #[cfg(feature = "tokio")]
+    Tokio,
+    #[cfg(feature = "async-std")]
+    AsyncStd,
+    /// smol's global executor.
+    #[cfg(feature = "smol")]
+    Smol,
+    Static(&'static dyn Executor),
+    Weak(Weak<dyn Executor>),
+}
+
+/// How a frame names its local executor.
+#[derive(Clone)]
+pub enum FrameLocal {
+    Static(&'static dyn LocalExecutor),
+    Rc(rc::Weak<dyn LocalExecutor>),
+    Weak(Weak<dyn LocalExecutor>),
+    /// For handles that do not keep the executor alive themselves.
+    Strong(Arc<dyn LocalExecutor>),
+}
+
+/// A local executor that is known to be alive.
+#[derive(Clone)]
+pub(crate) enum LocalRef {
+    Static(&'static dyn LocalExecutor),
+    Rc(Rc<dyn LocalExecutor>),
+    Arc(Arc<dyn LocalExecutor>),
+}
+
+impl fmt::Debug for FrameExecutor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FrameExecutor { .. }")
+    }
+}
+
+impl fmt::Debug for FrameLocal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FrameLocal { .. }")
+    }
+}
+
+impl FrameLocal {
+    pub(crate) fn upgrade(&self) -> Option<LocalRef> {
+        match self {
+            FrameLocal::Static(local) => Some(LocalRef::Static(*local)),
+            FrameLocal::Rc(local) => local.upgrade().map(LocalRef::Rc),
+            FrameLocal::Weak(local) => local.upgrade().map(LocalRef::Arc),
+            FrameLocal::Strong(local) => Some(LocalRef::Arc(Arc::clone(local))),
+        }
+    }
+}
+
+impl std::ops::Deref for LocalRef {
+    type Target = dyn LocalExecutor;
+
+    fn deref(&self) -> &(dyn LocalExecutor + 'static) {
+        match self {
+            LocalRef::Static(local) => *local,
+            LocalRef::Rc(local) => &**local,
+            LocalRef::Arc(local) => &**local,
+        }
+    }
+}
+
+impl super::block::Block for LocalRef {
+    fn block(
+        &self,
+        future: Pin<&mut dyn Future<Output = ()>>,
+    ) -> Result<(), super::block::BlockOnError> {
+        (**self).block_on(future)
+    }
+}
+
+impl ExecutorFrame {
+    pub(crate) const fn none() -> ExecutorFrame {
+        ExecutorFrame::named(FrameExecutor::None)
+    }
+
+    pub(crate) const fn named(executor: FrameExecutor) -> ExecutorFrame {
+        ExecutorFrame {
+            executor,
+            local: None,
+            fixed: None,
+        }
+    }
+}
+
+thread_local! {
+    static FRAMES: Frames<ExecutorFrame> = const { Frames::new(ExecutorFrame::none()) };
+}
+
+/// Reads the innermost frame. `f` must not call user code.
+pub(crate) fn peek<R>(f: impl FnOnce(&ExecutorFrame) -> R) -> R {
+    FRAMES.with(|frames| {
+        let frame = frames.replace(ExecutorFrame::none());
+        let result = f(&frame);
+        std::mem::forget(frames.replace(frame));
+        result
+    })
+}
+
+/// Makes `frame` the innermost one until the guard goes.
+pub(crate) fn enter(frame: ExecutorFrame) -> Left {
+    Left {
+        outer: Some(FRAMES.with(|frames| frames.replace(frame))),
+        _not_send: PhantomData,
+    }
+}
+
+/// Puts the outer frame back when dropped.
+pub(crate) struct Left {
+    outer: Option<ExecutorFrame>,
+    _not_send: PhantomData<*const ()>,
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        if let Some(outer) = self.outer.take() {
+            drop(FRAMES.with(|frames| frames.replace(outer)));
+        }
+    }
+}
+
+/// Sends what this thread spawns to one executor until it is dropped; made by
+/// [`ContextAwareExecutor::enter`](super::ContextAwareExecutor::enter).
+///
+/// Guards of one thread are dropped in the reverse order of their making.
+#[must_use = "the executor is left when the guard is dropped; bind it to a variable: `let _guard = …`"]
+pub struct EnterGuard<'a> {
+    _left: Left,
+    _executor: PhantomData<&'a ()>,
+}
+
+impl EnterGuard<'_> {
+    pub(crate) fn new(frame: ExecutorFrame) -> Self {
+        EnterGuard {
+            _left: enter(frame),
+            _executor: PhantomData,
+        }
+    }
+}
+
+impl fmt::Debug for EnterGuard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnterGuard").finish_non_exhaustive()
+    }
+}
+
+/// Where a task runs: makes the frame it is polled and dropped in.
+pub(crate) trait Home {
+    fn frame(&self) -> ExecutorFrame;
+}
+
+impl Home for ExecutorFrame {
+    fn frame(&self) -> ExecutorFrame {
+        self.clone()
+    }
+}
+
+/// A home on an executor that is a value. Unlike [`ExecutorFrame`], it is `Send`.
+#[derive(Clone)]
+pub(crate) struct ValueHome {
+    pub(crate) executor: FrameExecutor,
+    pub(crate) fixed: Option<Arc<Context>>,
+}
+
+impl Home for ValueHome {
+    fn frame(&self) -> ExecutorFrame {
+        ExecutorFrame {
+            executor: self.executor.clone(),
+            local: None,
+            fixed: self.fixed.clone(),
+        }
+    }
+}
+
+pin_project! {
+    /// A future that is polled and dropped in the frame of its home.
+    pub(crate) struct InHome<F, H: Home> {
+        // The destructors of the fields before and after `inner` put its own into the frame.
+        enter: EnterOnDrop<H>,
+        #[pin]
+        inner: F,
+        leave: LeaveOnDrop,
+    }
+}
+
+impl<F, H: Home> InHome<F, H> {
+    pub(crate) fn new(home: H, inner: F) -> InHome<F, H> {
+        InHome {
+            enter: EnterOnDrop { home },
+            inner,
+            leave: LeaveOnDrop,
+        }
+    }
+}
+
+impl<F: Future, H: Home> Future for InHome<F, H> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let _left = enter(this.enter.home.frame());
+        this.inner.poll(cx)
+    }
+}
+
+struct EnterOnDrop<H: Home> {
+    home: H,
+}
+
+impl<H: Home> Drop for EnterOnDrop<H> {
+    fn drop(&mut self) {
+        let frame = self.home.frame();
+        FRAMES.with(|frames| frames.push(Some(frame)));
+    }
+}
+
+struct LeaveOnDrop;
+
+impl Drop for LeaveOnDrop {
+    fn drop(&mut self) {
+        drop(FRAMES.with(Frames::pop));
+    }
+}

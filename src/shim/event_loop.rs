@@ -1,0 +1,800 @@
+//! The built-in event loop: asyncio's in small, with no runtime and no reactor.
+//!
+//! Tasks and callbacks take their turns in one line, in the order in which they became ready, and every
+//! one of them runs in its own context. An idle loop parks its thread. Sockets need a reactor beside it,
+//! such as `async-io`'s, which wakes tasks of any executor.
+//!
+//! # Examples
+//!
+//! ```
+//! use aiocontextvars::{context_var, event_loop::EventLoop};
+//!
+//! context_var! { static REQUEST_ID: u64; }
+//!
+//! let event_loop = EventLoop::new();
+//! let seen = event_loop.run_until_complete(async {
+//!     REQUEST_ID.set(7);
+//!     aiocontextvars::shim::spawn(async { REQUEST_ID.get() }).await.unwrap()
+//! });
+//! assert_eq!(seen, Some(7));
+//! // Nothing comes out: the loop ran in a copy of this thread's context.
+//! assert_eq!(REQUEST_ID.get(), None);
+//! ```
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::task::{self, Poll, Waker};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+
+use futures::future::{BoxFuture, LocalBoxFuture};
+use futures::task::AtomicWaker;
+
+use super::block::{self, Block, BlockOnError};
+use super::callback::{Call, CallHandle, TimerHandle};
+use super::context_aware::ContextAwareExecutor;
+use super::entered::{self, ExecutorFrame, FrameExecutor, FrameLocal};
+use super::executor::{Clock, Executor, LocalExecutor, LocalRunnable, Runnable};
+use super::join::JoinHandle;
+use super::queue::{Driver, Item, Next, Queue, QueueKey, queue_for};
+use super::task::Registry;
+use super::time::StdClock;
+use crate::context::Context;
+use crate::current;
+use crate::future::TaskContext;
+use crate::id;
+
+/// An event loop of one thread.
+///
+/// Dropping it drops its tasks and callbacks, each inside its context.
+///
+/// # Examples
+///
+/// ```
+/// use std::{cell::RefCell, rc::Rc};
+/// use aiocontextvars::event_loop::EventLoop;
+///
+/// let event_loop = EventLoop::new();
+/// let order = Rc::new(RefCell::new(Vec::new()));
+/// for n in 0..3 {
+///     let order = Rc::clone(&order);
+///     event_loop.call_soon(move || order.borrow_mut().push(n));
+/// }
+/// event_loop.call_soon({
+///     let handle = event_loop.handle();
+///     move || handle.stop()
+/// });
+/// event_loop.run_forever();
+/// assert_eq!(*order.borrow(), [0, 1, 2]);
+/// ```
+pub struct EventLoop {
+    shared: Arc<Shared>,
+    local: ContextAwareExecutor<Rc<OnLoop>>,
+    /// Taken when the loop is dropped.
+    driver: RefCell<Option<Driver>>,
+}
+
+/// What the loop shares with its handles and its tasks' wakers.
+struct Shared {
+    this: Weak<Shared>,
+    key: QueueKey,
+    queue: Arc<Queue>,
+    clock: Arc<LoopClock>,
+    parker: Arc<Parker>,
+    tasks: Arc<Registry>,
+    thread: ThreadId,
+    stop: AtomicBool,
+    closed: AtomicBool,
+}
+
+/// The loop, to those on its own thread.
+struct OnLoop(Arc<Shared>);
+
+/// A handle to an [`EventLoop`], for other threads and for [`ContextAwareExecutor`].
+///
+/// A handle that outlives its loop is harmless: what it submits is dropped.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::event_loop::EventLoop;
+///
+/// let event_loop = EventLoop::new();
+/// let handle = event_loop.handle();
+/// std::thread::spawn(move || handle.call_soon_threadsafe({
+///     let handle = handle.clone();
+///     move || handle.stop()
+/// }));
+/// event_loop.run_forever();
+/// ```
+#[derive(Clone)]
+pub struct LoopHandle(Arc<Shared>);
+
+thread_local! {
+    /// Whether a loop is running on this thread.
+    static RUNNING: Cell<bool> = const { Cell::new(false) };
+}
+
+const NESTED: &str = "this thread is running an event loop already; await the future, or spawn it";
+
+impl EventLoop {
+    /// A loop on the operating system's clock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::event_loop::EventLoop;
+    /// assert_eq!(EventLoop::new().run_until_complete(async { 1 }), 1);
+    /// ```
+    pub fn new() -> EventLoop {
+        EventLoop::with_clock(None)
+    }
+
+    /// A loop whose clock stands still while there is something to run and jumps to the next timer when
+    /// there is not: timers of an hour take no time, and fire in order.
+    ///
+    /// Without a timer the loop parks until another thread wakes it, as any loop.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use aiocontextvars::{event_loop::EventLoop, shim};
+    ///
+    /// let event_loop = EventLoop::with_virtual_clock();
+    /// let start = event_loop.time();
+    /// event_loop.run_until_complete(shim::sleep(Duration::from_secs(3600)));
+    /// assert_eq!(event_loop.time() - start, Duration::from_secs(3600));
+    /// ```
+    pub fn with_virtual_clock() -> EventLoop {
+        EventLoop::with_clock(Some(Instant::now()))
+    }
+
+    fn with_clock(start: Option<Instant>) -> EventLoop {
+        let clock = Arc::new(LoopClock {
+            virtual_now: start.map(Mutex::new),
+            queue: Mutex::new(Weak::new()),
+        });
+        let key = QueueKey::numbered("event loop", id::next());
+        let queue = queue_for(key, || clock.clone());
+        *clock.queue.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&queue);
+        let driver = queue.drive();
+        let shared = Arc::new_cyclic(|this: &Weak<Shared>| Shared {
+            this: this.clone(),
+            key,
+            queue,
+            clock,
+            parker: Arc::default(),
+            tasks: Arc::default(),
+            thread: thread::current().id(),
+            stop: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        });
+        EventLoop {
+            local: ContextAwareExecutor::new(Rc::new(OnLoop(Arc::clone(&shared)))),
+            shared,
+            driver: RefCell::new(driver),
+        }
+    }
+
+    /// A handle that other threads can use.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::event_loop::EventLoop;
+    /// let event_loop = EventLoop::new();
+    /// let task = event_loop.handle().spawn(async { 1 });
+    /// assert_eq!(event_loop.run_until_complete(task).unwrap(), 1);
+    /// ```
+    pub fn handle(&self) -> LoopHandle {
+        LoopHandle(Arc::clone(&self.shared))
+    }
+
+    /// The loop's present moment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::event_loop::EventLoop;
+    /// let event_loop = EventLoop::new();
+    /// assert!(event_loop.time() <= event_loop.time());
+    /// ```
+    pub fn time(&self) -> Instant {
+        self.shared.clock.now()
+    }
+
+    /// Runs the loop until `future` has completed, in a copy of the current context (RU-01, RU-05).
+    ///
+    /// # Panics
+    ///
+    /// If a loop is running on this thread, or if [`stop`](LoopHandle::stop) was called before the future
+    /// had completed. For a form that does not panic, see
+    /// [`try_run_until_complete`](Self::try_run_until_complete).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::event_loop::EventLoop;
+    /// assert_eq!(EventLoop::new().run_until_complete(async { 1 }), 1);
+    /// ```
+    #[track_caller]
+    pub fn run_until_complete<F: Future>(&self, future: F) -> F::Output {
+        match self.try_run_until_complete(future) {
+            Ok(output) => output,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// As [`run_until_complete`](Self::run_until_complete).
+    ///
+    /// # Errors
+    ///
+    /// If a loop is running on this thread, before anything is entered, or if
+    /// [`stop`](LoopHandle::stop) was called before the future had completed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::event_loop::EventLoop;
+    /// let event_loop = EventLoop::new();
+    /// let nested = event_loop.run_until_complete(async { event_loop.try_run_until_complete(async {}) });
+    /// assert!(nested.is_err());
+    /// ```
+    pub fn try_run_until_complete<F: Future>(&self, future: F) -> Result<F::Output, BlockOnError> {
+        block::block_on(
+            self,
+            current::inherit(),
+            self.shared.loop_frame(&self.local),
+            future,
+        )
+    }
+
+    /// Runs the loop until [`stop`](LoopHandle::stop) is called.
+    ///
+    /// # Panics
+    ///
+    /// If a loop is running on this thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::event_loop::EventLoop;
+    /// let event_loop = EventLoop::new();
+    /// let handle = event_loop.handle();
+    /// event_loop.call_soon(move || handle.stop());
+    /// event_loop.run_forever();
+    /// ```
+    #[track_caller]
+    pub fn run_forever(&self) {
+        match Running::start() {
+            Some(_running) => self.run(&mut || false),
+            None => panic!("{}", BlockOnError::nested(NESTED)),
+        }
+    }
+
+    /// Makes the run that is under way, or the next one, return after this turn.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::event_loop::EventLoop;
+    /// let event_loop = EventLoop::new();
+    /// event_loop.stop();
+    /// event_loop.run_forever();
+    /// ```
+    pub fn stop(&self) {
+        self.shared.stop();
+    }
+
+    /// Spawns a task on the loop, in a copy of the current context, taken now. The future stays on this
+    /// thread and need not be `Send`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use aiocontextvars::event_loop::EventLoop;
+    ///
+    /// let event_loop = EventLoop::new();
+    /// let one = Rc::new(1);
+    /// let task = event_loop.spawn(async move { *one });
+    /// assert_eq!(event_loop.run_until_complete(task).unwrap(), 1);
+    /// ```
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        self.local.spawn_local(future)
+    }
+
+    /// Spawns a task on the loop, in `context`.
+    #[track_caller]
+    pub fn spawn_in<C: TaskContext, F>(&self, context: C, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        self.local.spawn_local_in(context, future)
+    }
+
+    /// Schedules `f` for the next turn, in a copy of the current context, taken now (CS-01).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{event_loop::EventLoop, shim};
+    /// let event_loop = EventLoop::new();
+    /// event_loop.call_soon(|| println!("soon"));
+    /// event_loop.run_until_complete(shim::yield_now());
+    /// ```
+    #[track_caller]
+    pub fn call_soon(&self, f: impl FnOnce() + 'static) -> CallHandle {
+        self.local.call_soon_local(f)
+    }
+
+    /// Schedules `f` for the next turn, in `context`.
+    #[track_caller]
+    pub fn call_soon_in<C: TaskContext>(
+        &self,
+        context: C,
+        f: impl FnOnce() + 'static,
+    ) -> CallHandle {
+        self.local.call_soon_local_in(context, f)
+    }
+
+    /// Schedules `f` for when `delay` has passed, in a copy of the current context, taken now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use aiocontextvars::{event_loop::EventLoop, shim};
+    ///
+    /// let event_loop = EventLoop::with_virtual_clock();
+    /// event_loop.call_later(Duration::from_secs(1), || println!("late"));
+    /// event_loop.run_until_complete(shim::sleep(Duration::from_secs(2)));
+    /// ```
+    #[track_caller]
+    pub fn call_later(&self, delay: Duration, f: impl FnOnce() + 'static) -> TimerHandle {
+        self.local.call_later_local(delay, f)
+    }
+
+    /// Schedules `f` for `when` on the loop's clock, in a copy of the current context, taken now.
+    #[track_caller]
+    pub fn call_at(&self, when: Instant, f: impl FnOnce() + 'static) -> TimerHandle {
+        self.local.call_at_local(when, f)
+    }
+
+    /// Turns until `main` is done or somebody calls `stop`. `main` is asked when its turn comes.
+    fn run(&self, main: &mut dyn FnMut() -> bool) {
+        let shared = &*self.shared;
+        let _left = entered::enter(shared.loop_frame(&self.local));
+        let mut driver = self.driver.borrow_mut();
+        let Some(driver) = driver.as_mut() else {
+            return;
+        };
+        let waker = Waker::from(Arc::clone(&shared.parker));
+        let mut done = false;
+        loop {
+            driver.turn(|item| match item {
+                Item::Task(step) => {
+                    step.run();
+                }
+                Item::Main => done = done || main(),
+                Item::Call(_) | Item::Parked(_) => unreachable!("the driver runs these itself"),
+            });
+            if shared.stop.swap(false, Ordering::AcqRel) || done {
+                return;
+            }
+            match driver.next(&waker) {
+                Next::Again => {}
+                Next::At(when) => match &shared.clock.virtual_now {
+                    Some(now) => {
+                        let mut now = now.lock().unwrap_or_else(PoisonError::into_inner);
+                        *now = when.max(*now);
+                    }
+                    None => shared.parker.park_until(Some(when)),
+                },
+                Next::Parked | Next::Idle => shared.parker.park_until(None),
+            }
+        }
+    }
+}
+
+impl Default for EventLoop {
+    fn default() -> EventLoop {
+        EventLoop::new()
+    }
+}
+
+impl Block for EventLoop {
+    fn block(&self, mut future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
+        let _running = Running::start().ok_or(BlockOnError::nested(NESTED))?;
+        let main = Arc::new(WakeMain {
+            shared: Arc::clone(&self.shared),
+            queued: AtomicBool::new(false),
+        });
+        let waker = Waker::from(Arc::clone(&main));
+        let mut done = false;
+        waker.wake_by_ref();
+        self.run(&mut || {
+            main.queued.store(false, Ordering::Release);
+            done = future
+                .as_mut()
+                .poll(&mut task::Context::from_waker(&waker))
+                .is_ready();
+            done
+        });
+        if done {
+            Ok(())
+        } else {
+            Err(BlockOnError::nested(
+                "the event loop was stopped before the future had completed",
+            ))
+        }
+    }
+}
+
+impl Drop for EventLoop {
+    fn drop(&mut self) {
+        let shared = &*self.shared;
+        let _left = entered::enter(shared.loop_frame(&self.local));
+        shared.closed.store(true, Ordering::Release);
+        drop(self.driver.borrow_mut().take());
+        // Waking a task of a closed loop drops it, here. A step that another thread is just handing
+        // over comes through the queue.
+        while shared.tasks.wake_all() {
+            drop(shared.queue.drive());
+            thread::yield_now();
+        }
+    }
+}
+
+impl fmt::Debug for EventLoop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLoop").finish_non_exhaustive()
+    }
+}
+
+/// Marks this thread as running a loop, until dropped.
+struct Running;
+
+impl Running {
+    fn start() -> Option<Running> {
+        (!RUNNING.replace(true)).then_some(Running)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.set(false);
+    }
+}
+
+/// Puts the main future into the line.
+struct WakeMain {
+    shared: Arc<Shared>,
+    queued: AtomicBool,
+}
+
+impl task::Wake for WakeMain {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.shared.queue.push_item(Item::Main);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Parker {
+    unparked: Mutex<bool>,
+    condvar: Condvar,
+}
+
+impl Parker {
+    fn park_until(&self, when: Option<Instant>) {
+        let mut unparked = self.unparked.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*unparked {
+            unparked = match when {
+                None => self
+                    .condvar
+                    .wait(unparked)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(when) => {
+                    let left = when.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return;
+                    }
+                    self.condvar
+                        .wait_timeout(unparked, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
+        }
+        *unparked = false;
+    }
+}
+
+impl task::Wake for Parker {
+    fn wake(self: Arc<Self>) {
+        *self.unparked.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.condvar.notify_one();
+    }
+}
+
+impl Shared {
+    fn loop_frame(&self, local: &ContextAwareExecutor<Rc<OnLoop>>) -> ExecutorFrame {
+        let local: Rc<dyn LocalExecutor> = local.get_ref().clone();
+        ExecutorFrame {
+            executor: FrameExecutor::Weak(self.this.clone()),
+            local: Some(FrameLocal::Rc(Rc::downgrade(&local))),
+            fixed: None,
+        }
+    }
+
+    fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        task::Wake::wake(Arc::clone(&self.parker));
+    }
+
+    fn push(&self, step: async_task::Runnable) {
+        if self.closed.load(Ordering::Acquire) && thread::current().id() == self.thread {
+            // Cancels the task.
+            drop(step);
+        } else {
+            self.queue.push_item(Item::Task(step));
+        }
+    }
+}
+
+impl Executor for Shared {
+    fn schedule(&self, task: Runnable) {
+        self.push(task.0);
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
+    }
+
+    fn frame(&self) -> Option<FrameExecutor> {
+        Some(FrameExecutor::Weak(self.this.clone()))
+    }
+
+    fn queue_key(&self) -> QueueKey {
+        self.key
+    }
+
+    fn registry(&self) -> Option<Arc<Registry>> {
+        Some(Arc::clone(&self.tasks))
+    }
+
+    fn block_on(&self, _: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
+        Err(BlockOnError::nested(NESTED))
+    }
+}
+
+impl LocalExecutor for OnLoop {
+    fn schedule_local(&self, task: LocalRunnable) {
+        self.0.push(task.into_step());
+    }
+
+    fn spawn_local(
+        &self,
+        task: LocalBoxFuture<'static, ()>,
+    ) -> Result<(), LocalBoxFuture<'static, ()>> {
+        let shared = Weak::clone(&self.0.this);
+        let schedule = move |step| {
+            if let Some(shared) = shared.upgrade() {
+                shared.push(step);
+            }
+        };
+        let entry = self.0.tasks.entry();
+        let key = entry.key();
+        let (step, handle) = async_task::spawn_local(
+            async move {
+                let _entry = entry;
+                task.await;
+            },
+            schedule,
+        );
+        self.0.tasks.fill(key, step.waker());
+        handle.detach();
+        step.schedule();
+        Ok(())
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.0.clock.clone()
+    }
+
+    fn frame(&self) -> Option<FrameExecutor> {
+        Executor::frame(&*self.0)
+    }
+
+    fn queue_key(&self) -> QueueKey {
+        self.0.key
+    }
+}
+
+impl Executor for LoopHandle {
+    fn schedule(&self, task: Runnable) {
+        self.0.schedule(task);
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Executor::clock(&*self.0)
+    }
+
+    fn frame(&self) -> Option<FrameExecutor> {
+        Executor::frame(&*self.0)
+    }
+
+    fn queue_key(&self) -> QueueKey {
+        self.0.key
+    }
+
+    fn registry(&self) -> Option<Arc<Registry>> {
+        self.0.registry()
+    }
+
+    fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
+        Executor::block_on(&*self.0, future)
+    }
+}
+
+impl LoopHandle {
+    fn aware(&self) -> ContextAwareExecutor<LoopHandle> {
+        ContextAwareExecutor::new(self.clone())
+    }
+
+    /// Spawns a task on the loop, in a copy of the calling thread's context, taken now (CS-09).
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.aware().spawn(future)
+    }
+
+    /// Spawns a task on the loop, in `context`.
+    #[track_caller]
+    pub fn spawn_in<C: TaskContext, F>(&self, context: C, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.aware().spawn_in(context, future)
+    }
+
+    /// Schedules `f` from any thread, in a copy of that thread's context, taken now (CS-02), and wakes the
+    /// loop.
+    ///
+    /// # Examples
+    ///
+    /// See [`LoopHandle`].
+    #[track_caller]
+    pub fn call_soon_threadsafe(&self, f: impl FnOnce() + Send + 'static) -> CallHandle {
+        self.aware().call_soon(f)
+    }
+
+    /// Schedules `f` from any thread, in `context`.
+    #[track_caller]
+    pub fn call_soon_threadsafe_in<C: TaskContext>(
+        &self,
+        context: C,
+        f: impl FnOnce() + Send + 'static,
+    ) -> CallHandle {
+        self.aware().call_soon_in(context, f)
+    }
+
+    /// The loop's present moment.
+    pub fn time(&self) -> Instant {
+        self.0.clock.now()
+    }
+
+    /// Makes the run that is under way, or the next one, return after this turn.
+    pub fn stop(&self) {
+        self.0.stop();
+    }
+}
+
+impl fmt::Debug for LoopHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoopHandle").finish_non_exhaustive()
+    }
+}
+
+/// The clock of a loop, real or virtual. Its timers wait in the loop's own queue.
+struct LoopClock {
+    virtual_now: Option<Mutex<Instant>>,
+    queue: Mutex<Weak<Queue>>,
+}
+
+impl Clock for LoopClock {
+    fn now(&self) -> Instant {
+        match &self.virtual_now {
+            Some(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
+            None => Instant::now(),
+        }
+    }
+
+    fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()> {
+        let queue = self
+            .queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .upgrade();
+        match queue {
+            Some(queue) => Box::pin(LoopSleep {
+                at,
+                queue,
+                timer: None,
+            }),
+            None => StdClock.sleep_until(at),
+        }
+    }
+}
+
+struct LoopSleep {
+    at: Instant,
+    queue: Arc<Queue>,
+    timer: Option<(TimerHandle, Arc<Alarm>)>,
+}
+
+#[derive(Default)]
+struct Alarm {
+    rung: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Future for LoopSleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
+        if self.timer.is_none() {
+            if self.at <= self.queue.clock().now() {
+                return Poll::Ready(());
+            }
+            let alarm = Arc::new(Alarm::default());
+            let ring = Arc::clone(&alarm);
+            let call = Call::new(Context::new(), move || {
+                ring.rung.store(true, Ordering::Release);
+                ring.waker.wake();
+            });
+            let id = self.queue.push(call, Some(self.at));
+            let handle = TimerHandle::new(CallHandle::new(&self.queue, id), self.at);
+            self.timer = Some((handle, alarm));
+        }
+        let Some((_, alarm)) = &self.timer else {
+            return Poll::Ready(());
+        };
+        alarm.waker.register(cx.waker());
+        if alarm.rung.load(Ordering::Acquire) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+impl Drop for LoopSleep {
+    fn drop(&mut self) {
+        if let Some((timer, _)) = &self.timer {
+            timer.cancel();
+        }
+    }
+}

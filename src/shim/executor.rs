@@ -1,0 +1,370 @@
+//! The traits an executor implements, and the units of work it is handed.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::rc::{self, Rc};
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use futures::future::{BoxFuture, LocalBoxFuture};
+
+use super::block::{self, BlockOnError};
+use super::entered::{FrameExecutor, FrameLocal};
+use super::native::Native;
+use super::queue::QueueKey;
+use super::task::Registry;
+use super::time::StdClock;
+
+/// An executor: something that can run a closure.
+///
+/// Implement [`schedule`](Executor::schedule), wrap the executor in a
+/// [`ContextAwareExecutor`](super::ContextAwareExecutor), and it has tasks, callbacks, timers and
+/// blocking jobs that inherit the context of whoever submits them. Override [`clock`](Executor::clock)
+/// and [`spawn_blocking`](Executor::spawn_blocking) if the executor has its own; the defaults share one
+/// timer thread and one pool of blocking threads in the process, started on first use.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::mpsc;
+/// use aiocontextvars::shim::{ContextAwareExecutor, Executor, Runnable};
+/// use aiocontextvars::context_var;
+///
+/// context_var! { static LEVEL: u8; }
+///
+/// struct OneThread(mpsc::Sender<Runnable>);
+///
+/// impl Executor for OneThread {
+///     fn schedule(&self, task: Runnable) {
+///         // If the thread is gone, the runnable is dropped: its task is cancelled.
+///         let _ = self.0.send(task);
+///     }
+/// }
+///
+/// let (sender, receiver) = mpsc::channel::<Runnable>();
+/// std::thread::spawn(move || receiver.into_iter().for_each(|task| task.run()));
+///
+/// let executor = ContextAwareExecutor::new(OneThread(sender));
+/// LEVEL.set(3);
+/// let level = executor.block_on(executor.spawn(async { LEVEL.get() }));
+/// assert_eq!(level.unwrap(), Some(3));
+/// ```
+pub trait Executor: Send + Sync + 'static {
+    /// Arranges for [`Runnable::run`] to be called, soon, once and on any thread.
+    ///
+    /// Running it at once is allowed. Dropping it cancels its task.
+    fn schedule(&self, task: Runnable);
+
+    /// The clock that timers on this executor follow.
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(StdClock)
+    }
+
+    /// Arranges for [`Job::run`] to be called on a thread that may block.
+    fn spawn_blocking(&self, job: Job) {
+        blocking::unblock(move || job.run()).detach();
+    }
+
+    /// The native way to spawn, for executors that have an adapter in this crate.
+    #[doc(hidden)]
+    fn native(&self) -> Native<'_> {
+        Native::None(PhantomData)
+    }
+
+    /// How the frames of tasks on this executor name it, if not weakly by its wrapper.
+    #[doc(hidden)]
+    fn frame(&self) -> Option<FrameExecutor> {
+        None
+    }
+
+    /// What tells this executor's callback queue from others.
+    #[doc(hidden)]
+    fn queue_key(&self) -> QueueKey {
+        QueueKey::address(self)
+    }
+
+    /// Where tasks that are driven by steps are listed, for an executor that drops them when it goes.
+    #[doc(hidden)]
+    fn registry(&self) -> Option<Arc<Registry>> {
+        None
+    }
+
+    /// Runs a future on the calling thread, driving the executor if that is how it runs.
+    #[doc(hidden)]
+    fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
+        block::park_on(future)
+    }
+}
+
+/// Forwards every method to what `self` points to; `$frame` names it for the frames of its tasks.
+macro_rules! forward_executor {
+    ([$($generics:tt)*] $pointer:ty, $this:ident => $frame:expr) => {
+        impl<$($generics)*> Executor for $pointer {
+            fn schedule(&self, task: Runnable) {
+                (**self).schedule(task);
+            }
+
+            fn clock(&self) -> Arc<dyn Clock> {
+                (**self).clock()
+            }
+
+            fn spawn_blocking(&self, job: Job) {
+                (**self).spawn_blocking(job);
+            }
+
+            fn native(&self) -> Native<'_> {
+                (**self).native()
+            }
+
+            fn frame(&self) -> Option<FrameExecutor> {
+                let $this = self;
+                Some((**self).frame().unwrap_or_else(|| $frame))
+            }
+
+            fn queue_key(&self) -> QueueKey {
+                (**self).queue_key()
+            }
+
+            fn registry(&self) -> Option<Arc<Registry>> {
+                (**self).registry()
+            }
+
+            fn block_on(
+                &self,
+                future: Pin<&mut dyn Future<Output = ()>>,
+            ) -> Result<(), BlockOnError> {
+                (**self).block_on(future)
+            }
+        }
+    };
+}
+
+// Weak, because an executor that owns its tasks would otherwise keep itself alive through them.
+forward_executor!([E: Executor] Arc<E>, this => FrameExecutor::Weak(Arc::downgrade(this) as Weak<dyn Executor>));
+forward_executor!([E: Executor] &'static E, this => FrameExecutor::Static(*this));
+forward_executor!([] Static, this => FrameExecutor::Static(this.0));
+
+/// A static executor of any type.
+pub(crate) struct Static(pub(crate) &'static dyn Executor);
+
+impl Deref for Static {
+    type Target = dyn Executor;
+
+    fn deref(&self) -> &(dyn Executor + 'static) {
+        self.0
+    }
+}
+
+/// An executor of tasks that stay on one thread.
+///
+/// # Waking from other threads
+///
+/// [`schedule_local`](LocalExecutor::schedule_local) is called on the executor's own thread only. A
+/// wake-up from another thread unparks this one and waits until it runs one of the executor's steps
+/// next. An executor that can poll futures itself, as the ones with an adapter here do, should
+/// implement [`spawn_local`](LocalExecutor::spawn_local) as well: then its tasks can be woken from
+/// anywhere.
+///
+/// # Examples
+///
+/// ```
+/// use std::{cell::RefCell, collections::VecDeque, rc::Rc};
+/// use aiocontextvars::shim::{ContextAwareExecutor, LocalExecutor, LocalRunnable};
+///
+/// #[derive(Default)]
+/// struct Steps(RefCell<VecDeque<LocalRunnable>>);
+///
+/// impl LocalExecutor for Steps {
+///     fn schedule_local(&self, task: LocalRunnable) {
+///         self.0.borrow_mut().push_back(task);
+///     }
+/// }
+///
+/// let steps = Rc::new(Steps::default());
+/// let executor = ContextAwareExecutor::new(Rc::clone(&steps));
+/// let task = executor.spawn_local(async { 1 + 1 });
+/// while let Some(step) = { let step = steps.0.borrow_mut().pop_front(); step } {
+///     step.run();
+/// }
+/// assert!(task.is_finished());
+/// ```
+pub trait LocalExecutor: 'static {
+    /// Arranges for [`LocalRunnable::run`] to be called, soon, once and on this thread. Dropping it
+    /// cancels its task.
+    fn schedule_local(&self, task: LocalRunnable);
+
+    /// Arranges for `task` to be polled to completion on this thread; dropping it cancels the task.
+    ///
+    /// # Errors
+    ///
+    /// Gives the task back if the executor can only run steps, as the default does; they are then
+    /// scheduled by [`schedule_local`](LocalExecutor::schedule_local).
+    fn spawn_local(
+        &self,
+        task: LocalBoxFuture<'static, ()>,
+    ) -> Result<(), LocalBoxFuture<'static, ()>> {
+        Err(task)
+    }
+
+    /// The clock that timers on this executor follow.
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(StdClock)
+    }
+
+    /// Where `shim::spawn` goes from a task on this executor; `None` leaves it to the search.
+    #[doc(hidden)]
+    fn frame(&self) -> Option<FrameExecutor> {
+        None
+    }
+
+    /// How the frames of tasks on this executor name it, if not weakly by its wrapper.
+    #[doc(hidden)]
+    fn frame_local(&self) -> Option<FrameLocal> {
+        None
+    }
+
+    /// What tells this executor's callback queue from others.
+    #[doc(hidden)]
+    fn queue_key(&self) -> QueueKey {
+        QueueKey::address(self)
+    }
+
+    /// Runs a future on the calling thread, and the executor with it.
+    #[doc(hidden)]
+    fn block_on(&self, _: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
+        Err(BlockOnError::unsupported())
+    }
+}
+
+/// Forwards every method to what `self` points to; `$frame` names it for the frames of its tasks.
+macro_rules! forward_local_executor {
+    ($pointer:ty, $this:ident => $frame:expr) => {
+        impl<E: LocalExecutor> LocalExecutor for $pointer {
+            fn schedule_local(&self, task: LocalRunnable) {
+                (**self).schedule_local(task);
+            }
+
+            fn spawn_local(
+                &self,
+                task: LocalBoxFuture<'static, ()>,
+            ) -> Result<(), LocalBoxFuture<'static, ()>> {
+                (**self).spawn_local(task)
+            }
+
+            fn clock(&self) -> Arc<dyn Clock> {
+                (**self).clock()
+            }
+
+            fn frame(&self) -> Option<FrameExecutor> {
+                (**self).frame()
+            }
+
+            fn frame_local(&self) -> Option<FrameLocal> {
+                let $this = self;
+                Some((**self).frame_local().unwrap_or_else(|| $frame))
+            }
+
+            fn queue_key(&self) -> QueueKey {
+                (**self).queue_key()
+            }
+
+            fn block_on(
+                &self,
+                future: Pin<&mut dyn Future<Output = ()>>,
+            ) -> Result<(), BlockOnError> {
+                (**self).block_on(future)
+            }
+        }
+    };
+}
+
+forward_local_executor!(Rc<E>, this => FrameLocal::Rc(Rc::downgrade(this) as rc::Weak<dyn LocalExecutor>));
+forward_local_executor!(&'static E, this => FrameLocal::Static(*this));
+
+/// A clock, and timers that follow it.
+pub trait Clock: Send + Sync + 'static {
+    /// The present moment.
+    fn now(&self) -> Instant;
+
+    /// Completes when [`now`](Clock::now) reaches `at`.
+    ///
+    /// # Panics
+    ///
+    /// The future of a clock whose runtime cannot serve timers panics here, at the call.
+    fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()>;
+}
+
+/// One step of a task, to be run by an [`Executor`].
+///
+/// Both [`run`](Runnable::run) and dropping it, which cancels the task, act inside the task's context.
+#[must_use = "a runnable that is dropped cancels its task; call `run`"]
+pub struct Runnable(pub(crate) async_task::Runnable);
+
+impl Runnable {
+    /// Polls the task.
+    pub fn run(self) {
+        self.0.run();
+    }
+}
+
+impl fmt::Debug for Runnable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runnable").finish_non_exhaustive()
+    }
+}
+
+/// One step of a task that stays on its thread, to be run by a [`LocalExecutor`].
+#[must_use = "a runnable that is dropped cancels its task; call `run`"]
+pub struct LocalRunnable {
+    task: async_task::Runnable,
+    /// Tasks that stay on a thread are run and dropped there.
+    _not_send: PhantomData<*const ()>,
+}
+
+impl LocalRunnable {
+    pub(crate) fn new(task: async_task::Runnable) -> LocalRunnable {
+        LocalRunnable {
+            task,
+            _not_send: PhantomData,
+        }
+    }
+
+    /// Polls the task.
+    pub fn run(self) {
+        super::local::deliver_remote_wakes();
+        self.task.run();
+    }
+
+    pub(crate) fn into_step(self) -> async_task::Runnable {
+        self.task
+    }
+}
+
+impl fmt::Debug for LocalRunnable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalRunnable").finish_non_exhaustive()
+    }
+}
+
+/// A blocking job, to be run by an [`Executor`] on a thread that may block.
+///
+/// Dropping it cancels the job. In a shared context that is entered elsewhere, the job steps aside: it
+/// is handed to the executor again when the context is free.
+#[must_use = "a job that is dropped is cancelled; call `run`"]
+pub struct Job(pub(crate) async_task::Runnable);
+
+impl Job {
+    /// Runs the job.
+    pub fn run(self) {
+        self.0.run();
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").finish_non_exhaustive()
+    }
+}

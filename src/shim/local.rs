@@ -1,0 +1,311 @@
+//! Tasks that stay on their thread, on any [`LocalExecutor`].
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{self, Poll};
+use std::thread::{self, ThreadId};
+
+use futures::channel::oneshot;
+use futures::future::LocalBoxFuture;
+use futures::task::AtomicWaker;
+use pin_project_lite::pin_project;
+use slab::Slab;
+
+use super::entered::{ExecutorFrame, FrameLocal};
+use super::executor::LocalRunnable;
+use super::join::{Abort, JoinError, JoinHandle};
+use super::native::in_home;
+use super::task::{CatchPanic, Outcome};
+use crate::future::TaskContext;
+
+/// Spawns `future` in `context` on the executor that `frame` names.
+///
+/// # Panics
+///
+/// If that executor is gone.
+#[track_caller]
+pub(crate) fn spawn<C, F>(frame: ExecutorFrame, context: C, future: F) -> JoinHandle<F::Output>
+where
+    C: TaskContext,
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let local = frame
+        .local
+        .clone()
+        .expect("the frame of a local task names its executor");
+    let (sender, receiver) = oneshot::channel();
+    let abort = Arc::new(AbortFlag::default());
+    let task = LocalTask {
+        task: CatchPanic::new(in_home(frame, future, context)),
+        abort: Finish(Arc::clone(&abort)),
+        sender: Some(sender),
+    };
+    submit(&local, Box::pin(task));
+    JoinHandle::from_local(LocalJoin { receiver, abort })
+}
+
+fn submit(local: &FrameLocal, task: LocalBoxFuture<'static, ()>) {
+    // A dead executor drops the task, which cancels it.
+    if let Some(executor) = local.upgrade() {
+        if let Err(task) = executor.spawn_local(task) {
+            spawn_by_steps(local.clone(), task);
+        }
+    }
+}
+
+pin_project! {
+    /// Sends the outcome of a task to its handle when the task's destructors have run. On a drop the
+    /// order of the fields sees to that.
+    struct LocalTask<F: Future> {
+        #[pin]
+        task: CatchPanic<F>,
+        abort: Finish,
+        sender: Option<oneshot::Sender<Outcome<F::Output>>>,
+    }
+}
+
+impl<F: Future> Future for LocalTask<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let flag = &this.abort.0;
+        flag.waker.register(cx.waker());
+        if flag.aborted.load(Ordering::Acquire) {
+            // Dropped before the sender: the handle hears of it when the destructors have run.
+            let panic = this.task.as_mut().drop_future().err();
+            if let (Some(sender), Some(panic)) = (this.sender.take(), panic) {
+                flag.finished.store(true, Ordering::Release);
+                let _unread = sender.send(Err(panic));
+            }
+            return Poll::Ready(());
+        }
+        let outcome = std::task::ready!(this.task.poll(cx));
+        flag.finished.store(true, Ordering::Release);
+        if let Some(sender) = this.sender.take() {
+            let _unread = sender.send(outcome);
+        }
+        Poll::Ready(())
+    }
+}
+
+#[derive(Default)]
+struct AbortFlag {
+    aborted: AtomicBool,
+    finished: AtomicBool,
+    waker: AtomicWaker,
+}
+
+/// Marks the task as finished when it is dropped, after its destructors.
+struct Finish(Arc<AbortFlag>);
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        self.0.finished.store(true, Ordering::Release);
+    }
+}
+
+impl Abort for AbortFlag {
+    fn abort(&self) {
+        self.aborted.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Acquire)
+    }
+}
+
+/// The handle's half of a local task.
+pub(crate) struct LocalJoin<T> {
+    receiver: oneshot::Receiver<Outcome<T>>,
+    abort: Arc<AbortFlag>,
+}
+
+impl<T> LocalJoin<T> {
+    pub(crate) fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<T, JoinError>> {
+        Pin::new(&mut self.receiver)
+            .poll(cx)
+            .map(|outcome| match outcome {
+                Ok(outcome) => outcome.map_err(JoinError::panicked),
+                Err(oneshot::Canceled) => Err(JoinError::cancelled()),
+            })
+    }
+
+    pub(crate) fn abort(&self) {
+        self.abort.abort();
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.abort.is_finished()
+    }
+
+    pub(crate) fn share(&self) -> Arc<dyn Abort> {
+        Arc::clone(&self.abort) as Arc<dyn Abort>
+    }
+}
+
+// Tasks of executors that can only run steps.
+
+/// The steps that other threads have woken, and the thread they belong to.
+struct Inbox {
+    home: thread::Thread,
+    woken: Mutex<Vec<async_task::Runnable>>,
+}
+
+thread_local! {
+    /// The executors that run steps on this thread, by the key that their tasks know.
+    static STEPPERS: RefCell<Slab<Stepper>> = const { RefCell::new(Slab::new()) };
+}
+
+/// An executor of steps, as one of its tasks finds it.
+struct Stepper {
+    executor: FrameLocal,
+    inbox: Arc<Inbox>,
+}
+
+/// Removes the stepper of a task that has ended.
+struct RemoveStepper {
+    key: usize,
+    home: ThreadId,
+}
+
+impl Drop for RemoveStepper {
+    fn drop(&mut self) {
+        if thread::current().id() == self.home {
+            // Not there any more when the thread's locals are being destroyed.
+            let stepper = STEPPERS.try_with(|steppers| steppers.borrow_mut().try_remove(self.key));
+            drop(stepper);
+        }
+    }
+}
+
+fn spawn_by_steps(executor: FrameLocal, task: LocalBoxFuture<'static, ()>) {
+    let inbox = Arc::new(Inbox {
+        home: thread::current(),
+        woken: Mutex::default(),
+    });
+    let stepper = Stepper {
+        executor,
+        inbox: Arc::clone(&inbox),
+    };
+    let key = STEPPERS.with(|steppers| steppers.borrow_mut().insert(stepper));
+    let remove = RemoveStepper {
+        key,
+        home: inbox.home.id(),
+    };
+    let schedule = move |runnable| {
+        if thread::current().id() == inbox.home.id() {
+            step(key, runnable);
+        } else {
+            inbox
+                .woken
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(runnable);
+            inbox.home.unpark();
+        }
+    };
+    let (runnable, handle) = async_task::spawn_local(
+        async move {
+            let _remove = remove;
+            task.await;
+        },
+        schedule,
+    );
+    handle.detach();
+    runnable.schedule();
+}
+
+/// Hands a step to its executor. Without the executor it is dropped, which cancels the task.
+fn step(key: usize, runnable: async_task::Runnable) {
+    let executor = STEPPERS
+        .try_with(|steppers| steppers.borrow().get(key)?.executor.upgrade())
+        .ok()
+        .flatten();
+    if let Some(executor) = executor {
+        executor.schedule_local(LocalRunnable::new(runnable));
+    }
+}
+
+/// Schedules what other threads have woken on this thread.
+pub(crate) fn deliver_remote_wakes() {
+    let mut woken = Vec::new();
+    let _ = STEPPERS.try_with(|steppers| {
+        for (key, stepper) in &*steppers.borrow() {
+            let mut inbox = stepper
+                .inbox
+                .woken
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            woken.extend(inbox.drain(..).map(|runnable| (key, runnable)));
+        }
+    });
+    for (key, runnable) in woken {
+        step(key, runnable);
+    }
+}
+
+// Callbacks that stay on their thread.
+
+thread_local! {
+    /// The closures that wait on this thread for their turn in a callback queue.
+    static CALLS: RefCell<Slab<(u64, Box<dyn FnOnce()>)>> = const { RefCell::new(Slab::new()) };
+    static NEXT_CALL: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A closure that stays on its thread, as a `Send` ticket that a callback queue can hold.
+pub(crate) struct LocalCall {
+    home: ThreadId,
+    key: usize,
+    /// Tells this closure from others that had the key before.
+    serial: u64,
+}
+
+impl LocalCall {
+    pub(crate) fn new(f: impl FnOnce() + 'static) -> LocalCall {
+        let serial = NEXT_CALL.get() + 1;
+        NEXT_CALL.set(serial);
+        let key = CALLS.with(|calls| calls.borrow_mut().insert((serial, Box::new(f))));
+        LocalCall {
+            home: thread::current().id(),
+            key,
+            serial,
+        }
+    }
+
+    /// Calls the closure, on the thread it belongs to.
+    pub(crate) fn call(self) {
+        if let Some(f) = self.take() {
+            f();
+        }
+    }
+
+    fn take(&self) -> Option<Box<dyn FnOnce()>> {
+        if thread::current().id() != self.home {
+            return None;
+        }
+        CALLS
+            .try_with(|calls| {
+                let mut calls = calls.borrow_mut();
+                match calls.get(self.key) {
+                    Some((serial, _)) if *serial == self.serial => Some(calls.remove(self.key).1),
+                    _ => None,
+                }
+            })
+            .ok()
+            .flatten()
+    }
+}
+
+impl Drop for LocalCall {
+    /// Drops the closure if it was not called. On another thread it stays where it is, until its
+    /// thread exits.
+    fn drop(&mut self) {
+        drop(self.take());
+    }
+}

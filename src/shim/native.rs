@@ -1,0 +1,178 @@
+//! Which adapter spawns a task: the one place in which the shim counts the runtimes.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::entered::{ExecutorFrame, FrameExecutor, Home, InHome, ValueHome};
+use super::executor::{Executor, Static};
+use super::join::JoinHandle;
+use super::task;
+use crate::context::Context;
+use crate::current;
+use crate::future::{ContextExt, TaskContext, WithContext};
+
+/// An executor's native way to spawn, if this crate has an adapter for it.
+#[derive(Clone, Copy, Debug)]
+pub enum Native<'a> {
+    /// None: its tasks are driven by steps.
+    None(PhantomData<&'a ()>),
+    /// A tokio runtime; without a handle, this thread's.
+    #[cfg(feature = "tokio")]
+    Tokio(Option<&'a ::tokio::runtime::Handle>),
+    #[cfg(feature = "async-std")]
+    AsyncStd,
+    /// An executor of smol's; without one, the global.
+    #[cfg(feature = "smol")]
+    Smol(Option<&'a ::smol::Executor<'static>>),
+}
+
+/// Where a unit of work is sent: an executor, and the context it starts in a copy of if the executor is
+/// a fixed one.
+#[derive(Clone)]
+pub(crate) struct Destination {
+    pub(crate) executor: Target,
+    pub(crate) fixed: Option<Arc<Context>>,
+}
+
+/// The executor of a [`Destination`]. Native ones need no allocation to be named.
+#[derive(Clone)]
+pub(crate) enum Target {
+    #[cfg(feature = "tokio")]
+    TokioCurrent,
+    #[cfg(feature = "async-std")]
+    AsyncStd,
+    #[cfg(feature = "smol")]
+    Smol,
+    Static(&'static dyn Executor),
+    Value(Arc<dyn Executor>),
+}
+
+impl Target {
+    /// The executor that a frame names, if it is alive.
+    pub(crate) fn of_frame(frame: &FrameExecutor) -> Option<Target> {
+        match frame {
+            FrameExecutor::None => None,
+            #[cfg(feature = "tokio")]
+            // A destructor can outlive the runtime's hold on the thread.
+            FrameExecutor::Tokio => super::tokio::is_current().then_some(Target::TokioCurrent),
+            #[cfg(feature = "async-std")]
+            FrameExecutor::AsyncStd => Some(Target::AsyncStd),
+            #[cfg(feature = "smol")]
+            FrameExecutor::Smol => Some(Target::Smol),
+            FrameExecutor::Static(executor) => Some(Target::Static(*executor)),
+            FrameExecutor::Weak(executor) => executor.upgrade().map(Target::Value),
+        }
+    }
+
+    fn native(&self) -> Native<'_> {
+        match self {
+            #[cfg(feature = "tokio")]
+            Target::TokioCurrent => Native::Tokio(None),
+            #[cfg(feature = "async-std")]
+            Target::AsyncStd => Native::AsyncStd,
+            #[cfg(feature = "smol")]
+            Target::Smol => Native::Smol(None),
+            Target::Static(executor) => executor.native(),
+            Target::Value(executor) => executor.native(),
+        }
+    }
+
+    /// The executor as a value, for everything but spawning.
+    pub(crate) fn as_executor(&self) -> Arc<dyn Executor> {
+        match self {
+            #[cfg(feature = "tokio")]
+            Target::TokioCurrent => Arc::new(::tokio::runtime::Handle::current()),
+            #[cfg(feature = "async-std")]
+            Target::AsyncStd => Arc::new(super::async_std::Global),
+            #[cfg(feature = "smol")]
+            Target::Smol => Arc::new(super::smol::Global),
+            Target::Static(executor) => Arc::new(Static(*executor)),
+            Target::Value(executor) => Arc::clone(executor),
+        }
+    }
+}
+
+impl Destination {
+    pub(crate) fn new(executor: Arc<dyn Executor>, fixed: Option<Arc<Context>>) -> Destination {
+        Destination {
+            executor: Target::Value(executor),
+            fixed,
+        }
+    }
+
+    /// The context that a new unit of work starts in.
+    pub(crate) fn new_context(&self) -> Context {
+        match &self.fixed {
+            Some(fixed) => Context::clone(fixed),
+            None => current::inherit(),
+        }
+    }
+
+    /// The frame of work on this executor.
+    pub(crate) fn frame(&self) -> ExecutorFrame {
+        ExecutorFrame {
+            executor: frame_of(&self.executor.as_executor()),
+            local: None,
+            fixed: self.fixed.clone(),
+        }
+    }
+
+    /// Spawns `future` in `context`.
+    #[track_caller]
+    pub(crate) fn spawn<C, F>(&self, context: C, future: F) -> JoinHandle<F::Output>
+    where
+        C: TaskContext,
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        match self.executor.native() {
+            // On their own, natives are named by type, which takes no room in the task.
+            #[cfg(feature = "tokio")]
+            Native::Tokio(handle) if self.fixed.is_none() => {
+                super::tokio::launch(handle, in_home(super::tokio::Home, future, context))
+            }
+            #[cfg(feature = "async-std")]
+            Native::AsyncStd if self.fixed.is_none() => {
+                super::async_std::launch(in_home(super::async_std::Home, future, context))
+            }
+            #[cfg(feature = "smol")]
+            Native::Smol(None) if self.fixed.is_none() => {
+                super::smol::launch(None, in_home(super::smol::Home, future, context))
+            }
+            native => {
+                let executor = self.executor.as_executor();
+                let home = ValueHome {
+                    executor: frame_of(&executor),
+                    fixed: self.fixed.clone(),
+                };
+                let task = in_home(home, future, context);
+                match native {
+                    Native::None(_) => task::spawn_by_steps(executor, task),
+                    #[cfg(feature = "tokio")]
+                    Native::Tokio(handle) => super::tokio::launch(handle, task),
+                    #[cfg(feature = "async-std")]
+                    Native::AsyncStd => super::async_std::launch(task),
+                    #[cfg(feature = "smol")]
+                    Native::Smol(executor) => super::smol::launch(executor, task),
+                }
+            }
+        }
+    }
+}
+
+/// A task: `future`, polled and dropped in `context` and in the frame of `home`.
+pub(crate) fn in_home<H: Home, F, C: TaskContext>(
+    home: H,
+    future: F,
+    context: C,
+) -> WithContext<InHome<F, H>, C::Owned> {
+    InHome::new(home, future).in_context(context)
+}
+
+/// How the frames of tasks on `executor` name it.
+pub(crate) fn frame_of(executor: &Arc<dyn Executor>) -> FrameExecutor {
+    executor
+        .frame()
+        .unwrap_or_else(|| FrameExecutor::Weak(Arc::downgrade(executor)))
+}

@@ -1,0 +1,37 @@
+//! The executors of the `futures` crate.
+
+use futures::executor::{LocalSpawner, ThreadPool};
+use futures::future::LocalBoxFuture;
+use futures::task::{LocalSpawn, SpawnError};
+
+use std::sync::Arc;
+
+use super::entered::FrameLocal;
+use super::executor::{Executor, LocalExecutor, LocalRunnable, Runnable};
+
+impl Executor for ThreadPool {
+    fn schedule(&self, task: Runnable) {
+        self.spawn_ok(async move { task.run() });
+    }
+}
+
+impl LocalExecutor for LocalSpawner {
+    fn schedule_local(&self, task: LocalRunnable) {
+        // Fails if the pool is gone; that drops the step and cancels its task.
+        let _: Result<(), SpawnError> =
+            self.spawn_local_obj(Box::new(async move { task.run() }).into());
+    }
+
+    fn spawn_local(
+        &self,
+        task: LocalBoxFuture<'static, ()>,
+    ) -> Result<(), LocalBoxFuture<'static, ()>> {
+        let _: Result<(), SpawnError> = self.spawn_local_obj(task.into());
+        Ok(())
+    }
+
+    fn frame_local(&self) -> Option<FrameLocal> {
+        // The spawner does not keep its pool alive.
+        Some(FrameLocal::Strong(Arc::new(self.clone())))
+    }
+}

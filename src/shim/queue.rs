@@ -1,0 +1,488 @@
+//! The callback queue: one for each executor, FIFO, one callback at a time, timers included.
+//!
+//! The [`Queue`] holds what waits; a [`Driver`] runs it. On most executors the driver is a task that
+//! exists while there is something to do; the event loop drives its own queue. Only one driver exists at
+//! a time (`State::driven`), which is what keeps callbacks from overlapping on executors with several
+//! threads.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::Future;
+use std::mem;
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{self, Poll, Waker};
+use std::time::Instant;
+
+use futures::future::BoxFuture;
+use futures::task::AtomicWaker;
+use slab::Slab;
+
+use super::callback::Call;
+use super::executor::Clock;
+use crate::shared::{SharedContext, Waiter};
+
+/// How many callbacks a driver runs before it lets the executor's other tasks run.
+const BATCH: usize = 64;
+
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Default)]
+struct State {
+    calls: Slab<Entry>,
+    next_serial: u64,
+    /// What is due, in order. Ids of calls that were cancelled are skipped.
+    ready: VecDeque<Item>,
+    /// What is not due yet, by deadline and then in the order of scheduling.
+    timers: BTreeMap<(Instant, u64), CallId>,
+    /// Whether a driver exists.
+    driven: bool,
+    /// Wakes the driver, if it waits.
+    driver: Option<Waker>,
+}
+
+struct Entry {
+    serial: u64,
+    call: Call,
+    when: Option<Instant>,
+}
+
+/// A call in the queue. The serial number tells it from others that had the key before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CallId {
+    key: usize,
+    serial: u64,
+}
+
+/// One turn of something in the queue.
+pub(crate) enum Item {
+    Call(CallId),
+    /// A call for this shared context, which was taken when its turn came.
+    Parked(usize),
+    /// A step of a task of the event loop.
+    Task(async_task::Runnable),
+    /// The event loop's main future.
+    Main,
+}
+
+impl Queue {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Queue {
+        Queue {
+            state: Mutex::default(),
+            clock,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No user code runs under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Adds a call: to the end of the line, or for later.
+    pub(crate) fn push(&self, call: Call, when: Option<Instant>) -> CallId {
+        let mut state = self.lock();
+        let serial = state.next_serial;
+        state.next_serial += 1;
+        let key = state.calls.insert(Entry { serial, call, when });
+        let id = CallId { key, serial };
+        let is_next = match when {
+            None => {
+                state.ready.push_back(Item::Call(id));
+                true
+            }
+            Some(when) => {
+                state.timers.insert((when, serial), id);
+                state
+                    .timers
+                    .first_key_value()
+                    .is_some_and(|(&(first, _), _)| first == when)
+            }
+        };
+        if is_next {
+            wake(state);
+        }
+        id
+    }
+
+    /// Adds something that is no call to the end of the line.
+    pub(crate) fn push_item(&self, item: Item) {
+        let mut state = self.lock();
+        state.ready.push_back(item);
+        wake(state);
+    }
+
+    /// Whether a timer is pending. The first one is when a runtime's ability to serve it shows.
+    pub(crate) fn has_timers(&self) -> bool {
+        !self.lock().timers.is_empty()
+    }
+
+    /// Takes a call out, to be dropped by the caller. `None` if its turn has come.
+    pub(crate) fn remove(&self, id: CallId) -> Option<Call> {
+        let mut state = self.lock();
+        let entry = state.remove(id)?;
+        if let Some(when) = entry.when {
+            state.timers.remove(&(when, id.serial));
+        }
+        Some(entry.call)
+    }
+
+    /// A driver, unless there is one. The caller starts it at once.
+    pub(crate) fn drive(self: &Arc<Self>) -> Option<Driver> {
+        let driven = mem::replace(&mut self.lock().driven, true);
+        (!driven).then(|| Driver {
+            queue: Arc::clone(self),
+            parked: HashMap::new(),
+            unparked: Arc::default(),
+            sleep: None,
+            finished: false,
+        })
+    }
+}
+
+fn wake(mut state: MutexGuard<'_, State>) {
+    let driver = state.driver.take();
+    drop(state);
+    if let Some(driver) = driver {
+        driver.wake();
+    }
+}
+
+impl State {
+    fn remove(&mut self, id: CallId) -> Option<Entry> {
+        match self.calls.get(id.key) {
+            Some(entry) if entry.serial == id.serial => Some(self.calls.remove(id.key)),
+            _ => None,
+        }
+    }
+
+    /// Moves the timers that are due to the end of the line.
+    fn ripen(&mut self, now: Instant) {
+        while let Some(timer) = self.timers.first_entry() {
+            if timer.key().0 > now {
+                break;
+            }
+            let id = timer.remove();
+            if let Some(entry) = self.calls.get_mut(id.key) {
+                entry.when = None;
+            }
+            self.ready.push_back(Item::Call(id));
+        }
+    }
+}
+
+/// Runs a queue. Dropped, it empties the queue: each closure is dropped inside its context.
+pub(crate) struct Driver {
+    queue: Arc<Queue>,
+    /// Calls for shared contexts that were taken when their turn came, by the context's address.
+    parked: HashMap<usize, Parked>,
+    unparked: Arc<Unparked>,
+    sleep: Option<(Instant, BoxFuture<'static, ()>)>,
+    finished: bool,
+}
+
+/// The calls that wait for one shared context, in order.
+struct Parked {
+    shared: SharedContext,
+    waiter: Waiter,
+    calls: VecDeque<CallId>,
+}
+
+/// The shared contexts that have become free.
+#[derive(Default)]
+struct Unparked {
+    contexts: Mutex<Vec<usize>>,
+    driver: AtomicWaker,
+}
+
+/// Wakes the driver for one shared context.
+struct Unpark {
+    context: usize,
+    unparked: Arc<Unparked>,
+}
+
+impl task::Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.unparked
+            .contexts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(self.context);
+        self.unparked.driver.wake();
+    }
+}
+
+/// What a driver does next.
+pub(crate) enum Next {
+    /// There is more to run, after others had their turn.
+    Again,
+    /// Nothing before this moment.
+    At(Instant),
+    /// Nothing until a shared context is free.
+    Parked,
+    /// Nothing at all.
+    Idle,
+}
+
+impl Driver {
+    /// Runs what is due now, one batch at most. What is scheduled meanwhile has to wait for the next
+    /// turn. `other` runs the items that are not calls.
+    pub(crate) fn turn(&mut self, mut other: impl FnMut(Item)) {
+        let unparked = mem::take(
+            &mut *self
+                .unparked
+                .contexts
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        let has_timers = self.queue.has_timers();
+        let now = has_timers.then(|| self.queue.clock.now());
+        let due = {
+            let mut state = self.queue.lock();
+            if let Some(now) = now {
+                state.ripen(now);
+            }
+            state.ready.extend(unparked.into_iter().map(Item::Parked));
+            state.ready.len().min(BATCH)
+        };
+        for _ in 0..due {
+            let Some(item) = self.queue.lock().ready.pop_front() else {
+                break;
+            };
+            match item {
+                Item::Call(id) => self.run(id),
+                Item::Parked(context) => self.run_parked(context),
+                item => other(item),
+            }
+        }
+    }
+
+    /// What is left after a turn. If nothing is to be run now, `waker` is told of what comes.
+    pub(crate) fn next(&self, waker: &Waker) -> Next {
+        let waker = waker.clone();
+        self.unparked.driver.register(&waker);
+        let unparked = !self
+            .unparked
+            .contexts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty();
+        let mut state = self.queue.lock();
+        if unparked || !state.ready.is_empty() {
+            return Next::Again;
+        }
+        let first = state.timers.first_key_value().map(|(&(when, _), _)| when);
+        let old = state.driver.replace(waker);
+        drop(state);
+        drop(old);
+        match first {
+            Some(when) => Next::At(when),
+            None if self.parked.is_empty() => Next::Idle,
+            None => Next::Parked,
+        }
+    }
+
+    fn run(&mut self, id: CallId) {
+        let shared = {
+            let state = self.queue.lock();
+            match state.calls.get(id.key) {
+                Some(entry) if entry.serial == id.serial => entry.call.shared().cloned(),
+                _ => return,
+            }
+        };
+        if let Some(shared) = shared {
+            // Behind the calls for the same context that wait already, or first in a new line.
+            let context = shared.address();
+            let parked = self.parked.entry(context).or_insert_with(|| Parked {
+                waiter: Waiter::from(shared.clone()),
+                shared,
+                calls: VecDeque::new(),
+            });
+            parked.calls.push_back(id);
+            if parked.calls.len() == 1 {
+                self.run_parked(context);
+            }
+            return;
+        }
+        let call = self.queue.lock().remove(id);
+        if let Some(entry) = call {
+            entry.call.run(None);
+        }
+    }
+
+    /// Runs the first of the calls that wait for a shared context, if it can be entered.
+    fn run_parked(&mut self, context: usize) {
+        let Some(parked) = self.parked.get_mut(&context) else {
+            return;
+        };
+        // Those that were cancelled are gone; their place in line is not theirs any more.
+        {
+            let state = self.queue.lock();
+            let is_live = |id: &CallId| {
+                state
+                    .calls
+                    .get(id.key)
+                    .is_some_and(|entry| entry.serial == id.serial)
+            };
+            while parked.calls.front().is_some_and(|id| !is_live(id)) {
+                parked.calls.pop_front();
+            }
+        }
+        let Some(&id) = parked.calls.front() else {
+            self.parked.remove(&context);
+            return;
+        };
+        debug_assert_eq!(parked.shared.address(), context);
+        let waker = Waker::from(Arc::new(Unpark {
+            context,
+            unparked: Arc::clone(&self.unparked),
+        }));
+        match parked
+            .waiter
+            .poll_enter(&mut task::Context::from_waker(&waker))
+        {
+            Poll::Pending => {}
+            Poll::Ready(entered) => {
+                parked.calls.pop_front();
+                let call = self.queue.lock().remove(id);
+                match call {
+                    Some(entry) => entry.call.run(entered),
+                    None => drop(entered),
+                }
+                let done = self
+                    .parked
+                    .get(&context)
+                    .is_none_or(|parked| parked.calls.is_empty());
+                if done {
+                    self.parked.remove(&context);
+                } else {
+                    self.queue.push_item(Item::Parked(context));
+                }
+            }
+        }
+    }
+
+    /// Ends a driver that has nothing to do. Gives it back if something came in between.
+    fn finish(&mut self) -> bool {
+        let mut state = self.queue.lock();
+        if !state.ready.is_empty() || !state.timers.is_empty() {
+            return false;
+        }
+        state.driven = false;
+        self.finished = true;
+        let waker = state.driver.take();
+        drop(state);
+        drop(waker);
+        true
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        this.turn(|_| unreachable!("only the event loop queues anything but calls"));
+        match this.next(cx.waker()) {
+            Next::Again => cx.waker().wake_by_ref(),
+            Next::Parked => {}
+            Next::Idle if this.finish() => return Poll::Ready(()),
+            Next::Idle => cx.waker().wake_by_ref(),
+            Next::At(when) => {
+                if this.sleep.as_ref().is_none_or(|(at, _)| *at != when) {
+                    this.sleep = Some((when, this.queue.clock.sleep_until(when)));
+                }
+                if let Some((_, sleep)) = &mut this.sleep {
+                    if sleep.as_mut().poll(cx).is_ready() {
+                        this.sleep = None;
+                        cx.waker().wake_by_ref();
+                    }
+                }
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if self.finished {
+            // The queue may have another driver by now.
+            return;
+        }
+        self.parked.clear();
+        let (calls, ready, waker) = {
+            let mut state = self.queue.lock();
+            state.driven = false;
+            state.timers.clear();
+            (
+                mem::take(&mut state.calls),
+                mem::take(&mut state.ready),
+                state.driver.take(),
+            )
+        };
+        drop(waker);
+        let drop_one = |garbage: Box<dyn FnOnce() + '_>| {
+            // The hook has reported a panicking destructor; the others still run.
+            let _panic = panic::catch_unwind(AssertUnwindSafe(garbage));
+        };
+        for (_, entry) in calls {
+            drop_one(Box::new(move || drop(entry.call)));
+        }
+        for item in ready {
+            drop_one(Box::new(move || drop(item)));
+        }
+    }
+}
+
+/// What tells the queue of one executor from others.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct QueueKey(&'static str, u64);
+
+impl QueueKey {
+    /// For an executor that is a value.
+    pub(crate) fn address<E: ?Sized>(executor: &E) -> QueueKey {
+        QueueKey(
+            "address",
+            std::ptr::from_ref(executor).cast::<()>() as usize as u64,
+        )
+    }
+
+    /// For an executor of `runtime` with a number of its own, or the only one.
+    pub(crate) fn numbered(runtime: &'static str, number: u64) -> QueueKey {
+        QueueKey(runtime, number)
+    }
+}
+
+/// The queue of the executor with this key, made now if it has none. A queue lives as long as something
+/// waits in it.
+pub(crate) fn queue_for(key: QueueKey, clock: impl FnOnce() -> Arc<dyn Clock>) -> Arc<Queue> {
+    static QUEUES: Mutex<Option<HashMap<QueueKey, Weak<Queue>>>> = Mutex::new(None);
+
+    let find = || {
+        let mut queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
+        queues
+            .get_or_insert_default()
+            .get(&key)
+            .and_then(Weak::upgrade)
+    };
+    if let Some(queue) = find() {
+        return queue;
+    }
+    // Clocks are the user's code: asked without the lock.
+    let new = Arc::new(Queue::new(clock()));
+    let mut queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
+    let queues = queues.get_or_insert_default();
+    if let Some(queue) = queues.get(&key).and_then(Weak::upgrade) {
+        return queue;
+    }
+    queues.retain(|_, queue| queue.strong_count() > 0);
+    queues.insert(key, Arc::downgrade(&new));
+    new
+}

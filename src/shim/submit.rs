@@ -1,0 +1,119 @@
+//! Jobs and callbacks on any destination.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::callback::{Call, CallHandle, TimerHandle};
+use super::entered::ExecutorFrame;
+use super::entered::ValueHome;
+use super::executor::Clock;
+use super::join::JoinHandle;
+use super::local;
+use super::native::{Destination, frame_of, in_home};
+use super::queue::{Driver, Queue, queue_for};
+use super::task;
+use crate::context::Context;
+use crate::future::TaskContext;
+
+pub(crate) fn spawn_blocking<C: TaskContext, T: Send + 'static>(
+    destination: &Destination,
+    context: C,
+    f: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    let executor = destination.executor.as_executor();
+    let home = ValueHome {
+        executor: frame_of(&executor),
+        fixed: destination.fixed.clone(),
+    };
+    let job = in_home(home, Once(Some(f)), context);
+    task::spawn_blocking(executor, job)
+}
+
+/// A closure as a future: ready at the first poll.
+struct Once<F>(Option<F>);
+
+// The closure is only ever moved out.
+impl<F> Unpin for Once<F> {}
+
+impl<T, F: FnOnce() -> T> Future for Once<F> {
+    type Output = T;
+
+    fn poll(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<T> {
+        let f = self
+            .0
+            .take()
+            .expect("a blocking job was polled after it had completed");
+        std::task::Poll::Ready(f())
+    }
+}
+
+#[track_caller]
+pub(crate) fn call_soon(destination: &Destination, call: Call) -> CallHandle {
+    let executor = destination.executor.as_executor();
+    let queue = queue_for(executor.queue_key(), || executor.clock());
+    let id = queue.push(call, None);
+    start(destination, &queue);
+    CallHandle::new(&queue, id)
+}
+
+#[track_caller]
+pub(crate) fn call_at(destination: &Destination, when: Instant, call: Call) -> TimerHandle {
+    let executor = destination.executor.as_executor();
+    let queue = queue_for(executor.queue_key(), || executor.clock());
+    check_timers(&queue, &*executor.clock(), when);
+    let id = queue.push(call, Some(when));
+    start(destination, &queue);
+    TimerHandle::new(CallHandle::new(&queue, id), when)
+}
+
+/// A runtime that cannot serve timers refuses the first one here, in the caller.
+#[track_caller]
+fn check_timers(queue: &Queue, clock: &dyn Clock, when: Instant) {
+    if !queue.has_timers() {
+        drop(clock.sleep_until(when));
+    }
+}
+
+/// Starts a driver for the queue unless it has one.
+#[track_caller]
+fn start(destination: &Destination, queue: &Arc<Queue>) {
+    if let Some(driver) = queue.drive() {
+        // In an empty context: the driver outlives the caller and must not pin its values.
+        destination.spawn(Context::new(), driver).detach();
+    }
+}
+
+pub(crate) fn call_soon_local(frame: ExecutorFrame, call: Call) -> CallHandle {
+    let queue = local_queue(&frame);
+    let id = queue.push(call, None);
+    start_local(frame, queue.drive());
+    CallHandle::new(&queue, id)
+}
+
+#[track_caller]
+pub(crate) fn call_at_local(frame: ExecutorFrame, when: Instant, call: Call) -> TimerHandle {
+    let queue = local_queue(&frame);
+    check_timers(&queue, &**queue.clock(), when);
+    let id = queue.push(call, Some(when));
+    start_local(frame, queue.drive());
+    TimerHandle::new(CallHandle::new(&queue, id), when)
+}
+
+/// The queue of a local executor. Without the executor it is one that nobody drives: what is pushed is
+/// dropped with it.
+fn local_queue(frame: &ExecutorFrame) -> Arc<Queue> {
+    match frame.local.as_ref().and_then(|local| local.upgrade()) {
+        Some(executor) => queue_for(executor.queue_key(), || executor.clock()),
+        None => Arc::new(Queue::new(Arc::new(super::time::StdClock))),
+    }
+}
+
+fn start_local(frame: ExecutorFrame, driver: Option<Driver>) {
+    if let Some(driver) = driver {
+        local::spawn(frame, Context::new(), driver).detach();
+    }
+}

@@ -1,0 +1,234 @@
+//! Tasks that are driven by steps: `async-task` underneath, for executors that can only run a closure.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{self, Poll, Waker};
+
+use async_task::FallibleTask;
+use pin_project_lite::pin_project;
+use slab::Slab;
+
+use super::executor::{Executor, Job, Runnable};
+use super::join::{JoinHandle, RawTask};
+
+/// What a task ended with: its output or its panic.
+pub(crate) type Outcome<T> = Result<T, Box<dyn Any + Send>>;
+
+pin_project! {
+    /// Keeps panics of a future, in its polls and in its drop, from whoever polls or drops it.
+    ///
+    /// `async-task` aborts the process when a future panics while it is dropped by a cancellation, and
+    /// smol's and async-std's executors let a panic out to the awaiter.
+    pub(crate) struct CatchPanic<F> {
+        #[pin]
+        future: Option<F>,
+    }
+
+    impl<F> PinnedDrop for CatchPanic<F> {
+        fn drop(this: Pin<&mut Self>) {
+            // The panic hook has reported it, and nobody waits for this task's outcome any more.
+            let _panic = this.drop_future();
+        }
+    }
+}
+
+impl<F> CatchPanic<F> {
+    pub(crate) fn new(future: F) -> CatchPanic<F> {
+        CatchPanic {
+            future: Some(future),
+        }
+    }
+
+    pub(crate) fn drop_future(self: Pin<&mut Self>) -> Outcome<()> {
+        let mut future = self.project().future;
+        panic::catch_unwind(AssertUnwindSafe(|| future.set(None)))
+    }
+}
+
+impl<F: Future> Future for CatchPanic<F> {
+    type Output = Outcome<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let Some(future) = self.as_mut().project().future.as_pin_mut() else {
+            panic!("the task was polled after it had completed");
+        };
+        let outcome = match panic::catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(output)) => Ok(output),
+            Err(payload) => Err(payload),
+        };
+        // The destructors belong to the task: a panic there is its outcome too.
+        let dropped = self.drop_future();
+        Poll::Ready(outcome.and_then(|output| dropped.map(|()| output)))
+    }
+}
+
+/// A task of `async-task`, of our own or of smol's, that is detached when dropped.
+pub(crate) struct StepTask<T>(Option<FallibleTask<Outcome<T>>>);
+
+impl<T> StepTask<T> {
+    pub(crate) fn new(task: async_task::Task<Outcome<T>>) -> StepTask<T> {
+        // Fallible: a task whose executor is gone has been cancelled, not panicked.
+        StepTask(Some(task.fallible()))
+    }
+}
+
+impl<T> Drop for StepTask<T> {
+    fn drop(&mut self) {
+        if let Some(task) = self.0.take() {
+            task.detach();
+        }
+    }
+}
+
+impl<T: Send + 'static> RawTask for StepTask<T> {
+    type Output = T;
+
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Outcome<T>>> {
+        match &mut self.0 {
+            Some(task) => Pin::new(task).poll(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_finished(&mut self) -> bool {
+        self.0.as_ref().is_none_or(|task| task.is_finished())
+    }
+
+    fn cancel(mut self) -> Pin<Box<dyn Future<Output = Option<Outcome<T>>> + Send>> {
+        let task = self.0.take();
+        Box::pin(async move { task?.cancel().await })
+    }
+}
+
+/// Spawns `task` on an executor that runs steps.
+#[track_caller]
+pub(crate) fn spawn_by_steps<F>(executor: Arc<dyn Executor>, task: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let schedule = scheduler(&executor);
+    let task = CatchPanic::new(task);
+    let (runnable, task) = match executor.registry() {
+        None => async_task::spawn(task, schedule),
+        Some(registry) => {
+            let entry = registry.entry();
+            let key = entry.key();
+            let listed = async move {
+                let _entry = entry;
+                task.await
+            };
+            let (runnable, task) = async_task::spawn(listed, schedule);
+            registry.fill(key, runnable.waker());
+            (runnable, task)
+        }
+    };
+    runnable.schedule();
+    JoinHandle::from_steps(StepTask::new(task))
+}
+
+/// The wakers of an executor's tasks, through which it reaches them when it goes.
+#[derive(Default)]
+pub struct Registry {
+    /// `None` between [`Registry::entry`] and [`Registry::fill`].
+    wakers: Mutex<Slab<Option<Waker>>>,
+}
+
+impl Registry {
+    fn lock(&self) -> MutexGuard<'_, Slab<Option<Waker>>> {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An entry for a new task, to be kept by its future.
+    pub(crate) fn entry(self: &Arc<Self>) -> RegistryEntry {
+        RegistryEntry {
+            key: self.lock().insert(None),
+            registry: Arc::clone(self),
+        }
+    }
+
+    pub(crate) fn fill(&self, key: usize, waker: Waker) {
+        if let Some(entry) = self.lock().get_mut(key) {
+            *entry = Some(waker);
+        }
+    }
+
+    /// Wakes all tasks. Returns whether there are any.
+    pub(crate) fn wake_all(&self) -> bool {
+        let wakers: Vec<_> = self.lock().iter().map(|(_, waker)| waker.clone()).collect();
+        let any = !wakers.is_empty();
+        wakers.into_iter().flatten().for_each(Waker::wake);
+        any
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").finish_non_exhaustive()
+    }
+}
+
+/// Takes a task off the list when its future is dropped.
+pub(crate) struct RegistryEntry {
+    registry: Arc<Registry>,
+    key: usize,
+}
+
+impl RegistryEntry {
+    pub(crate) fn key(&self) -> usize {
+        self.key
+    }
+}
+
+impl Drop for RegistryEntry {
+    fn drop(&mut self) {
+        let waker = self.registry.lock().try_remove(self.key);
+        drop(waker);
+    }
+}
+
+/// How the steps of a task reach `executor`.
+///
+/// An executor that the user holds by pointer is held weakly: one that keeps its tasks would otherwise
+/// be kept alive by them. Without it the step is dropped, which cancels the task. One that was moved into
+/// the wrapper is held, so that the wrapper need not be.
+fn scheduler(
+    executor: &Arc<dyn Executor>,
+) -> impl Fn(async_task::Runnable) + Send + Sync + 'static {
+    use super::native::Target;
+
+    let frame = executor.frame();
+    let held = frame.is_none().then(|| Arc::clone(executor));
+    move |runnable| {
+        let runnable = Runnable(runnable);
+        match (&held, &frame) {
+            (Some(executor), _) => executor.schedule(runnable),
+            (None, Some(frame)) => {
+                if let Some(executor) = Target::of_frame(frame) {
+                    executor.as_executor().schedule(runnable);
+                }
+            }
+            (None, None) => {}
+        }
+    }
+}
+
+/// Runs `job` on the blocking threads of `executor`.
+///
+/// A task like others, so that the outcome, the cancellation before the start and the wait for a shared
+/// context are the same on every executor.
+pub(crate) fn spawn_blocking<F>(executor: Arc<dyn Executor>, job: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let schedule = move |runnable| executor.spawn_blocking(Job(runnable));
+    let (runnable, task) = async_task::spawn(CatchPanic::new(job), schedule);
+    runnable.schedule();
+    JoinHandle::from_steps(StepTask::new(task))
+}

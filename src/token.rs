@@ -1,0 +1,168 @@
+//! [`Token`]: what `set` returns, to restore the value that it replaced.
+
+use std::error::Error;
+use std::fmt;
+use std::marker::PhantomData;
+
+use crate::context::ShowValue;
+use crate::node::{self, Name, Slot};
+use crate::var::ContextVar;
+
+/// Restores the value that a variable had before a `set`: PEP 567's `Token`.
+///
+/// Made by [`ContextVar::set`] and [`ContextVar::unset`], used up by [`ContextVar::reset`]. A token is
+/// `Send` and may be kept as long as one likes; it holds the old value, and nothing else of the context
+/// in which it was made (TK-15).
+///
+/// # Examples
+///
+/// A token works once: using it twice does not compile (TK-04).
+///
+/// ```compile_fail,E0382
+/// # use aiocontextvars::context_var;
+/// context_var! { static LEVEL: u8; }
+///
+/// let token = LEVEL.set(1);
+/// LEVEL.reset(token).unwrap();
+/// LEVEL.reset(token).unwrap();
+/// ```
+pub struct Token<T> {
+    name: Name,
+    var: u64,
+    /// The id of the context that it was made in; 0 fits none.
+    context: u64,
+    old: Slot,
+    _value: PhantomData<fn() -> T>,
+}
+
+impl<T> Token<T> {
+    pub(crate) fn new(var: &ContextVar<T>, context: u64, old: Slot) -> Token<T> {
+        Token {
+            name: var.shared_name(),
+            var: var.id(),
+            context,
+            old,
+            _value: PhantomData,
+        }
+    }
+
+    /// The token of a write that did not take place.
+    pub(crate) fn dead(var: &ContextVar<T>) -> Token<T> {
+        Token::new(var, 0, Slot::default())
+    }
+
+    /// The name of the variable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::context_var;
+    /// context_var! { static LEVEL: u8; }
+    ///
+    /// assert_eq!(LEVEL.set(1).var_name(), "LEVEL");
+    /// ```
+    pub fn var_name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    /// The value that was replaced; `None` stands for PEP 567's `Token.MISSING` (TK-02).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::context_var;
+    /// context_var! { static LEVEL: u8; }
+    ///
+    /// assert_eq!(LEVEL.set(1).old_value(), None);
+    /// assert_eq!(LEVEL.set(2).old_value(), Some(&1));
+    /// ```
+    pub fn old_value(&self) -> Option<&T>
+    where
+        T: Send + Sync + 'static,
+    {
+        node::downcast(&**self.old.value.as_ref()?)
+    }
+
+    pub(crate) fn var_id(&self) -> u64 {
+        self.var
+    }
+
+    pub(crate) fn context(&self) -> u64 {
+        self.context
+    }
+
+    pub(crate) fn into_old(self) -> Slot {
+        self.old
+    }
+}
+
+impl<T> fmt::Debug for Token<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Token");
+        out.field("var", &self.var_name());
+        if let Some(old) = &self.old.value {
+            out.field("old_value", &ShowValue(&**old));
+        }
+        out.finish_non_exhaustive()
+    }
+}
+
+/// Why a token was refused.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum ResetErrorKind {
+    /// The token was made by another variable (TK-05).
+    DifferentVar,
+    /// The token was made in another context than the current one (TK-06). A copy is another context.
+    DifferentContext,
+}
+
+/// A token that [`ContextVar::reset`] refused. It is not used up.
+pub struct ResetError<T> {
+    kind: ResetErrorKind,
+    token: Token<T>,
+}
+
+impl<T> ResetError<T> {
+    pub(crate) fn new(kind: ResetErrorKind, token: Token<T>) -> ResetError<T> {
+        ResetError { kind, token }
+    }
+
+    /// Why the token was refused.
+    pub fn kind(&self) -> ResetErrorKind {
+        self.kind
+    }
+
+    /// The token, which can still be used where it belongs (TK-08).
+    pub fn into_token(self) -> Token<T> {
+        self.token
+    }
+}
+
+impl<T> fmt::Debug for ResetError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResetError")
+            .field("kind", &self.kind)
+            .field("token", &self.token)
+            .finish()
+    }
+}
+
+impl<T> fmt::Display for ResetError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.token.var_name();
+        match self.kind {
+            ResetErrorKind::DifferentVar => write!(
+                f,
+                "the token of context variable `{name}` was given to a different variable"
+            ),
+            ResetErrorKind::DifferentContext => write!(
+                f,
+                "the token of context variable `{name}` was created in a different context; reset it \
+                 where it was made, or use `scoped` or `scope` instead"
+            ),
+        }
+    }
+}
+
+impl<T> Error for ResetError<T> {}
