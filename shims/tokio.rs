@@ -220,6 +220,9 @@ impl Executor for Handle {
     fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
         install_probe();
         let in_place = self.runtime_flavor() == RuntimeFlavor::MultiThread && is_current();
+        if !in_place {
+            refuse_in_task()?;
+        }
         unless_refused(future, |future| {
             if in_place {
                 ::tokio::task::block_in_place(|| Handle::block_on(self, future));
@@ -227,6 +230,17 @@ impl Executor for Handle {
                 Handle::block_on(self, future);
             }
         })
+    }
+}
+
+const NESTED: &str = "tokio does not block within a current-thread runtime or a `LocalSet`; await the future \
+                      instead";
+
+/// A task is where tokio surely refuses to block. It would do so by a panic.
+fn refuse_in_task() -> Result<(), BlockOnError> {
+    match ::tokio::task::try_id() {
+        Some(_) => Err(BlockOnError::nested(NESTED)),
+        None => Ok(()),
     }
 }
 
@@ -242,9 +256,7 @@ fn unless_refused(
     };
     match panic::catch_unwind(AssertUnwindSafe(|| block_on(future))) {
         Ok(()) => Ok(()),
-        Err(_) if !polled.get() => Err(BlockOnError::nested(
-            "tokio does not block within a current-thread runtime or a `LocalSet`; await the future instead",
-        )),
+        Err(_) if !polled.get() => Err(BlockOnError::nested(NESTED)),
         Err(payload) => panic::resume_unwind(payload),
     }
 }
@@ -313,6 +325,7 @@ impl LocalExecutor for LocalSet {
                 "a `LocalSet` needs a tokio runtime: enter one, as with `Runtime::enter`",
             )
         })?;
+        refuse_in_task()?;
         unless_refused(future, |future| handle.block_on(self.run_until(future)))
     }
 }

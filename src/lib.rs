@@ -1,5 +1,79 @@
 //! Context variables for async Rust, inherited by every unit of work.
 //!
+//! Values that belong to a request (its id, tenant, locale, deadline, transaction) are lost at every spawn,
+//! blocking job, timer and thread. With this crate they follow: every unit of work starts in a copy of the
+//! context that scheduled it, on tokio, async-std, smol, the built-in [`event_loop`], and any executor that can
+//! run a closure. The variables are Python's (PEP 567), and the way they follow the work is asyncio's.
+//!
+//! It is not a tracing library, and it puts nothing on the wire.
+//!
+//! # Examples
+//!
+//! A variable is a static. Its value belongs to the current context:
+//!
+//! ```
+//! use aiocontextvars::context_var;
+//!
+//! context_var! {
+//!     /// Id of the request being served.
+//!     pub static REQUEST_ID: u64;
+//!     pub static TENANT: String = "public".to_owned();
+//! }
+//!
+//! assert_eq!(REQUEST_ID.get(), None);
+//! let token = REQUEST_ID.set(7);
+//! assert_eq!(REQUEST_ID.get(), Some(7));
+//! REQUEST_ID.reset(token).unwrap();
+//! ```
+//!
+//! What the [`shim`] spawns starts in a copy of the current context:
+//!
+//! ```
+//! # use aiocontextvars::{context_var, shim};
+//! # context_var! { static REQUEST_ID: u64; }
+//! shim::block_on(async {
+//!     REQUEST_ID.set(7);
+//!     let task = shim::spawn(async {
+//!         // A grandchild inherits as well.
+//!         shim::spawn_blocking(|| REQUEST_ID.get()).await.unwrap()
+//!     });
+//!     REQUEST_ID.set(8);
+//!     assert_eq!(task.await.unwrap(), Some(7));
+//! });
+//! ```
+//!
+//! Where something else spawns, [`ContextExt`] takes the context along:
+//!
+//! ```
+//! # use aiocontextvars::{ContextExt, context_var, shim};
+//! # context_var! { static REQUEST_ID: u64; }
+//! REQUEST_ID.set(7);
+//! let future = async { REQUEST_ID.get() }.in_current_context();
+//! let thread = std::thread::spawn(|| futures::executor::block_on(future));
+//! assert_eq!(thread.join().unwrap(), Some(7));
+//! ```
+//!
+//! # Where to look
+//!
+//! - [`ContextVar`], [`Token`], [`Scoped`]: setting, restoring, and values for the life of a guard.
+//! - [`Context`] and [`SharedContext`]: bindings as a value, and as an object that several share.
+//! - [`shim`]: spawning, callbacks, timers, threads, [`ContextAwareExecutor`](shim::ContextAwareExecutor), and the
+//!   adapters of the runtimes.
+//! - [`event_loop`]: asyncio's loop in small, with a virtual clock for tests.
+//!
+//! # Features
+//!
+//! None is on by default, all combine, and none changes what another does.
+//!
+//! - `tokio`, `async-std`, `smol`: the adapter of that runtime, `shim::tokio` and so on.
+//! - `hyper`: `hyper::rt::Executor` for `ContextAwareExecutor`.
+//! - `tower`: `shim::tower::ContextLayer`.
+//!
+//! # Implementation
+//!
+//! A context is a pointer to a persistent map and an id. The current one is in a thread-local without a
+//! destructor; entering a context is a swap, and leaving it is the guard's. There is no `unsafe` code.
+
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod context;
