@@ -37,11 +37,15 @@ use super::task::{CatchPanic, Outcome};
 use crate::current;
 use crate::id::BuildIdHasher;
 
-/// async-std's global executor. As a local executor it is the part of it that belongs to the calling
-/// thread, which runs inside `block_on` there.
+/// async-std's global executor.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Global;
+
+/// The part of async-std's executor that belongs to the calling thread, and runs inside `block_on` there.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Local;
 
 /// Spawns a task, in a copy of the current context, taken now.
 ///
@@ -75,7 +79,7 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    executor().spawn_local(future)
+    ContextAwareExecutor::new(Local).spawn_local(future)
 }
 
 /// Runs `f` on async-std's blocking threads, in a copy of the current context, taken now.
@@ -233,7 +237,7 @@ impl Executor for Global {
     }
 }
 
-impl LocalExecutor for Global {
+impl LocalExecutor for Local {
     fn schedule_local(&self, task: LocalRunnable) {
         drop(::async_std::task::spawn_local(async move { task.run() }));
     }
@@ -252,11 +256,11 @@ impl LocalExecutor for Global {
     }
 
     fn frame_local(&self) -> Option<entered::FrameLocal> {
-        Some(entered::FrameLocal::Static(&Global))
+        Some(entered::FrameLocal::Static(&Local))
     }
 
     fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
-        Executor::block_on(self, future)
+        Executor::block_on(&Global, future)
     }
 
     fn queue_key(&self) -> QueueKey {

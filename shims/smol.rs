@@ -22,13 +22,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use ::smol::{Executor as SmolExecutor, LocalExecutor as SmolLocalExecutor, Timer};
 use futures::future::{BoxFuture, LocalBoxFuture};
 
+use super::ContextAwareExecutor;
 use super::block::BlockOnError;
 use super::entered::{self, ExecutorFrame, FrameExecutor};
 use super::executor::{Clock, Executor, Job, LocalExecutor, LocalRunnable, Runnable};
@@ -36,7 +36,6 @@ use super::join::JoinHandle;
 use super::native::Native;
 use super::queue::QueueKey;
 use super::task::{CatchPanic, StepTask};
-use super::{ContextAwareExecutor, EnterGuard};
 
 /// smol's global executor.
 #[derive(Clone, Copy, Debug, Default)]
@@ -232,22 +231,5 @@ impl LocalExecutor for SmolLocalExecutor<'static> {
     fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
         ::smol::block_on(self.run(future));
         Ok(())
-    }
-}
-
-impl ContextAwareExecutor<Rc<SmolLocalExecutor<'static>>> {
-    /// Sends what [`shim::spawn_local`](super::spawn_local) spawns on this thread to this executor, until
-    /// the guard is dropped.
-    ///
-    /// # Examples
-    ///
-    /// See [`spawn_local`].
-    pub fn enter(&self) -> EnterGuard<'_> {
-        self.enter_local()
-    }
-
-    /// Runs `future` and the executor's tasks on this thread, in a copy of the current context.
-    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.block_on_local(future)
     }
 }

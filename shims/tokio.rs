@@ -11,8 +11,9 @@
 //! context_var! { static REQUEST_ID: u64; }
 //!
 //! let runtime = tokio::runtime::Runtime::new().unwrap();
+//! let _entered = runtime.enter();
 //! REQUEST_ID.set(7);
-//! let seen = shim::tokio::block_on(&runtime, async {
+//! let seen = shim::tokio::block_on(async {
 //!     shim::tokio::spawn(async { REQUEST_ID.get() }).await.unwrap()
 //! });
 //! assert_eq!(seen, Some(7));
@@ -23,22 +24,21 @@ use std::future::Future;
 use std::hash::{BuildHasher, Hash};
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::{Arc, Once};
 use std::task::{self, Poll};
 use std::time::Instant;
 
-use ::tokio::runtime::{Handle, Runtime, RuntimeFlavor};
+use ::tokio::runtime::{Handle, RuntimeFlavor};
 use ::tokio::task::LocalSet;
 use futures::future::{BoxFuture, LocalBoxFuture};
 
+use super::ContextAwareExecutor;
 use super::block::BlockOnError;
 use super::entered::{self, ExecutorFrame, FrameExecutor};
 use super::executor::{Clock, Executor, Job, LocalExecutor, LocalRunnable, Runnable};
 use super::join::JoinHandle;
 use super::native::Native;
 use super::queue::QueueKey;
-use super::{ContextAwareExecutor, EnterGuard};
 use crate::current;
 use crate::id::BuildIdHasher;
 
@@ -78,7 +78,7 @@ where
 /// let local = ContextAwareExecutor::new(Rc::new(tokio::task::LocalSet::new()));
 /// let _local = local.enter();
 /// let task = shim::tokio::spawn_local(async { Rc::new(1) });
-/// assert_eq!(*local.block_on_local(task).unwrap(), 1);
+/// assert_eq!(*local.block_on(task).unwrap(), 1);
 /// ```
 #[track_caller]
 pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
@@ -109,25 +109,31 @@ pub fn spawn_blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static)
     executor().spawn_blocking(f)
 }
 
-/// Runs `future` on `runtime`, in a copy of the current context.
+/// Runs `future` on this thread and on its runtime, in a copy of the current context.
+///
+/// On a current-thread runtime this is `Handle::block_on`: it runs the future alone, and the runtime's tasks
+/// and timers only while another thread is in `Runtime::block_on`. Where the runtime is at hand, call its own
+/// `block_on`, with the future [in the current context](crate::ContextExt::in_current_context).
 ///
 /// # Panics
 ///
-/// Where tokio's `Runtime::block_on` does.
+/// Outside a runtime, and in a task of any but a multi-thread runtime.
 ///
 /// # Examples
 ///
-/// See the [module](self).
+/// ```
+/// use aiocontextvars::{ContextExt, context_var, shim};
+///
+/// context_var! { static REQUEST_ID: u64; }
+///
+/// let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// REQUEST_ID.set(7);
+/// let seen = runtime.block_on(async { shim::spawn(async { REQUEST_ID.get() }).await }.in_current_context());
+/// assert_eq!(seen.unwrap(), Some(7));
+/// ```
 #[track_caller]
-pub fn block_on<F: Future>(runtime: &Runtime, future: F) -> F::Output {
-    install_probe();
-    let mut output = None;
-    let frame = ExecutorFrame::named(FrameExecutor::Tokio);
-    let context = crate::future::BlockOnContext(current::inherit());
-    runtime.block_on(async {
-        output = Some(super::native::in_home(frame, future, context).await);
-    });
-    output.expect("`Runtime::block_on` returns when the future has completed")
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    executor().block_on(future)
 }
 
 /// The runtime of this thread.
@@ -340,28 +346,5 @@ impl Clock for LocalClock {
 
     fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()> {
         Box::pin(::tokio::time::sleep_until(at.into()))
-    }
-}
-
-impl ContextAwareExecutor<Rc<LocalSet>> {
-    /// Sends what [`shim::spawn_local`](super::spawn_local) spawns on this thread to this `LocalSet`, until
-    /// the guard is dropped.
-    ///
-    /// # Examples
-    ///
-    /// See [`spawn_local`].
-    pub fn enter(&self) -> EnterGuard<'_> {
-        self.enter_local()
-    }
-
-    /// Runs `future` and the `LocalSet` inside the runtime that is current, in a copy of the current
-    /// context.
-    ///
-    /// # Panics
-    ///
-    /// Outside a runtime, and in a task.
-    #[track_caller]
-    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.block_on_local(future)
     }
 }

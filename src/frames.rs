@@ -1,7 +1,7 @@
 //! A stack of frames in a thread-local that has no destructor.
 
 use std::cell::Cell;
-use std::mem::{self, ManuallyDrop};
+use std::mem::ManuallyDrop;
 
 /// The innermost frame, and the frames that wait under values being dropped.
 ///
@@ -69,7 +69,7 @@ impl<T> Frames<T> {
         let taken = self.outer.replace(ManuallyDrop::new(Outer::new()));
         let mut outer = ManuallyDrop::into_inner(taken);
         let result = f(&mut outer);
-        mem::forget(self.outer.replace(ManuallyDrop::new(outer)));
+        self.outer.set(ManuallyDrop::new(outer));
         result
     }
 }

@@ -41,12 +41,6 @@ pub(crate) struct Stored<T> {
     value: T,
 }
 
-impl<T: Send + Sync + 'static> Stored<T> {
-    pub(crate) fn new(name: Name, debug: Option<DebugValue<T>>, value: T) -> Value {
-        Arc::new(Stored { name, debug, value })
-    }
-}
-
 pub(crate) trait AnyValue: Send + Sync {
     fn name(&self) -> &str;
     fn value(&self) -> &(dyn Any + Send + Sync);
@@ -296,6 +290,10 @@ pub(crate) fn next_layer() -> u64 {
 impl<T: Send + Sync + 'static> ContextVar<T> {
     /// `value` as it is kept in a context.
     pub(crate) fn store(&self, value: T) -> Value {
-        Stored::new(self.shared_name(), self.debug_value(), value)
+        Arc::new(Stored {
+            name: self.shared_name(),
+            debug: self.debug_value(),
+            value,
+        })
     }
 }

@@ -58,6 +58,7 @@
 mod block;
 mod callback;
 mod context_aware;
+mod enter;
 mod entered;
 #[doc(hidden)]
 pub mod event_loop;
@@ -93,6 +94,7 @@ use std::time::{Duration, Instant};
 pub use self::block::BlockOnError;
 pub use self::callback::{CallError, CallHandle, TimerHandle, set_exception_handler};
 pub use self::context_aware::{ContextAwareExecutor, FromSchedule};
+pub use self::enter::{AnyExecutor, Anywhere, Here};
 pub use self::entered::EnterGuard;
 pub use self::executor::{Clock, Executor, Job, LocalExecutor, LocalRunnable, Runnable};
 pub use self::join::{AbortHandle, JoinError, JoinHandle};
@@ -104,16 +106,15 @@ pub use self::time::{
 use self::callback::Call;
 use self::event_loop::EventLoop;
 use self::local::LocalCall;
-use self::native::Destination;
-use crate::context::Context;
+use self::search::Place;
 use crate::current;
 use crate::future::TaskContext;
 
 /// The current executor, or a panic in the caller that says what to do.
 #[track_caller]
-fn destination() -> Destination {
-    match search::destination() {
-        Ok(destination) => destination,
+fn place() -> Place {
+    match search::place() {
+        Ok(place) => place,
         Err(error) => panic!("{error}"),
     }
 }
@@ -157,8 +158,9 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let destination = destination();
-    destination.spawn(destination.new_context(), future)
+    let place = place();
+    let context = place.new_context();
+    place.spawn(context, future)
 }
 
 /// As [`spawn`].
@@ -182,8 +184,9 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let destination = search::destination()?;
-    Ok(destination.spawn(destination.new_context(), future))
+    let place = search::place()?;
+    let context = place.new_context();
+    Ok(place.spawn(context, future))
 }
 
 /// Spawns a task on the current executor, in `context`: a [`Context`], moved in, or a
@@ -212,7 +215,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    destination().spawn(context, future)
+    place().spawn(context, future)
 }
 
 /// Spawns a task that stays on this thread, on the local executor that is entered, in a copy of the current
@@ -266,8 +269,9 @@ where
 /// ```
 #[track_caller]
 pub fn spawn_blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-    let destination = destination();
-    submit::spawn_blocking(&destination, destination.new_context(), f)
+    let place = place();
+    let context = place.new_context();
+    place.spawn_blocking(context, f)
 }
 
 /// Runs `f` on a thread that may block, in `context`. In a [`SharedContext`](crate::SharedContext) that is
@@ -295,7 +299,7 @@ pub fn spawn_blocking_in<C: TaskContext, T: Send + 'static>(
     context: C,
     f: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
-    submit::spawn_blocking(&destination(), context, f)
+    place().spawn_blocking(context, f)
 }
 
 /// Runs `future` to completion on the calling thread, in a copy of the current context: nothing it sets
@@ -340,18 +344,23 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 /// assert!(nested.is_err() || nested == Ok(1));
 /// ```
 pub fn try_block_on<F: Future>(future: F) -> Result<F::Output, BlockOnError> {
-    if let Ok(frame) = search::local_frame() {
-        // A thread that is inside a local executor is asked there.
-        if let Some(local) = frame.local.as_ref().and_then(|local| local.upgrade()) {
-            let context = frame.new_context();
-            return block::block_on(&local, context, frame, future);
-        }
-    }
-    match search::destination() {
-        Ok(destination) => {
+    // A thread that is inside a local executor is asked there.
+    let place = search::local_frame()
+        .map(Place::Here)
+        .or_else(|_| search::place());
+    match place {
+        Ok(Place::Here(frame)) => match frame.upgrade_local() {
+            Some(local) => {
+                let context = frame.new_context();
+                block::block_on(|future| local.block_on(future), context, frame, future)
+            }
+            None => Err(BlockOnError::unsupported()),
+        },
+        Ok(Place::Anywhere(destination)) => {
             let context = destination.new_context();
             let frame = destination.frame();
-            block::block_on(&destination, context, frame, future)
+            let executor = destination.executor.as_executor();
+            block::block_on(|future| executor.block_on(future), context, frame, future)
         }
         Err(NoRuntime { .. }) => EventLoop::new().try_run_until_complete(future),
     }
@@ -381,8 +390,9 @@ pub fn try_block_on<F: Future>(future: F) -> Result<F::Output, BlockOnError> {
 /// ```
 #[track_caller]
 pub fn call_soon(f: impl FnOnce() + Send + 'static) -> CallHandle {
-    let destination = destination();
-    submit::call_soon(&destination, Call::new(destination.new_context(), f))
+    let place = place();
+    let call = Call::new(place.new_context(), f);
+    place.call_soon(call)
 }
 
 /// Schedules `f` to be called soon, in `context` (CS-04).
@@ -411,7 +421,7 @@ pub fn call_soon(f: impl FnOnce() + Send + 'static) -> CallHandle {
 /// ```
 #[track_caller]
 pub fn call_soon_in<C: TaskContext>(context: C, f: impl FnOnce() + Send + 'static) -> CallHandle {
-    submit::call_soon(&destination(), Call::new(context, f))
+    place().call_soon(Call::new(context, f))
 }
 
 /// Schedules `f` to be called soon on this thread, by the local executor that is entered, in a copy of the
@@ -469,9 +479,9 @@ pub fn call_soon_local(f: impl FnOnce() + 'static) -> CallHandle {
 /// ```
 #[track_caller]
 pub fn call_later(delay: Duration, f: impl FnOnce() + Send + 'static) -> TimerHandle {
-    let destination = destination();
-    let context = destination.new_context();
-    call_later_on(&destination, context, delay, f)
+    let place = place();
+    let context = place.new_context();
+    call_later_at(place, context, delay, f)
 }
 
 /// As [`call_later`], in `context`.
@@ -497,22 +507,18 @@ pub fn call_later_in<C: TaskContext>(
     delay: Duration,
     f: impl FnOnce() + Send + 'static,
 ) -> TimerHandle {
-    call_later_on(&destination(), context, delay, f)
+    call_later_at(place(), context, delay, f)
 }
 
 #[track_caller]
-fn call_later_on<C: TaskContext>(
-    destination: &Destination,
+fn call_later_at<C: TaskContext>(
+    place: Place,
     context: C,
     delay: Duration,
     f: impl FnOnce() + Send + 'static,
 ) -> TimerHandle {
-    let now = destination.executor.as_executor().clock().now();
-    submit::call_at(
-        destination,
-        time::deadline(now, delay),
-        Call::new(context, f),
-    )
+    let when = time::deadline(place.clock().now(), delay);
+    place.call_at(when, Call::new(context, f))
 }
 
 /// Schedules `f` to be called at `when` on the executor's clock, in a copy of the current context, taken
@@ -534,8 +540,9 @@ fn call_later_on<C: TaskContext>(
 /// ```
 #[track_caller]
 pub fn call_at(when: Instant, f: impl FnOnce() + Send + 'static) -> TimerHandle {
-    let destination = destination();
-    submit::call_at(&destination, when, Call::new(destination.new_context(), f))
+    let place = place();
+    let call = Call::new(place.new_context(), f);
+    place.call_at(when, call)
 }
 
 /// As [`call_at`], in `context`.
@@ -559,7 +566,7 @@ pub fn call_at_in<C: TaskContext>(
     when: Instant,
     f: impl FnOnce() + Send + 'static,
 ) -> TimerHandle {
-    submit::call_at(&destination(), when, Call::new(context, f))
+    place().call_at(when, Call::new(context, f))
 }
 
 /// A function that calls `f` in a copy of the current context, taken now, wherever it is called. See
@@ -632,14 +639,4 @@ pub fn bind_fn<A, R>(f: impl Fn(A) -> R) -> impl Fn(A) -> R {
 /// ```
 pub fn set_default(executor: ContextAwareExecutor<impl Executor>) {
     drop(search::set_default(executor.destination()));
-}
-
-impl entered::ExecutorFrame {
-    /// The context that a new unit of work starts in.
-    fn new_context(&self) -> Context {
-        match &self.fixed {
-            Some(fixed) => Context::clone(fixed),
-            None => current::inherit(),
-        }
-    }
 }

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use super::entered::ExecutorFrame;
-use super::native::{Destination, in_home};
+use super::native::in_home;
 use crate::context::Context;
 use crate::future::BlockOnContext;
 
@@ -44,20 +44,9 @@ impl fmt::Display for BlockOnError {
 
 impl Error for BlockOnError {}
 
-/// A [`Destination`] or another thing that can block.
-pub(crate) trait Block {
-    fn block(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError>;
-}
-
-impl Block for Destination {
-    fn block(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
-        self.executor.as_executor().block_on(future)
-    }
-}
-
-/// Runs `future` on `blocker`, in `context` and in `frame`.
+/// Runs `future` in `context` and in `frame`, by means of `block`.
 pub(crate) fn block_on<F: Future>(
-    blocker: &impl Block,
+    block: impl FnOnce(Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError>,
     context: Context,
     frame: ExecutorFrame,
     future: F,
@@ -67,7 +56,7 @@ pub(crate) fn block_on<F: Future>(
     {
         let output = &mut output;
         let mut future = std::pin::pin!(async move { *output = Some(future.await) });
-        blocker.block(future.as_mut())?;
+        block(future.as_mut())?;
     }
     output.ok_or(BlockOnError {
         reason: "the executor returned before the future had completed",

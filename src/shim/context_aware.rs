@@ -2,24 +2,21 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::{FutureObj, LocalFutureObj};
 use futures::task::{LocalSpawn, Spawn, SpawnError};
 
-use super::block::{self, Block, BlockOnError};
 use super::callback::{Call, CallHandle, TimerHandle};
-use super::entered::{EnterGuard, ExecutorFrame, FrameExecutor, FrameLocal};
+use super::entered;
 use super::executor::{Executor, LocalExecutor, Runnable};
 use super::join::JoinHandle;
 use super::local::{self, LocalCall};
-use super::native::{Destination, frame_of};
+use super::native::Destination;
 use super::submit;
 use super::time::deadline;
 use crate::context::Context;
-use crate::current;
 use crate::future::TaskContext;
 
 /// An executor whose units of work inherit the context of whoever submits them.
@@ -57,8 +54,8 @@ use crate::future::TaskContext;
 /// assert_eq!(executor.block_on(task).unwrap(), Some(7));
 /// ```
 pub struct ContextAwareExecutor<E> {
-    inner: Arc<E>,
-    fixed: Option<Arc<Context>>,
+    pub(crate) inner: Arc<E>,
+    pub(crate) fixed: Option<Arc<Context>>,
 }
 
 /// An executor made of a closure, by [`ContextAwareExecutor::from_schedule`].
@@ -180,21 +177,14 @@ impl<E> ContextAwareExecutor<E> {
     }
 
     /// The context that a new unit of work starts in.
-    fn new_context(&self) -> Context {
-        match &self.fixed {
-            Some(fixed) => Context::clone(fixed),
-            None => current::inherit(),
-        }
+    pub(crate) fn new_context(&self) -> Context {
+        entered::new_context(self.fixed.as_ref())
     }
 }
 
 impl<E: Executor> ContextAwareExecutor<E> {
-    fn executor(&self) -> Arc<dyn Executor> {
-        self.inner.clone()
-    }
-
     pub(crate) fn destination(&self) -> Destination {
-        Destination::new(self.executor(), self.fixed.clone())
+        Destination::new(self.inner.clone(), self.fixed.clone())
     }
 
     /// Spawns a task that starts in a copy of the current context, taken now.
@@ -304,87 +294,9 @@ impl<E: Executor> ContextAwareExecutor<E> {
     ) -> TimerHandle {
         submit::call_at(&self.destination(), when, Call::new(context, f))
     }
-
-    /// Sends what the free functions of [`shim`](super) spawn on this thread to this executor, until
-    /// the guard is dropped.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use aiocontextvars::shim::{self, ContextAwareExecutor};
-    /// use futures::executor::ThreadPool;
-    ///
-    /// let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
-    /// let task = {
-    ///     let _guard = executor.enter();
-    ///     shim::spawn(async { 1 })
-    /// };
-    /// assert_eq!(executor.block_on(task).unwrap(), 1);
-    /// ```
-    pub fn enter(&self) -> EnterGuard<'_> {
-        EnterGuard::new(self.frame())
-    }
-
-    fn frame(&self) -> ExecutorFrame {
-        // Held weakly: the guard borrows the wrapper. A native's own name for itself may mean "this
-        // thread's runtime", which is not where the guard is.
-        let executor: Arc<dyn Executor> = self.executor();
-        ExecutorFrame {
-            executor: FrameExecutor::Weak(Arc::downgrade(&executor)),
-            local: None,
-            fixed: self.fixed.clone(),
-        }
-    }
-
-    /// Runs `future` to completion on the calling thread, in a copy of the current context; what it
-    /// spawns goes to this executor.
-    ///
-    /// # Panics
-    ///
-    /// Where [`try_block_on`](Self::try_block_on) gives an error.
-    #[track_caller]
-    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        match self.try_block_on(future) {
-            Ok(output) => output,
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    /// As [`block_on`](Self::block_on).
-    ///
-    /// # Errors
-    ///
-    /// A [`BlockOnError`] if this thread may not block on this executor, before anything is entered.
-    pub fn try_block_on<F: Future>(&self, future: F) -> Result<F::Output, BlockOnError> {
-        block::block_on(
-            &self.destination(),
-            self.new_context(),
-            self.home_frame(),
-            future,
-        )
-    }
-
-    fn home_frame(&self) -> ExecutorFrame {
-        ExecutorFrame {
-            executor: frame_of(&self.executor()),
-            local: None,
-            fixed: self.fixed.clone(),
-        }
-    }
 }
 
 impl<E: LocalExecutor> ContextAwareExecutor<E> {
-    fn local_frame(&self) -> ExecutorFrame {
-        ExecutorFrame {
-            executor: self.inner.frame().unwrap_or(FrameExecutor::None),
-            local: Some(self.inner.frame_local().unwrap_or_else(|| {
-                let inner: Arc<dyn LocalExecutor> = self.inner.clone();
-                FrameLocal::Weak(Arc::downgrade(&inner))
-            })),
-            fixed: self.fixed.clone(),
-        }
-    }
-
     /// Spawns a task that stays on this thread, in a copy of the current context, taken now.
     ///
     /// See [`shim::spawn_local`](super::spawn_local).
@@ -406,7 +318,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
         F: Future + 'static,
         F::Output: 'static,
     {
-        local::spawn(self.local_frame(), context, future)
+        local::spawn(self.frame(), context, future)
     }
 
     /// Schedules `f` on this thread, in a copy of the current context, taken now.
@@ -427,7 +339,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
         f: impl FnOnce() + 'static,
     ) -> CallHandle {
         let call = LocalCall::new(f);
-        submit::call_soon_local(self.local_frame(), Call::new(context, move || call.call()))
+        submit::call_soon_local(self.frame(), Call::new(context, move || call.call()))
     }
 
     /// Schedules `f` on this thread for when `delay` has passed, in a copy of the current context, taken
@@ -448,48 +360,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     pub fn call_at_local(&self, when: Instant, f: impl FnOnce() + 'static) -> TimerHandle {
         let call = LocalCall::new(f);
         let call = Call::new(self.new_context(), move || call.call());
-        submit::call_at_local(self.local_frame(), when, call)
-    }
-
-    /// As [`enter`](Self::enter), for executors of one thread: `shim::spawn_local` goes to this one.
-    pub fn enter_local(&self) -> EnterGuard<'_> {
-        EnterGuard::new(self.local_frame())
-    }
-
-    /// Runs `future` and this executor's tasks on the calling thread until `future` has completed, in a
-    /// copy of the current context.
-    ///
-    /// # Panics
-    ///
-    /// Where [`try_block_on_local`](Self::try_block_on_local) gives an error.
-    #[track_caller]
-    pub fn block_on_local<F: Future>(&self, future: F) -> F::Output {
-        match self.try_block_on_local(future) {
-            Ok(output) => output,
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    /// As [`block_on_local`](Self::block_on_local).
-    ///
-    /// # Errors
-    ///
-    /// A [`BlockOnError`] if the executor cannot be run from here, before anything is entered.
-    pub fn try_block_on_local<F: Future>(&self, future: F) -> Result<F::Output, BlockOnError> {
-        block::block_on(
-            &Local(&*self.inner),
-            self.new_context(),
-            self.local_frame(),
-            future,
-        )
-    }
-}
-
-struct Local<'a, E>(&'a E);
-
-impl<E: LocalExecutor> Block for Local<'_, E> {
-    fn block(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
-        self.0.block_on(future)
+        submit::call_at_local(self.frame(), when, call)
     }
 }
 

@@ -15,6 +15,7 @@ use pin_project_lite::pin_project;
 
 use super::executor::{Executor, LocalExecutor};
 use crate::context::Context;
+use crate::current;
 use crate::frames::Frames;
 
 /// What a frame knows of executors.
@@ -50,7 +51,7 @@ pub enum FrameLocal {
     Rc(rc::Weak<dyn LocalExecutor>),
     Weak(Weak<dyn LocalExecutor>),
     /// For handles that do not keep the executor alive themselves.
-    Strong(Arc<dyn LocalExecutor>),
+    Strong(Rc<dyn LocalExecutor>),
 }
 
 /// A local executor that is known to be alive.
@@ -79,7 +80,16 @@ impl FrameLocal {
             FrameLocal::Static(local) => Some(LocalRef::Static(*local)),
             FrameLocal::Rc(local) => local.upgrade().map(LocalRef::Rc),
             FrameLocal::Weak(local) => local.upgrade().map(LocalRef::Arc),
-            FrameLocal::Strong(local) => Some(LocalRef::Arc(Arc::clone(local))),
+            FrameLocal::Strong(local) => Some(LocalRef::Rc(Rc::clone(local))),
+        }
+    }
+
+    /// Asked without upgrading, so that nobody's last reference is dropped here.
+    fn is_alive(&self) -> bool {
+        match self {
+            FrameLocal::Static(_) | FrameLocal::Strong(_) => true,
+            FrameLocal::Rc(local) => local.strong_count() > 0,
+            FrameLocal::Weak(local) => local.strong_count() > 0,
         }
     }
 }
@@ -96,15 +106,6 @@ impl std::ops::Deref for LocalRef {
     }
 }
 
-impl super::block::Block for LocalRef {
-    fn block(
-        &self,
-        future: Pin<&mut dyn Future<Output = ()>>,
-    ) -> Result<(), super::block::BlockOnError> {
-        (**self).block_on(future)
-    }
-}
-
 impl ExecutorFrame {
     pub(crate) const fn none() -> ExecutorFrame {
         ExecutorFrame::named(FrameExecutor::None)
@@ -116,6 +117,28 @@ impl ExecutorFrame {
             local: None,
             fixed: None,
         }
+    }
+
+    /// The local executor, if the frame names one that is alive.
+    pub(crate) fn upgrade_local(&self) -> Option<LocalRef> {
+        self.local.as_ref().and_then(FrameLocal::upgrade)
+    }
+
+    pub(crate) fn has_live_local(&self) -> bool {
+        self.local.as_ref().is_some_and(FrameLocal::is_alive)
+    }
+
+    /// The context that a new unit of work starts in.
+    pub(crate) fn new_context(&self) -> Context {
+        new_context(self.fixed.as_ref())
+    }
+}
+
+/// The context that a new unit of work starts in: a copy of the executor's fixed one or of the current.
+pub(crate) fn new_context(fixed: Option<&Arc<Context>>) -> Context {
+    match fixed {
+        Some(fixed) => Context::clone(fixed),
+        None => current::inherit(),
     }
 }
 

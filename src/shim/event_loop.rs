@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 use futures::future::{BoxFuture, LocalBoxFuture};
 use futures::task::AtomicWaker;
 
-use super::block::{self, Block, BlockOnError};
+use super::block::{self, BlockOnError};
 use super::callback::{Call, CallHandle, TimerHandle};
 use super::context_aware::ContextAwareExecutor;
 use super::entered::{self, ExecutorFrame, FrameExecutor, FrameLocal};
@@ -248,7 +248,7 @@ impl EventLoop {
     /// ```
     pub fn try_run_until_complete<F: Future>(&self, future: F) -> Result<F::Output, BlockOnError> {
         block::block_on(
-            self,
+            |future| self.block(future),
             current::inherit(),
             self.shared.loop_frame(&self.local),
             future,
@@ -407,15 +407,7 @@ impl EventLoop {
             }
         }
     }
-}
 
-impl Default for EventLoop {
-    fn default() -> EventLoop {
-        EventLoop::new()
-    }
-}
-
-impl Block for EventLoop {
     fn block(&self, mut future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
         let _running = Running::start().ok_or(BlockOnError::nested(NESTED))?;
         let main = Arc::new(WakeMain {
@@ -440,6 +432,12 @@ impl Block for EventLoop {
                 "the event loop was stopped before the future had completed",
             ))
         }
+    }
+}
+
+impl Default for EventLoop {
+    fn default() -> EventLoop {
+        EventLoop::new()
     }
 }
 

@@ -65,7 +65,7 @@ pub trait Executor: Send + Sync + 'static {
 
     /// Arranges for [`Job::run`] to be called on a thread that may block.
     fn spawn_blocking(&self, job: Job) {
-        blocking::unblock(move || job.run()).detach();
+        spawn_blocking(job);
     }
 
     /// The native way to spawn, for executors that have an adapter in this crate.
@@ -97,6 +97,11 @@ pub trait Executor: Send + Sync + 'static {
     fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
         block::park_on(future)
     }
+}
+
+/// The blocking threads of executors that have none of their own.
+pub(crate) fn spawn_blocking(job: Job) {
+    blocking::unblock(move || job.run()).detach();
 }
 
 /// Forwards every method to what `self` points to; `$frame` names it for the frames of its tasks.

@@ -361,13 +361,15 @@ pub(crate) trait RawTask: Send + Sized + 'static {
     type Output: Send + 'static;
 
     /// The outcome; `None` for a task that was cancelled.
-    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Outcome<Self::Output>>>;
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> PollOutcome<Self::Output>;
 
     fn is_finished(&mut self) -> bool;
 
     /// Cancels the task at the first poll; completes when it has ended.
     fn cancel(self) -> BoxedCancel<Self::Output>;
 }
+
+type PollOutcome<T> = Poll<Option<Outcome<T>>>;
 
 pub(crate) type BoxedCancel<T> = Pin<Box<dyn Future<Output = Option<Outcome<T>>> + Send>>;
 
@@ -399,7 +401,7 @@ impl<T: 'static> JoinOutput for StepTask<T> {
 
 /// What needs `R: RawTask`, found when the task is made.
 struct Operations<R: JoinOutput> {
-    poll: fn(&mut R, &mut task::Context<'_>) -> Poll<Option<Outcome<R::Value>>>,
+    poll: fn(&mut R, &mut task::Context<'_>) -> PollOutcome<R::Value>,
     is_finished: fn(&mut R) -> bool,
     cancel: fn(R) -> BoxedCancel<R::Value>,
     erase: fn(Arc<SharedTask<R>>) -> Arc<dyn Abort>,

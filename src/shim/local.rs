@@ -252,9 +252,12 @@ pub(crate) fn deliver_remote_wakes() {
 
 // Callbacks that stay on their thread.
 
+/// A closure and its serial number.
+type Numbered = (u64, Box<dyn FnOnce()>);
+
 thread_local! {
     /// The closures that wait on this thread for their turn in a callback queue.
-    static CALLS: RefCell<Slab<(u64, Box<dyn FnOnce()>)>> = const { RefCell::new(Slab::new()) };
+    static CALLS: RefCell<Slab<Numbered>> = const { RefCell::new(Slab::new()) };
     static NEXT_CALL: Cell<u64> = const { Cell::new(0) };
 }
 

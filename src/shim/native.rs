@@ -4,12 +4,11 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::entered::{ExecutorFrame, FrameExecutor, Home, InHome, ValueHome};
+use super::entered::{self, ExecutorFrame, FrameExecutor, Home, InHome, ValueHome};
 use super::executor::{Executor, Static};
 use super::join::JoinHandle;
 use super::task;
 use crate::context::Context;
-use crate::current;
 use crate::future::{ContextExt, TaskContext, WithContext};
 
 /// An executor's native way to spawn, if this crate has an adapter for it.
@@ -103,10 +102,7 @@ impl Destination {
 
     /// The context that a new unit of work starts in.
     pub(crate) fn new_context(&self) -> Context {
-        match &self.fixed {
-            Some(fixed) => Context::clone(fixed),
-            None => current::inherit(),
-        }
+        entered::new_context(self.fixed.as_ref())
     }
 
     /// The frame of work on this executor.

@@ -1,10 +1,10 @@
 //! The executors of the `futures` crate.
 
+use std::rc::Rc;
+
 use futures::executor::{LocalSpawner, ThreadPool};
 use futures::future::LocalBoxFuture;
 use futures::task::{LocalSpawn, SpawnError};
-
-use std::sync::Arc;
 
 use super::entered::FrameLocal;
 use super::executor::{Executor, LocalExecutor, LocalRunnable, Runnable};
@@ -32,6 +32,6 @@ impl LocalExecutor for LocalSpawner {
 
     fn frame_local(&self) -> Option<FrameLocal> {
         // The spawner does not keep its pool alive.
-        Some(FrameLocal::Strong(Arc::new(self.clone())))
+        Some(FrameLocal::Strong(Rc::new(self.clone())))
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! In this order: the innermost frame (a task's, a callback's, `enter`'s), the tokio runtime of this
 //! thread, async-std's current task, the default of the process, and the global executor of smol or
-//! async-std if exactly one of these two is compiled in.
+//! async-std if exactly one of these two is compiled in. A frame that names only a local executor sends
+//! all work there.
 
 use std::error::Error;
 use std::fmt;
@@ -73,29 +74,43 @@ fn default() -> Option<Destination> {
         .clone()
 }
 
-/// The executor for a unit of work from here.
-pub(crate) fn destination() -> Result<Destination, NoRuntime> {
-    let framed = entered::peek(|frame| {
-        Target::of_frame(&frame.executor).map(|executor| Destination {
+/// Where a unit of work from here goes.
+pub(crate) enum Place {
+    /// To an executor that any thread can reach.
+    Anywhere(Destination),
+    /// To the local executor of this frame, because the frame names no other.
+    Here(ExecutorFrame),
+}
+
+/// Searches for the executor for a unit of work from here.
+pub(crate) fn place() -> Result<Place, NoRuntime> {
+    if let Some(place) = entered::peek(of_frame) {
+        return Ok(place);
+    }
+    let unfixed = |executor| Destination {
+        executor,
+        fixed: None,
+    };
+    ambient()
+        .map(unfixed)
+        .or_else(default)
+        .or_else(|| global().map(unfixed))
+        .map(Place::Anywhere)
+        .ok_or(NoRuntime { local: false })
+}
+
+fn of_frame(frame: &ExecutorFrame) -> Option<Place> {
+    let destination = Target::of_frame(&frame.executor).map(|executor| {
+        Place::Anywhere(Destination {
             executor,
             fixed: frame.fixed.clone(),
         })
     });
-    framed
-        .or_else(|| {
-            ambient().map(|executor| Destination {
-                executor,
-                fixed: None,
-            })
-        })
-        .or_else(|| default())
-        .or_else(|| {
-            global().map(|executor| Destination {
-                executor,
-                fixed: None,
-            })
-        })
-        .ok_or(NoRuntime { local: false })
+    destination.or_else(|| {
+        frame
+            .has_live_local()
+            .then(|| Place::Here(ExecutorFrame::clone(frame)))
+    })
 }
 
 /// The runtime that says it runs on this thread.
@@ -126,22 +141,15 @@ fn global() -> Option<Target> {
 
 /// The frame of the local executor that is entered on this thread.
 pub(crate) fn local_frame() -> Result<ExecutorFrame, NoRuntime> {
-    entered::peek(|frame| frame.local.is_some().then(|| frame.clone()))
-        .filter(|frame| {
-            frame
-                .local
-                .as_ref()
-                .is_some_and(|local| local.upgrade().is_some())
-        })
+    entered::peek(|frame| frame.has_live_local().then(|| frame.clone()))
         .ok_or(NoRuntime { local: true })
 }
 
 /// The clock of the executor that this thread is in.
 pub(crate) fn clock() -> Option<Arc<dyn Clock>> {
-    if let Ok(frame) = local_frame() {
-        return frame.local.as_ref()?.upgrade().map(|local| local.clock());
-    }
-    destination()
-        .ok()
-        .map(|destination| destination.executor.as_executor().clock())
+    let local = local_frame().ok();
+    local
+        .and_then(|frame| frame.upgrade_local())
+        .map(|local| local.clock())
+        .or_else(|| place().ok().map(|place| place.clock()))
 }

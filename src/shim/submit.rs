@@ -1,20 +1,87 @@
-//! Jobs and callbacks on any destination.
+//! Every kind of work, sent to its place.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use super::callback::{Call, CallHandle, TimerHandle};
-use super::entered::ExecutorFrame;
-use super::entered::ValueHome;
-use super::executor::Clock;
+use super::entered::{ExecutorFrame, FrameExecutor, ValueHome};
+use super::executor::{self, Clock};
 use super::join::JoinHandle;
 use super::local;
 use super::native::{Destination, frame_of, in_home};
 use super::queue::{Driver, Queue, queue_for};
+use super::search::Place;
 use super::task;
+use super::time::StdClock;
 use crate::context::Context;
 use crate::future::TaskContext;
+
+impl Place {
+    pub(crate) fn new_context(&self) -> Context {
+        match self {
+            Place::Anywhere(destination) => destination.new_context(),
+            Place::Here(frame) => frame.new_context(),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn spawn<C, F>(self, context: C, future: F) -> JoinHandle<F::Output>
+    where
+        C: TaskContext,
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        match self {
+            Place::Anywhere(destination) => destination.spawn(context, future),
+            Place::Here(frame) => local::spawn(frame, context, future),
+        }
+    }
+
+    pub(crate) fn spawn_blocking<C: TaskContext, T: Send + 'static>(
+        self,
+        context: C,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        match self {
+            Place::Anywhere(destination) => spawn_blocking(&destination, context, f),
+            Place::Here(frame) => {
+                // The job is on another thread, out of the local executor's reach.
+                let home = ValueHome {
+                    executor: FrameExecutor::None,
+                    fixed: frame.fixed,
+                };
+                let job = in_home(home, Once(Some(f)), context);
+                task::spawn_blocking(executor::spawn_blocking, job)
+            }
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn call_soon(self, call: Call) -> CallHandle {
+        match self {
+            Place::Anywhere(destination) => call_soon(&destination, call),
+            Place::Here(frame) => call_soon_local(frame, call),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn call_at(self, when: Instant, call: Call) -> TimerHandle {
+        match self {
+            Place::Anywhere(destination) => call_at(&destination, when, call),
+            Place::Here(frame) => call_at_local(frame, when, call),
+        }
+    }
+
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        match self {
+            Place::Anywhere(destination) => destination.executor.as_executor().clock(),
+            Place::Here(frame) => local_clock(frame),
+        }
+    }
+}
 
 pub(crate) fn spawn_blocking<C: TaskContext, T: Send + 'static>(
     destination: &Destination,
@@ -27,7 +94,7 @@ pub(crate) fn spawn_blocking<C: TaskContext, T: Send + 'static>(
         fixed: destination.fixed.clone(),
     };
     let job = in_home(home, Once(Some(f)), context);
-    task::spawn_blocking(executor, job)
+    task::spawn_blocking(move |job| executor.spawn_blocking(job), job)
 }
 
 /// A closure as a future: ready at the first poll.
@@ -39,15 +106,12 @@ impl<F> Unpin for Once<F> {}
 impl<T, F: FnOnce() -> T> Future for Once<F> {
     type Output = T;
 
-    fn poll(
-        mut self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<T> {
+    fn poll(mut self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<T> {
         let f = self
             .0
             .take()
             .expect("a blocking job was polled after it had completed");
-        std::task::Poll::Ready(f())
+        Poll::Ready(f())
     }
 }
 
@@ -106,9 +170,16 @@ pub(crate) fn call_at_local(frame: ExecutorFrame, when: Instant, call: Call) -> 
 /// The queue of a local executor. Without the executor it is one that nobody drives: what is pushed is
 /// dropped with it.
 fn local_queue(frame: &ExecutorFrame) -> Arc<Queue> {
-    match frame.local.as_ref().and_then(|local| local.upgrade()) {
+    match frame.upgrade_local() {
         Some(executor) => queue_for(executor.queue_key(), || executor.clock()),
-        None => Arc::new(Queue::new(Arc::new(super::time::StdClock))),
+        None => Arc::new(Queue::new(Arc::new(StdClock))),
+    }
+}
+
+fn local_clock(frame: &ExecutorFrame) -> Arc<dyn Clock> {
+    match frame.upgrade_local() {
+        Some(executor) => executor.clock(),
+        None => Arc::new(StdClock),
     }
 }
 

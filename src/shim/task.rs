@@ -218,16 +218,19 @@ fn scheduler(
     }
 }
 
-/// Runs `job` on the blocking threads of `executor`.
+/// Runs `job` on the blocking threads that `submit` hands it to.
 ///
 /// A task like others, so that the outcome, the cancellation before the start and the wait for a shared
 /// context are the same on every executor.
-pub(crate) fn spawn_blocking<F>(executor: Arc<dyn Executor>, job: F) -> JoinHandle<F::Output>
+pub(crate) fn spawn_blocking<F>(
+    submit: impl Fn(Job) + Send + Sync + 'static,
+    job: F,
+) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let schedule = move |runnable| executor.spawn_blocking(Job(runnable));
+    let schedule = move |runnable| submit(Job(runnable));
     let (runnable, task) = async_task::spawn(CatchPanic::new(job), schedule);
     runnable.schedule();
     JoinHandle::from_steps(StepTask::new(task))
