@@ -21,30 +21,35 @@
 //! assert_eq!(REQUEST_ID.get(), None);
 //! ```
 
+mod clock;
+mod handle;
+mod parker;
+
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
-use std::task::{self, Poll, Waker};
+use std::sync::{Arc, Weak};
+use std::task::{self, Waker};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use futures::future::{BoxFuture, LocalBoxFuture};
-use futures::task::AtomicWaker;
+use futures::future::LocalBoxFuture;
 
+pub use self::handle::LoopHandle;
+
+use self::clock::LoopClock;
+use self::parker::Parker;
 use super::block::{self, BlockOnError};
-use super::callback::{Call, CallHandle, TimerHandle};
+use super::callback::{CallHandle, TimerHandle};
 use super::context_aware::ContextAwareExecutor;
 use super::entered::{self, ExecutorFrame, FrameExecutor, FrameLocal};
 use super::executor::{Clock, Executor, LocalExecutor, LocalRunnable, Runnable};
 use super::join::JoinHandle;
 use super::queue::{Driver, Item, Next, Queue, QueueKey, queue_for};
 use super::task::Registry;
-use super::time::StdClock;
-use crate::context::Context;
 use crate::current;
 use crate::future::TaskContext;
 use crate::id;
@@ -95,26 +100,6 @@ struct Shared {
 /// The loop, to those on its own thread.
 struct OnLoop(Arc<Shared>);
 
-/// A handle to an [`EventLoop`], for other threads and for [`ContextAwareExecutor`].
-///
-/// A handle that outlives its loop is harmless: what it submits is dropped.
-///
-/// # Examples
-///
-/// ```
-/// use aiocontextvars::event_loop::EventLoop;
-///
-/// let event_loop = EventLoop::new();
-/// let handle = event_loop.handle();
-/// std::thread::spawn(move || handle.call_soon_threadsafe({
-///     let handle = handle.clone();
-///     move || handle.stop()
-/// }));
-/// event_loop.run_forever();
-/// ```
-#[derive(Clone)]
-pub struct LoopHandle(Arc<Shared>);
-
 thread_local! {
     /// Whether a loop is running on this thread.
     static RUNNING: Cell<bool> = const { Cell::new(false) };
@@ -156,13 +141,10 @@ impl EventLoop {
     }
 
     fn with_clock(start: Option<Instant>) -> EventLoop {
-        let clock = Arc::new(LoopClock {
-            virtual_now: start.map(Mutex::new),
-            queue: Mutex::new(Weak::new()),
-        });
+        let clock = Arc::new(LoopClock::new(start));
         let key = QueueKey::numbered("event loop", id::next());
         let queue = queue_for(key, || clock.clone());
-        *clock.queue.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&queue);
+        clock.attach(&queue);
         let driver = queue.drive();
         let shared = Arc::new_cyclic(|this: &Weak<Shared>| Shared {
             this: this.clone(),
@@ -396,13 +378,11 @@ impl EventLoop {
             }
             match driver.next(&waker) {
                 Next::Again => {}
-                Next::At(when) => match &shared.clock.virtual_now {
-                    Some(now) => {
-                        let mut now = now.lock().unwrap_or_else(PoisonError::into_inner);
-                        *now = when.max(*now);
+                Next::At(when) => {
+                    if !shared.clock.jump_to(when) {
+                        shared.parker.park_until(Some(when));
                     }
-                    None => shared.parker.park_until(Some(when)),
-                },
+                }
                 Next::Parked | Next::Idle => shared.parker.park_until(None),
             }
         }
@@ -492,44 +472,6 @@ impl task::Wake for WakeMain {
         if !self.queued.swap(true, Ordering::AcqRel) {
             self.shared.queue.push_item(Item::Main);
         }
-    }
-}
-
-#[derive(Default)]
-struct Parker {
-    unparked: Mutex<bool>,
-    condvar: Condvar,
-}
-
-impl Parker {
-    fn park_until(&self, when: Option<Instant>) {
-        let mut unparked = self.unparked.lock().unwrap_or_else(PoisonError::into_inner);
-        while !*unparked {
-            unparked = match when {
-                None => self
-                    .condvar
-                    .wait(unparked)
-                    .unwrap_or_else(PoisonError::into_inner),
-                Some(when) => {
-                    let left = when.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return;
-                    }
-                    self.condvar
-                        .wait_timeout(unparked, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }
-            };
-        }
-        *unparked = false;
-    }
-}
-
-impl task::Wake for Parker {
-    fn wake(self: Arc<Self>) {
-        *self.unparked.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.condvar.notify_one();
     }
 }
 
@@ -624,175 +566,5 @@ impl LocalExecutor for OnLoop {
 
     fn queue_key(&self) -> QueueKey {
         self.0.key
-    }
-}
-
-impl Executor for LoopHandle {
-    fn schedule(&self, task: Runnable) {
-        self.0.schedule(task);
-    }
-
-    fn clock(&self) -> Arc<dyn Clock> {
-        Executor::clock(&*self.0)
-    }
-
-    fn frame(&self) -> Option<FrameExecutor> {
-        Executor::frame(&*self.0)
-    }
-
-    fn queue_key(&self) -> QueueKey {
-        self.0.key
-    }
-
-    fn registry(&self) -> Option<Arc<Registry>> {
-        self.0.registry()
-    }
-
-    fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
-        Executor::block_on(&*self.0, future)
-    }
-}
-
-impl LoopHandle {
-    fn aware(&self) -> ContextAwareExecutor<LoopHandle> {
-        ContextAwareExecutor::new(self.clone())
-    }
-
-    /// Spawns a task on the loop, in a copy of the calling thread's context, taken now (CS-09).
-    #[track_caller]
-    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        self.aware().spawn(future)
-    }
-
-    /// Spawns a task on the loop, in `context`.
-    #[track_caller]
-    pub fn spawn_in<C: TaskContext, F>(&self, context: C, future: F) -> JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        self.aware().spawn_in(context, future)
-    }
-
-    /// Schedules `f` from any thread, in a copy of that thread's context, taken now (CS-02), and wakes the
-    /// loop.
-    ///
-    /// # Examples
-    ///
-    /// See [`LoopHandle`].
-    #[track_caller]
-    pub fn call_soon_threadsafe(&self, f: impl FnOnce() + Send + 'static) -> CallHandle {
-        self.aware().call_soon(f)
-    }
-
-    /// Schedules `f` from any thread, in `context`.
-    #[track_caller]
-    pub fn call_soon_threadsafe_in<C: TaskContext>(
-        &self,
-        context: C,
-        f: impl FnOnce() + Send + 'static,
-    ) -> CallHandle {
-        self.aware().call_soon_in(context, f)
-    }
-
-    /// The loop's present moment.
-    pub fn time(&self) -> Instant {
-        self.0.clock.now()
-    }
-
-    /// Makes the run that is under way, or the next one, return after this turn.
-    pub fn stop(&self) {
-        self.0.stop();
-    }
-}
-
-impl fmt::Debug for LoopHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LoopHandle").finish_non_exhaustive()
-    }
-}
-
-/// The clock of a loop, real or virtual. Its timers wait in the loop's own queue.
-struct LoopClock {
-    virtual_now: Option<Mutex<Instant>>,
-    queue: Mutex<Weak<Queue>>,
-}
-
-impl Clock for LoopClock {
-    fn now(&self) -> Instant {
-        match &self.virtual_now {
-            Some(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
-            None => Instant::now(),
-        }
-    }
-
-    fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()> {
-        let queue = self
-            .queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .upgrade();
-        match queue {
-            Some(queue) => Box::pin(LoopSleep {
-                at,
-                queue,
-                timer: None,
-            }),
-            None => StdClock.sleep_until(at),
-        }
-    }
-}
-
-struct LoopSleep {
-    at: Instant,
-    queue: Arc<Queue>,
-    timer: Option<(TimerHandle, Arc<Alarm>)>,
-}
-
-#[derive(Default)]
-struct Alarm {
-    rung: AtomicBool,
-    waker: AtomicWaker,
-}
-
-impl Future for LoopSleep {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
-        if self.timer.is_none() {
-            if self.at <= self.queue.clock().now() {
-                return Poll::Ready(());
-            }
-            let alarm = Arc::new(Alarm::default());
-            let ring = Arc::clone(&alarm);
-            let call = Call::new(Context::new(), move || {
-                ring.rung.store(true, Ordering::Release);
-                ring.waker.wake();
-            });
-            let id = self.queue.push(call, Some(self.at));
-            let handle = TimerHandle::new(CallHandle::new(&self.queue, id), self.at);
-            self.timer = Some((handle, alarm));
-        }
-        let Some((_, alarm)) = &self.timer else {
-            return Poll::Ready(());
-        };
-        alarm.waker.register(cx.waker());
-        if alarm.rung.load(Ordering::Acquire) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    }
-}
-
-impl Drop for LoopSleep {
-    fn drop(&mut self) {
-        if let Some((timer, _)) = &self.timer {
-            timer.cancel();
-        }
     }
 }

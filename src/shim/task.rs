@@ -13,7 +13,8 @@ use pin_project_lite::pin_project;
 use slab::Slab;
 
 use super::executor::{Executor, Job, Runnable};
-use super::join::{JoinHandle, RawTask};
+use super::join::JoinHandle;
+use super::join::abortable::{BoxedCancel, RawTask};
 
 /// What a task ended with: its output or its panic.
 pub(crate) type Outcome<T> = Result<T, Box<dyn Any + Send>>;
@@ -99,7 +100,7 @@ impl<T: Send + 'static> RawTask for StepTask<T> {
         self.0.as_ref().is_none_or(|task| task.is_finished())
     }
 
-    fn cancel(mut self) -> Pin<Box<dyn Future<Output = Option<Outcome<T>>> + Send>> {
+    fn cancel(mut self) -> BoxedCancel<T> {
         let task = self.0.take();
         Box::pin(async move { task?.cancel().await })
     }

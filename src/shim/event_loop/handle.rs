@@ -1,0 +1,127 @@
+//! [`LoopHandle`]: an event loop, to other threads.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Shared;
+use crate::future::TaskContext;
+use crate::shim::block::BlockOnError;
+use crate::shim::callback::CallHandle;
+use crate::shim::context_aware::ContextAwareExecutor;
+use crate::shim::entered::FrameExecutor;
+use crate::shim::executor::{Clock, Executor, Runnable};
+use crate::shim::join::JoinHandle;
+use crate::shim::queue::QueueKey;
+use crate::shim::task::Registry;
+
+/// A handle to an [`EventLoop`], for other threads and for [`ContextAwareExecutor`].
+///
+/// A handle that outlives its loop is harmless: what it submits is dropped.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::event_loop::EventLoop;
+///
+/// let event_loop = EventLoop::new();
+/// let handle = event_loop.handle();
+/// std::thread::spawn(move || handle.call_soon_threadsafe({
+///     let handle = handle.clone();
+///     move || handle.stop()
+/// }));
+/// event_loop.run_forever();
+/// ```
+#[derive(Clone)]
+pub struct LoopHandle(pub(super) Arc<Shared>);
+
+impl Executor for LoopHandle {
+    fn schedule(&self, task: Runnable) {
+        self.0.schedule(task);
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Executor::clock(&*self.0)
+    }
+
+    fn frame(&self) -> Option<FrameExecutor> {
+        Executor::frame(&*self.0)
+    }
+
+    fn queue_key(&self) -> QueueKey {
+        self.0.key
+    }
+
+    fn registry(&self) -> Option<Arc<Registry>> {
+        self.0.registry()
+    }
+
+    fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
+        Executor::block_on(&*self.0, future)
+    }
+}
+
+impl LoopHandle {
+    fn aware(&self) -> ContextAwareExecutor<LoopHandle> {
+        ContextAwareExecutor::new(self.clone())
+    }
+
+    /// Spawns a task on the loop, in a copy of the calling thread's context, taken now (CS-09).
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.aware().spawn(future)
+    }
+
+    /// Spawns a task on the loop, in `context`.
+    #[track_caller]
+    pub fn spawn_in<C: TaskContext, F>(&self, context: C, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.aware().spawn_in(context, future)
+    }
+
+    /// Schedules `f` from any thread, in a copy of that thread's context, taken now (CS-02), and wakes the
+    /// loop.
+    ///
+    /// # Examples
+    ///
+    /// See [`LoopHandle`].
+    #[track_caller]
+    pub fn call_soon_threadsafe(&self, f: impl FnOnce() + Send + 'static) -> CallHandle {
+        self.aware().call_soon(f)
+    }
+
+    /// Schedules `f` from any thread, in `context`.
+    #[track_caller]
+    pub fn call_soon_threadsafe_in<C: TaskContext>(
+        &self,
+        context: C,
+        f: impl FnOnce() + Send + 'static,
+    ) -> CallHandle {
+        self.aware().call_soon_in(context, f)
+    }
+
+    /// The loop's present moment.
+    pub fn time(&self) -> Instant {
+        self.0.clock.now()
+    }
+
+    /// Makes the run that is under way, or the next one, return after this turn.
+    pub fn stop(&self) {
+        self.0.stop();
+    }
+}
+
+impl fmt::Debug for LoopHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoopHandle").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,45 @@
+//! How an idle loop waits.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::task;
+use std::time::Instant;
+
+/// Parks the loop's thread; as a waker, unparks it.
+#[derive(Default)]
+pub(super) struct Parker {
+    unparked: Mutex<bool>,
+    condvar: Condvar,
+}
+
+impl Parker {
+    /// Returns when unparked, or at `when`.
+    pub(super) fn park_until(&self, when: Option<Instant>) {
+        let mut unparked = self.unparked.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*unparked {
+            unparked = match when {
+                None => self
+                    .condvar
+                    .wait(unparked)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(when) => {
+                    let left = when.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return;
+                    }
+                    self.condvar
+                        .wait_timeout(unparked, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
+        }
+        *unparked = false;
+    }
+}
+
+impl task::Wake for Parker {
+    fn wake(self: Arc<Self>) {
+        *self.unparked.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.condvar.notify_one();
+    }
+}

@@ -1,0 +1,122 @@
+//! [`JoinError`]: why a task gave no output.
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+/// A task did not give an output: it panicked or was cancelled.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::shim;
+///
+/// # std::panic::set_hook(Box::new(|_| {}));
+/// let error = shim::block_on(async { shim::spawn(async { panic!("no") }).await }).unwrap_err();
+/// assert!(error.is_panic());
+/// assert_eq!(error.into_panic().downcast_ref(), Some(&"no"));
+/// ```
+pub struct JoinError {
+    cause: Cause,
+}
+
+enum Cause {
+    Cancelled,
+    // In a mutex only to be `Sync`, as errors are expected to be.
+    Panicked(Mutex<Box<dyn Any + Send>>),
+}
+
+impl JoinError {
+    pub(crate) fn cancelled() -> JoinError {
+        JoinError {
+            cause: Cause::Cancelled,
+        }
+    }
+
+    pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> JoinError {
+        JoinError {
+            cause: Cause::Panicked(Mutex::new(payload)),
+        }
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(super) fn from_tokio(error: ::tokio::task::JoinError) -> JoinError {
+        match error.try_into_panic() {
+            Ok(payload) => JoinError::panicked(payload),
+            Err(_cancelled) => JoinError::cancelled(),
+        }
+    }
+
+    /// Whether the task was aborted, or dropped by an executor that shut down.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.cause, Cause::Cancelled)
+    }
+
+    /// Whether the task panicked.
+    pub fn is_panic(&self) -> bool {
+        matches!(self.cause, Cause::Panicked(_))
+    }
+
+    /// The payload of the task's panic, for [`std::panic::resume_unwind`].
+    ///
+    /// # Panics
+    ///
+    /// If the task did not panic. For a form that does not, see
+    /// [`try_into_panic`](Self::try_into_panic).
+    #[track_caller]
+    pub fn into_panic(self) -> Box<dyn Any + Send> {
+        match self.try_into_panic() {
+            Ok(payload) => payload,
+            Err(_) => panic!("`JoinError::into_panic` was called on a task that was cancelled"),
+        }
+    }
+
+    /// The payload of the task's panic.
+    ///
+    /// # Errors
+    ///
+    /// Gives the error back if the task did not panic.
+    pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
+        match self.cause {
+            Cause::Panicked(payload) => {
+                Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
+            }
+            Cause::Cancelled => Err(JoinError::cancelled()),
+        }
+    }
+}
+
+/// The text of a panic, if it has one.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
+    if let Some(message) = payload.downcast_ref::<&'static str>() {
+        message
+    } else if let Some(message) = payload.downcast_ref::<String>() {
+        message
+    } else {
+        "a panic without a message"
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            Cause::Cancelled => f.write_str("the task was cancelled"),
+            Cause::Panicked(payload) => {
+                let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
+                write!(f, "the task panicked: {}", panic_message(&**payload))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            Cause::Cancelled => f.write_str("JoinError::Cancelled"),
+            Cause::Panicked(_) => write!(f, "JoinError::Panicked({:?})", self.to_string()),
+        }
+    }
+}
+
+impl Error for JoinError {}
