@@ -1,5 +1,6 @@
 //! Running a future on the calling thread.
 
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -63,15 +64,37 @@ pub(crate) fn block_on<F: Future>(
     })
 }
 
+thread_local! {
+    /// Whether this thread is running a step of an executor that cannot be run by whoever blocks on it.
+    static STEPPING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Marks this thread as running a step, until dropped.
+pub(crate) struct Stepping {
+    outer: bool,
+}
+
+impl Stepping {
+    pub(crate) fn start() -> Stepping {
+        Stepping {
+            outer: STEPPING.replace(true),
+        }
+    }
+}
+
+impl Drop for Stepping {
+    fn drop(&mut self) {
+        STEPPING.set(self.outer);
+    }
+}
+
 /// Parks the thread until `future` is done: for executors that run by themselves.
 pub(crate) fn park_on(future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
-    match futures::executor::enter() {
-        Ok(entered) => drop(entered),
-        Err(_) => {
-            return Err(BlockOnError::nested(
-                "this thread is already running a `futures` executor; await the future instead",
-            ));
-        }
+    // The step would hold the thread that its own executor may need to complete the future.
+    if STEPPING.get() || futures::executor::enter().is_err() {
+        return Err(BlockOnError::nested(
+            "this thread is running a task; await the future instead",
+        ));
     }
     futures::executor::block_on(future);
     Ok(())

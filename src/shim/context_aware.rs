@@ -14,10 +14,12 @@ use super::executor::{Executor, LocalExecutor, Runnable};
 use super::join::JoinHandle;
 use super::local::{self, LocalCall};
 use super::native::Destination;
+use super::queue::QueueKey;
 use super::submit;
 use super::time::deadline;
 use crate::context::Context;
 use crate::future::TaskContext;
+use crate::id;
 
 /// An executor whose units of work inherit the context of whoever submits them.
 ///
@@ -58,14 +60,21 @@ pub struct ContextAwareExecutor<E> {
     pub(crate) fixed: Option<Arc<Context>>,
 }
 
-/// An executor made of a closure, by [`ContextAwareExecutor::from_schedule`].
+/// An executor made of a closure, by [`ContextAwareExecutor::from_schedule`]. Clones share the closure.
+#[derive(Clone)]
 pub struct FromSchedule {
-    schedule: Box<dyn Fn(Runnable) + Send + Sync>,
+    schedule: Arc<dyn Fn(Runnable) + Send + Sync>,
+    /// Tells the closure from others, which its address does not if it captures nothing.
+    id: u64,
 }
 
 impl Executor for FromSchedule {
     fn schedule(&self, task: Runnable) {
         (self.schedule)(task);
+    }
+
+    fn queue_key(&self) -> QueueKey {
+        QueueKey::numbered("schedule", self.id)
     }
 }
 
@@ -99,7 +108,8 @@ impl ContextAwareExecutor<FromSchedule> {
     /// ```
     pub fn from_schedule(schedule: impl Fn(Runnable) + Send + Sync + 'static) -> Self {
         ContextAwareExecutor::new(FromSchedule {
-            schedule: Box::new(schedule),
+            schedule: Arc::new(schedule),
+            id: id::next(),
         })
     }
 }

@@ -513,6 +513,11 @@ impl Executor for Shared {
         Some(FrameExecutor::Weak(self.this.clone()))
     }
 
+    fn local(&self) -> Option<FrameLocal> {
+        let this = self.this.upgrade()?;
+        (thread::current().id() == self.thread).then(|| FrameLocal::Strong(Rc::new(OnLoop(this))))
+    }
+
     fn queue_key(&self) -> QueueKey {
         self.key
     }

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use futures::future::{BoxFuture, LocalBoxFuture};
 
-use super::block::{self, BlockOnError};
+use super::block::{self, BlockOnError, Stepping};
 use super::entered::{FrameExecutor, FrameLocal};
 use super::native::Native;
 use super::queue::QueueKey;
@@ -80,6 +80,12 @@ pub trait Executor: Send + Sync + 'static {
         None
     }
 
+    /// The local executor that this thread runs this one's tasks on, if they all stay on one.
+    #[doc(hidden)]
+    fn local(&self) -> Option<FrameLocal> {
+        None
+    }
+
     /// What tells this executor's callback queue from others.
     #[doc(hidden)]
     fn queue_key(&self) -> QueueKey {
@@ -127,6 +133,10 @@ macro_rules! forward_executor {
             fn frame(&self) -> Option<FrameExecutor> {
                 let $this = self;
                 Some((**self).frame().unwrap_or_else(|| $frame))
+            }
+
+            fn local(&self) -> Option<FrameLocal> {
+                (**self).local()
             }
 
             fn queue_key(&self) -> QueueKey {
@@ -311,6 +321,7 @@ pub struct Runnable(pub(crate) async_task::Runnable);
 impl Runnable {
     /// Polls the task.
     pub fn run(self) {
+        let _stepping = Stepping::start();
         self.0.run();
     }
 }

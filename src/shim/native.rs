@@ -4,7 +4,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::entered::{self, ExecutorFrame, FrameExecutor, Home, InHome, ValueHome};
+use super::entered::{self, ExecutorFrame, FrameExecutor, FrameLocal, Home, InHome, ValueHome};
 use super::executor::{Executor, Static};
 use super::join::JoinHandle;
 use super::task;
@@ -74,6 +74,20 @@ impl Target {
             Target::Smol => Native::Smol(None),
             Target::Static(executor) => executor.native(),
             Target::Value(executor) => executor.native(),
+        }
+    }
+
+    /// The local executor that this thread runs its tasks on.
+    pub(crate) fn local(&self) -> Option<FrameLocal> {
+        match self {
+            #[cfg(feature = "tokio")]
+            Target::TokioCurrent => None,
+            #[cfg(feature = "async-std")]
+            Target::AsyncStd => None,
+            #[cfg(feature = "smol")]
+            Target::Smol => None,
+            Target::Static(executor) => executor.local(),
+            Target::Value(executor) => executor.local(),
         }
     }
 

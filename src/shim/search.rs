@@ -139,17 +139,19 @@ fn global() -> Option<Target> {
     None
 }
 
-/// The frame of the local executor that is entered on this thread.
+/// The frame of the local executor that is entered on this thread, or that runs its task.
 pub(crate) fn local_frame() -> Result<ExecutorFrame, NoRuntime> {
-    entered::peek(|frame| frame.has_live_local().then(|| frame.clone()))
-        .ok_or(NoRuntime { local: true })
+    let mut frame = entered::peek(ExecutorFrame::clone);
+    if !frame.has_live_local() {
+        frame.local = Target::of_frame(&frame.executor).and_then(|target| target.local());
+    }
+    match frame.local {
+        Some(_) => Ok(frame),
+        None => Err(NoRuntime { local: true }),
+    }
 }
 
 /// The clock of the executor that this thread is in.
 pub(crate) fn clock() -> Option<Arc<dyn Clock>> {
-    let local = local_frame().ok();
-    local
-        .and_then(|frame| frame.upgrade_local())
-        .map(|local| local.clock())
-        .or_else(|| place().ok().map(|place| place.clock()))
+    place().ok().map(|place| place.clock())
 }

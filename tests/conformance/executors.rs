@@ -1,0 +1,427 @@
+//! The executors under test.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+
+use aiocontextvars::ContextExt;
+use aiocontextvars::event_loop::{EventLoop, LoopHandle};
+use aiocontextvars::shim::{ContextAwareExecutor, FromSchedule, Runnable};
+use futures::executor::{LocalPool, LocalSpawner, ThreadPool};
+
+use crate::harness::{Anywhere, Local, Nested, OneThread, Remote};
+
+pub(crate) mod event_loop {
+    use super::*;
+    use std::cell::RefCell;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use aiocontextvars::shim::{self, CallHandle, JoinHandle, TimerHandle};
+    use aiocontextvars::{Context, TaskContext};
+    use futures::future::BoxFuture;
+    use futures::task::SpawnExt;
+
+    /// The event loop, on its own thread.
+    pub(crate) struct Harness(Rc<EventLoop>);
+
+    thread_local! {
+        static RUNNING: RefCell<Option<Rc<EventLoop>>> = const { RefCell::new(None) };
+    }
+
+    fn running() -> Rc<EventLoop> {
+        RUNNING.with_borrow(|running| Rc::clone(running.as_ref().expect("the loop is running")))
+    }
+
+    impl crate::harness::Harness for Harness {
+        const NESTED_BLOCK_ON: Nested = Nested::Refused;
+
+        const HAS_LOCAL: bool = true;
+
+        fn start() -> Self {
+            Harness(Rc::new(EventLoop::new()))
+        }
+
+        fn block_on<F: Future>(&self, future: F) -> F::Output {
+            let outer = RUNNING.replace(Some(Rc::clone(&self.0)));
+            let output = self.0.run_until_complete(future);
+            RUNNING.set(outer);
+            output
+        }
+
+        fn spawn<F>(future: F) -> JoinHandle<F::Output>
+        where
+            F: Future + Send + 'static,
+            F::Output: Send + 'static,
+        {
+            shim::spawn_local(future)
+        }
+
+        fn spawn_in<C: TaskContext, F>(context: C, future: F) -> JoinHandle<F::Output>
+        where
+            F: Future + Send + 'static,
+            F::Output: Send + 'static,
+        {
+            running().spawn_in(context, future)
+        }
+
+        #[track_caller]
+        fn call_soon(f: impl FnOnce() + Send + 'static) -> CallHandle {
+            running().call_soon(f)
+        }
+
+        #[track_caller]
+        fn call_soon_in<C: TaskContext>(
+            context: C,
+            f: impl FnOnce() + Send + 'static,
+        ) -> CallHandle {
+            running().call_soon_in(context, f)
+        }
+
+        #[track_caller]
+        fn call_later(delay: Duration, f: impl FnOnce() + Send + 'static) -> TimerHandle {
+            running().call_later(delay, f)
+        }
+
+        fn spawn_obj(&self, future: BoxFuture<'static, ()>) {
+            SpawnExt::spawn(&ContextAwareExecutor::new(self.0.handle()), future).unwrap();
+        }
+
+        fn spawn_fixed<F>(&self, context: Context, future: F) -> JoinHandle<F::Output>
+        where
+            F: Future + Send + 'static,
+            F::Output: Send + 'static,
+        {
+            ContextAwareExecutor::fixed(self.0.handle(), context).spawn(future)
+        }
+    }
+}
+
+pub(crate) mod event_loop_handle {
+    use super::*;
+
+    pub(crate) type Harness = Anywhere<Handle>;
+
+    /// The event loop, through its handle.
+    pub(crate) struct Handle(EventLoop);
+
+    impl Remote for Handle {
+        const NESTED_BLOCK_ON: Nested = Nested::Refused;
+
+        const HAS_LOCAL: bool = true;
+
+        type Executor = LoopHandle;
+
+        fn start() -> Self {
+            Handle(EventLoop::new())
+        }
+
+        fn wrapper(&self) -> ContextAwareExecutor<LoopHandle> {
+            ContextAwareExecutor::new(self.0.handle())
+        }
+
+        fn block_on<F: Future>(&self, future: F) -> F::Output {
+            self.0.run_until_complete(future)
+        }
+    }
+}
+
+#[cfg(feature = "tokio")]
+pub(crate) mod tokio_multi_thread {
+    use super::*;
+    use tokio::runtime::{Builder, Handle, Runtime};
+
+    pub(crate) type Harness = Anywhere<MultiThread>;
+
+    pub(crate) struct MultiThread(Runtime);
+
+    impl Remote for MultiThread {
+        const NESTED_BLOCK_ON: Nested = Nested::Works;
+
+        type Executor = Handle;
+
+        fn start() -> Self {
+            let mut builder = Builder::new_multi_thread();
+            MultiThread(builder.worker_threads(2).enable_time().build().unwrap())
+        }
+
+        fn wrapper(&self) -> ContextAwareExecutor<Handle> {
+            ContextAwareExecutor::new(self.0.handle().clone())
+        }
+    }
+}
+
+#[cfg(feature = "tokio")]
+pub(crate) mod tokio_current_thread {
+    use super::*;
+    use tokio::runtime::{Builder, Handle, Runtime};
+
+    pub(crate) type Harness = Anywhere<CurrentThread>;
+
+    pub(crate) struct CurrentThread(Runtime);
+
+    impl Remote for CurrentThread {
+        const NESTED_BLOCK_ON: Nested = Nested::Refused;
+
+        type Executor = Handle;
+
+        fn start() -> Self {
+            let mut builder = Builder::new_current_thread();
+            CurrentThread(builder.enable_time().build().unwrap())
+        }
+
+        fn wrapper(&self) -> ContextAwareExecutor<Handle> {
+            ContextAwareExecutor::new(self.0.handle().clone())
+        }
+
+        fn block_on<F: Future>(&self, future: F) -> F::Output {
+            // Only the runtime itself can drive its tasks and timers.
+            self.0.block_on(future.in_current_context())
+        }
+    }
+}
+
+#[cfg(feature = "tokio")]
+pub(crate) mod tokio_local_set {
+    use super::*;
+    use std::rc::Rc;
+    use tokio::runtime::{Builder, Runtime};
+    use tokio::task::LocalSet;
+
+    pub(crate) type Harness = OneThread<Set>;
+
+    pub(crate) struct Set {
+        runtime: Runtime,
+        set: Rc<LocalSet>,
+    }
+
+    impl Local for Set {
+        const NESTED_BLOCK_ON: Nested = Nested::Refused;
+
+        type Executor = Rc<LocalSet>;
+
+        fn start() -> Self {
+            let mut builder = Builder::new_current_thread();
+            Set {
+                runtime: builder.enable_time().build().unwrap(),
+                set: Rc::new(LocalSet::new()),
+            }
+        }
+
+        fn wrapper(&self) -> ContextAwareExecutor<Rc<LocalSet>> {
+            ContextAwareExecutor::new(Rc::clone(&self.set))
+        }
+
+        fn block_on<F: Future>(&self, future: F) -> F::Output {
+            let wrapper = self.wrapper();
+            let _entered = wrapper.enter();
+            self.set
+                .block_on(&self.runtime, future.in_current_context())
+        }
+    }
+}
+
+#[cfg(feature = "async-std")]
+pub(crate) mod async_std_global {
+    use super::*;
+    use aiocontextvars::shim::async_std::{self, Global};
+
+    pub(crate) type Harness = Anywhere<AsyncStd>;
+
+    pub(crate) struct AsyncStd;
+
+    impl Remote for AsyncStd {
+        // It has as many threads as the machine has processors, which may be one.
+        const NESTED_BLOCK_ON: Nested = Nested::WorksAlone;
+
+        type Executor = Global;
+
+        fn start() -> Self {
+            AsyncStd
+        }
+
+        fn wrapper(&self) -> ContextAwareExecutor<Global> {
+            async_std::executor()
+        }
+    }
+}
+
+#[cfg(feature = "smol")]
+pub(crate) mod smol_global {
+    use super::*;
+    use aiocontextvars::shim::smol::{self, Global};
+
+    pub(crate) type Harness = Anywhere<Smol>;
+
+    pub(crate) struct Smol;
+
+    impl Remote for Smol {
+        // The global executor has one thread, unless `SMOL_THREADS` says otherwise.
+        const NESTED_BLOCK_ON: Nested = Nested::WorksAlone;
+
+        type Executor = Global;
+
+        fn start() -> Self {
+            Smol
+        }
+
+        fn wrapper(&self) -> ContextAwareExecutor<Global> {
+            smol::executor()
+        }
+    }
+}
+
+#[cfg(feature = "smol")]
+pub(crate) mod smol_executor {
+    use super::*;
+    use ::smol::Executor;
+
+    pub(crate) type Harness = Anywhere<Value>;
+
+    /// An executor that runs on the thread that blocks on it.
+    pub(crate) struct Value(Arc<Executor<'static>>);
+
+    impl Remote for Value {
+        const NESTED_BLOCK_ON: Nested = Nested::Works;
+
+        type Executor = Arc<Executor<'static>>;
+
+        fn start() -> Self {
+            Value(Arc::new(Executor::new()))
+        }
+
+        fn wrapper(&self) -> ContextAwareExecutor<Arc<Executor<'static>>> {
+            ContextAwareExecutor::new(Arc::clone(&self.0))
+        }
+    }
+}
+
+#[cfg(feature = "smol")]
+pub(crate) mod smol_local_executor {
+    use super::*;
+    use ::smol::LocalExecutor;
+    use std::rc::Rc;
+
+    pub(crate) type Harness = OneThread<Value>;
+
+    pub(crate) struct Value(Rc<LocalExecutor<'static>>);
+
+    impl Local for Value {
+        const NESTED_BLOCK_ON: Nested = Nested::Works;
+
+        type Executor = Rc<LocalExecutor<'static>>;
+
+        fn start() -> Self {
+            Value(Rc::new(LocalExecutor::new()))
+        }
+
+        fn wrapper(&self) -> ContextAwareExecutor<Rc<LocalExecutor<'static>>> {
+            ContextAwareExecutor::new(Rc::clone(&self.0))
+        }
+
+        fn block_on<F: Future>(&self, future: F) -> F::Output {
+            self.wrapper().block_on(future)
+        }
+    }
+}
+
+pub(crate) mod futures_thread_pool {
+    use super::*;
+
+    pub(crate) type Harness = Anywhere<Pool>;
+
+    pub(crate) struct Pool(ContextAwareExecutor<ThreadPool>);
+
+    impl Remote for Pool {
+        const NESTED_BLOCK_ON: Nested = Nested::Refused;
+
+        type Executor = ThreadPool;
+
+        fn start() -> Self {
+            let mut builder = ThreadPool::builder();
+            Pool(ContextAwareExecutor::new(
+                builder.pool_size(2).create().unwrap(),
+            ))
+        }
+
+        fn wrapper(&self) -> ContextAwareExecutor<ThreadPool> {
+            self.0.clone()
+        }
+    }
+}
+
+pub(crate) mod futures_local_pool {
+    use super::*;
+    use std::cell::RefCell;
+
+    pub(crate) type Harness = OneThread<Pool>;
+
+    pub(crate) struct Pool {
+        pool: RefCell<LocalPool>,
+        wrapper: ContextAwareExecutor<LocalSpawner>,
+    }
+
+    impl Local for Pool {
+        const NESTED_BLOCK_ON: Nested = Nested::Refused;
+
+        type Executor = LocalSpawner;
+
+        fn start() -> Self {
+            let pool = LocalPool::new();
+            Pool {
+                wrapper: ContextAwareExecutor::new(pool.spawner()),
+                pool: RefCell::new(pool),
+            }
+        }
+
+        fn wrapper(&self) -> ContextAwareExecutor<LocalSpawner> {
+            self.wrapper.clone()
+        }
+
+        fn block_on<F: Future>(&self, future: F) -> F::Output {
+            let _entered = self.wrapper.enter();
+            let mut pool = self.pool.borrow_mut();
+            pool.run_until(future.in_current_context())
+        }
+    }
+}
+
+pub(crate) mod from_schedule {
+    use super::*;
+
+    pub(crate) type Harness = Anywhere<Closure>;
+
+    /// Two threads that run what a closure sends them.
+    pub(crate) struct Closure(ContextAwareExecutor<FromSchedule>);
+
+    impl Remote for Closure {
+        const NESTED_BLOCK_ON: Nested = Nested::Refused;
+
+        type Executor = FromSchedule;
+
+        fn start() -> Self {
+            let (sender, receiver) = mpsc::channel::<Runnable>();
+            let receiver = Arc::new(Mutex::new(receiver));
+            for _ in 0..2 {
+                let receiver = Arc::clone(&receiver);
+                thread::spawn(move || {
+                    loop {
+                        let next = receiver.lock().unwrap().recv();
+                        match next {
+                            Ok(runnable) => runnable.run(),
+                            Err(mpsc::RecvError) => return,
+                        }
+                    }
+                });
+            }
+            Closure(ContextAwareExecutor::from_schedule(move |runnable| {
+                // Fails only when the process ends.
+                let _ = sender.send(runnable);
+            }))
+        }
+
+        fn wrapper(&self) -> ContextAwareExecutor<FromSchedule> {
+            self.0.clone()
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! One suite of behaviours, run on every executor.
+//!
+//! A row is a function in one of the modules below; its name starts with the id of the behaviour. Rows of
+//! [`variables`], [`tokens`] and [`contexts`] know no executor: they run on a plain thread, and inside a task
+//! of every executor. The others are generic over the [`Harness`](harness::Harness).
+
+mod callbacks;
+mod contexts;
+mod executors;
+mod fixtures;
+mod harness;
+mod outcomes;
+mod runs;
+mod shared;
+mod tasks;
+mod threads;
+mod tokens;
+mod variables;
+
+/// The rows, as `#[test]` functions: those without an executor by `$plain`, the generic ones by `$generic`.
+macro_rules! rows {
+    ($plain:ident, $generic:ident, $harness:ty) => {
+        $plain! { $harness;
+            variables {
+                cv_01_three_constructors
+                cv_02_messages_name_the_variable
+                cv_03_identity_not_name_is_the_key
+                cv_04_lookup_order
+                cv_05_defaults_are_no_bindings
+                cv_05_defaults_are_lazy_and_computed_once
+                cv_05_a_default_that_reads_its_own_variable_sees_none
+                cv_06_set_binds_in_the_current_context_only
+                cv_07_none_is_a_value
+                cv_08_values_are_shared_by_reference
+                cv_09_a_bare_thread_reads_without_a_context
+                cv_10_debug_shows_name_and_allowed_values_only
+                cv_12_unset_can_be_undone
+                cv_13_dropping_variable_and_contexts_frees_the_value
+                r_05_clone_drop_and_debug_may_use_the_crate
+                r_05_with_closures_may_use_the_crate
+            }
+            tokens {
+                tk_01_tokens_are_send_and_made_by_set
+                tk_02_old_value
+                tk_03_reset_restores_or_removes
+                tk_04_a_token_works_once
+                tk_05_refused_by_another_variable
+                tk_06_refused_in_another_context
+                tk_07_variable_is_checked_before_context
+                tk_08_a_refused_token_is_given_back
+                tk_09_resets_need_not_nest
+                tk_10_debug_names_the_variable
+                tk_11_guards_restore_also_on_panic
+                tk_12_a_guard_restores_once
+                tk_13_plain_sets_under_a_guard_go_with_it
+                tk_13_guards_in_any_order_leave_nothing
+                tk_13_tokens_under_guards
+                tk_14_a_guard_does_nothing_in_another_context
+                tk_15_a_token_holds_the_old_value_and_nothing_else
+                r_14_a_forgotten_guard_is_harmless
+            }
+            contexts {
+                cx_01_new_is_empty
+                cx_02_keys_are_typed_variables
+                cx_03_a_missing_variable_is_none
+                cx_04_contexts_ignore_defaults
+                cx_05_len_and_iter_list_what_is_set
+                cx_06_a_shared_context_is_a_live_view
+                cx_07_iterators_are_snapshots
+                cx_08_copies_are_independent
+                cx_09_identity_of_shared_contexts
+                cx_11_the_current_context_is_only_copied
+                rn_01_run_returns_the_result
+                rn_02_a_panic_restores_and_keeps_the_bindings
+                rn_03_changes_are_contained
+                rn_04_nesting_replaces_and_does_not_chain
+                rn_05_reentry_is_refused
+                rn_06_entered_on_another_thread
+                rn_08_a_fresh_thread_has_nothing_again_afterwards
+                rn_09_run_does_not_follow_into_a_future
+                cc_01_copies_do_not_follow_the_original
+                cc_02_an_empty_copy
+                hm_03_deep_maps
+            }
+        }
+        $generic! { $harness;
+            tasks {
+                ta_01_a_child_copies_the_context_at_the_call
+                ta_01_grandchildren_inherit
+                ta_02_isolation_both_ways
+                ta_03_values_survive_interleaving
+                ta_04_awaiting_shares_the_context
+                ta_05_the_capture_point_is_spawn
+                ta_06_wakers_carry_no_context
+                ta_09_spawn_in_an_empty_context
+                ta_11_spawned_inside_run
+                ta_12_abort_drops_in_the_context
+                ta_12_aborted_before_the_first_poll
+                ta_12_a_panic_in_a_destructor
+                ta_13_a_wrapped_future_is_dropped_in_its_context
+                ta_14_channels_carry_no_context
+                ta_17_spawn_traits_inherit
+                ta_18_what_shares_and_what_isolates
+                ta_19_guards_across_await
+                ta_19_scope
+                ta_20_streams
+                ta_21_the_panic_hook_sees_the_context
+                r_09_branches_share_the_context
+            }
+            shared {
+                ta_07_tasks_continue_in_one_context
+                ta_08_two_tasks_interleave_in_one_context
+                ta_08_many_tasks_lose_no_update
+                ta_08_an_aborted_waiter_hands_its_turn_on
+                ta_10_a_suspended_task_sees_outside_writes
+                cs_04_callbacks_share_a_context
+                cs_07_a_callback_steps_aside
+                th_06_blocking_jobs_take_turns
+                r_03_dropped_while_entered_elsewhere
+            }
+            callbacks {
+                cs_01_captured_at_the_call
+                cs_03_each_in_its_own_copy
+                cs_05_a_callback_inherits_from_a_callback
+                cs_06_a_panic_is_reported_in_the_context
+                cs_08_bound_functions
+                table_callbacks_first_in_first_out_one_at_a_time
+                table_callbacks_not_within_the_call_and_on_a_later_turn
+                table_timers_fire_in_order
+                hd_02_cancel_releases_at_once
+                hd_03_a_cancelled_timer_releases_at_once
+            }
+            threads {
+                th_03_a_blocking_job_runs_in_a_copy
+                th_04_bind_for_foreign_pools
+                th_05_a_worker_keeps_nothing
+                th_05_a_started_job_is_not_aborted
+            }
+            runs {
+                ru_01_block_on_runs_in_a_copy
+                ru_05_each_run_starts_afresh
+                r_08_nested_block_on
+                r_10_a_panic_leaves_the_thread_as_it_was
+            }
+            outcomes {
+                table_a_dropped_handle_lets_the_task_run
+                table_a_panic_is_an_error
+                table_abort_waits_for_the_destructors
+                table_a_finished_task_is_not_aborted
+                table_an_unread_output_is_dropped
+                table_local_variables_stay_behind
+                table_ambient_spawn_local
+                table_fixed_executors
+            }
+        }
+    };
+}
+
+/// Rows that know no executor, inside a task.
+macro_rules! in_a_task {
+    ($harness:ty; $($module:ident { $($row:ident)* })*) => {$($(
+        #[test]
+        fn $row() {
+            crate::harness::check_in_task::<$harness>(stringify!($row), crate::$module::$row);
+        }
+    )*)*};
+}
+
+/// Rows that know no executor, on a plain thread.
+macro_rules! on_a_thread {
+    ($harness:ty; $($module:ident { $($row:ident)* })*) => {$($(
+        #[test]
+        fn $row() {
+            crate::harness::check(stringify!($row), crate::$module::$row);
+        }
+    )*)*};
+}
+
+/// Rows that are generic over the harness.
+macro_rules! on_the_executor {
+    ($harness:ty; $($module:ident { $($row:ident)* })*) => {$($(
+        #[test]
+        fn $row() {
+            crate::harness::check(stringify!($row), crate::$module::$row::<$harness>);
+        }
+    )*)*};
+}
+
+macro_rules! none {
+    ($($tokens:tt)*) => {};
+}
+
+mod plain_thread {
+    rows!(on_a_thread, none, ());
+
+    #[test]
+    fn th_01_a_std_thread_starts_empty() {
+        crate::harness::check("th_01", crate::threads::th_01_a_std_thread_starts_empty);
+    }
+
+    #[test]
+    fn th_02_three_ways_to_start_a_thread() {
+        crate::harness::check("th_02", crate::threads::th_02_three_ways_to_start_a_thread);
+    }
+}
+
+macro_rules! suite {
+    ($($(#[$attribute:meta])* $name:ident;)*) => {$(
+        $(#[$attribute])*
+        mod $name {
+            rows!(in_a_task, on_the_executor, crate::executors::$name::Harness);
+        }
+    )*};
+}
+
+/// The rows in which another thread submits work.
+macro_rules! remote_suite {
+    ($($(#[$attribute:meta])* $name:ident;)*) => {
+        suite! { $($(#[$attribute])* $name;)* }
+
+        mod from_other_threads {$(
+            $(#[$attribute])*
+            mod $name {
+                on_the_executor! { crate::executors::$name::Harness;
+                    callbacks {
+                        cs_02_captures_the_calling_thread
+                        cs_09_spawned_from_another_thread
+                    }
+                }
+            }
+        )*}
+    };
+}
+
+remote_suite! {
+    event_loop_handle;
+    #[cfg(feature = "tokio")]
+    tokio_multi_thread;
+    #[cfg(feature = "tokio")]
+    tokio_current_thread;
+    #[cfg(feature = "async-std")]
+    async_std_global;
+    #[cfg(feature = "smol")]
+    smol_global;
+    #[cfg(feature = "smol")]
+    smol_executor;
+    futures_thread_pool;
+    from_schedule;
+}
+
+suite! {
+    event_loop;
+    #[cfg(feature = "tokio")]
+    tokio_local_set;
+    #[cfg(feature = "smol")]
+    smol_local_executor;
+    futures_local_pool;
+}
