@@ -99,3 +99,8 @@ pub use crate::shared::SharedContext;
 pub use crate::shim::event_loop;
 pub use crate::token::{ResetError, ResetErrorKind, Token};
 pub use crate::var::ContextVar;
+
+/// The README's examples, which use all runtimes.
+#[cfg(all(doctest, feature = "tokio", feature = "async-std", feature = "smol"))]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Runs the examples: the gateway on every runtime and with every carrier, and the small ones.
+set -euo pipefail
+
+echo "+ the README's gateway command"
+command=$(grep -m1 '^cargo run --release --example gateway' README.md)
+$command
+
+gateway() {
+    cargo run --quiet --release --all-features --example gateway -- "$@"
+}
+
+echo "+ gateway on all runtimes"
+lines=$(gateway --runtime all --json)
+echo "$lines"
+test "$(grep -c '"misattributed":0,"lost":0,' <<<"$lines")" -eq 5
+
+echo "+ what goes wrong without context variables"
+for carrier in thread-local task-local; do
+    runtimes=all
+    [ "$carrier" = thread-local ] || runtimes=tokio
+    lines=$(gateway --runtime "$runtimes" --carrier "$carrier" --requests 200 --json)
+    echo "$lines"
+    if grep '"misattributed":0,"lost":0,' <<<"$lines"; then
+        echo "the carrier $carrier is not supposed to work"
+        exit 1
+    fi
+done
+
+echo "+ quickstart and axum"
+cargo run --quiet --example quickstart
+cargo run --quiet --features tokio,tower --example axum -- --self-test

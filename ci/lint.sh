@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Formatting, and clippy for each feature alone, none and all.
+set -euo pipefail
+
+cargo fmt --all --check
+for features in "" tokio async-std smol hyper tower; do
+    echo "+ clippy, features: ${features:-none}"
+    cargo clippy --quiet --all-targets --features "$features" -- -D warnings
+done
+echo "+ clippy, all features"
+cargo clippy --quiet --all-targets --all-features -- -D warnings

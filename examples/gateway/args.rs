@@ -1,0 +1,217 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::str::FromStr;
+
+use lexopt::prelude::*;
+
+use crate::carrier::Carrier;
+use crate::report::Style;
+use crate::runtime::{NAMES, Runtime};
+
+pub(crate) const HELP: &str = "\
+A service that shows whose request each hop of a request sees.
+
+Usage: gateway [OPTIONS]
+
+Without --listen it starts on a free port, sends itself requests, checks every hop of every answer, and prints a
+table. Exit status: 0 if each hop saw its own request, 1 if not (with --carrier context, that is) or if the service
+cannot start, 2 for a wrong command line.
+
+Options:
+  --runtime NAME      event-loop (default), tokio, tokio-current-thread, async-std, smol, or all: those that
+                      are compiled in
+  --carrier NAME      what carries the request's id and tenant: context (default), thread-local, or task-local
+                      (on tokio only); the last two lose or mix up values, and that is what they are there for
+  --requests N        requests to send on each runtime (default 2000)
+  --concurrency N     requests in flight (default 64)
+  --json              one JSON object a line instead of the table
+  --listen ADDRESS    serve others, until Ctrl-C
+  -h, --help          print this
+
+RUST_LOG=debug logs each hop.";
+
+const ALL: &str = "all";
+const REQUESTS: u64 = 2000;
+const REQUESTS_LIMIT: u64 = 1_000_000_000;
+const CONCURRENCY: usize = 64;
+/// Each request in flight takes two sockets and, for a moment, a thread of the operating system.
+const CONCURRENCY_LIMIT: usize = 10_000;
+
+/// What to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Help,
+    Drive(Drive),
+    Listen(Listen),
+}
+
+/// Send requests to a service of our own.
+#[derive(Debug)]
+pub(crate) struct Drive {
+    pub(crate) runtimes: Vec<Runtime>,
+    pub(crate) carrier: Carrier,
+    pub(crate) requests: u64,
+    pub(crate) concurrency: usize,
+    pub(crate) style: Style,
+}
+
+/// Serve others.
+#[derive(Debug)]
+pub(crate) struct Listen {
+    pub(crate) runtime: Runtime,
+    pub(crate) carrier: Carrier,
+    pub(crate) address: String,
+}
+
+/// Reads the command line; the error is a message.
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
+    let mut parser = lexopt::Parser::from_args(args);
+    let mut runtimes = vec![Runtime::EventLoop];
+    let mut all = false;
+    let mut carrier = Carrier::Context;
+    let mut requests = None;
+    let mut concurrency = None;
+    let mut json = false;
+    let mut listen = None;
+    while let Some(arg) = parser.next().map_err(message)? {
+        match arg {
+            Long("runtime") => {
+                let name = text(&mut parser)?;
+                runtimes = runtimes_of(&name)?;
+                all = name == ALL;
+            }
+            Long("carrier") => carrier = carrier_of(&text(&mut parser)?)?,
+            Long("requests") => {
+                requests = Some(number(&mut parser, "--requests", REQUESTS_LIMIT)?);
+            }
+            Long("concurrency") => {
+                let limit = CONCURRENCY_LIMIT as u64;
+                concurrency = Some(number(&mut parser, "--concurrency", limit)? as usize);
+            }
+            Long("json") => json = true,
+            Long("listen") => listen = Some(text(&mut parser)?),
+            Long("help") | Short('h') => return Ok(Command::Help),
+            _ => return Err(message(arg.unexpected())),
+        }
+    }
+    for runtime in &runtimes {
+        check(carrier, *runtime)?;
+    }
+
+    let Some(address) = listen else {
+        let requests = requests.unwrap_or(REQUESTS);
+        return Ok(Command::Drive(Drive {
+            runtimes,
+            carrier,
+            requests,
+            concurrency: concurrency.unwrap_or(CONCURRENCY),
+            style: if json { Style::Json } else { Style::Table },
+        }));
+    };
+    let of_the_load = [
+        ("--requests", requests.is_some()),
+        ("--concurrency", concurrency.is_some()),
+        ("--json", json),
+    ];
+    if let Some((name, _)) = of_the_load.iter().find(|(_, given)| *given) {
+        return Err(format!(
+            "{name} is about the requests that gateway sends itself, and with --listen it sends none"
+        ));
+    }
+    match runtimes[..] {
+        [runtime] if !all => Ok(Command::Listen(Listen {
+            runtime,
+            carrier,
+            address,
+        })),
+        _ => Err("--listen serves on one runtime; name one instead of `all`".to_owned()),
+    }
+}
+
+fn message(error: lexopt::Error) -> String {
+    format!("{error}; see --help")
+}
+
+fn text(parser: &mut lexopt::Parser) -> Result<String, String> {
+    parser
+        .value()
+        .map_err(message)?
+        .into_string()
+        .map_err(|value| format!("{value:?} is not Unicode"))
+}
+
+/// A number from 1 to `limit`.
+fn number(parser: &mut lexopt::Parser, name: &str, limit: u64) -> Result<u64, String> {
+    let value = text(parser)?;
+    match u64::from_str(&value) {
+        Ok(number) if (1..=limit).contains(&number) => Ok(number),
+        _ => Err(format!(
+            "{name} takes a number from 1 to {limit}, not `{value}`"
+        )),
+    }
+}
+
+fn runtimes_of(name: &str) -> Result<Vec<Runtime>, String> {
+    if name == ALL {
+        return Ok(Runtime::ALL.to_vec());
+    }
+    if let Some(runtime) = Runtime::ALL.iter().find(|runtime| runtime.name() == name) {
+        return Ok(vec![*runtime]);
+    }
+    Err(match NAMES.iter().find(|(known, _)| *known == name) {
+        Some((_, Some(feature))) => {
+            format!("the runtime `{name}` is not compiled in: build with `--features {feature}`")
+        }
+        _ => unknown(
+            "runtime",
+            name,
+            NAMES.map(|(known, _)| known).iter(),
+            Some(ALL),
+        ),
+    })
+}
+
+fn carrier_of(name: &str) -> Result<Carrier, String> {
+    match name {
+        "context" => Ok(Carrier::Context),
+        "thread-local" => Ok(Carrier::ThreadLocal),
+        #[cfg(feature = "tokio")]
+        "task-local" => Ok(Carrier::TaskLocal),
+        #[cfg(not(feature = "tokio"))]
+        "task-local" => Err(
+            "the carrier `task-local` is tokio's, which is not compiled in: build with `--features tokio`"
+                .to_owned(),
+        ),
+        _ => Err(unknown(
+            "carrier",
+            name,
+            ["context", "thread-local", "task-local"].iter(),
+            None,
+        )),
+    }
+}
+
+fn unknown<'a>(
+    what: &str,
+    name: &str,
+    choices: impl Iterator<Item = &'a &'a str>,
+    last: Option<&'a str>,
+) -> String {
+    let choices: Vec<&str> = choices.copied().chain(last).collect();
+    format!(
+        "there is no {what} `{name}`; choose from {}",
+        choices.join(", ")
+    )
+}
+
+fn check(carrier: Carrier, runtime: Runtime) -> Result<(), String> {
+    if carrier.is_for_tokio_only() && !runtime.is_tokio() {
+        return Err(format!(
+            "the carrier `task-local` is tokio's, and not for the runtime `{}`; use it with `--runtime tokio` \
+             or `--runtime tokio-current-thread`",
+            runtime.name()
+        ));
+    }
+    Ok(())
+}

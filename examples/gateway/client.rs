@@ -1,0 +1,188 @@
+//! The load: a client on a thread of its own, which knows whose request each one was.
+
+use std::cell::{Cell, RefCell};
+use std::error::Error;
+use std::net::{SocketAddr, TcpStream};
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use async_io::{Async, Timer};
+use futures::future::{self, Either};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::HOST;
+use hyper::{Request, StatusCode};
+use indicatif::ProgressBar;
+use smol_hyper::rt::FuturesIo;
+
+use crate::carrier::Identity;
+use crate::hops::HOPS;
+use crate::report::Tally;
+use crate::service::{Answer, REQUEST_ID, TENANT};
+
+const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
+/// A service that takes longer than this hangs.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What came back.
+pub(crate) struct Driven {
+    pub(crate) tally: Tally,
+    pub(crate) elapsed: Duration,
+    /// Why the first of the requests without an answer has none.
+    pub(crate) failure: Option<String>,
+}
+
+/// Sends `requests` requests over `concurrency` connections and checks every hop of every answer.
+pub(crate) fn drive(
+    service: SocketAddr,
+    requests: u64,
+    concurrency: usize,
+    progress: &ProgressBar,
+) -> Driven {
+    let load = Load {
+        service,
+        requests,
+        progress,
+        sent: Cell::new(0),
+        answered: Cell::new(0),
+        tally: RefCell::default(),
+        failure: RefCell::default(),
+    };
+    let start = Instant::now();
+    async_io::block_on(future::join_all((0..concurrency).map(|_| load.work())));
+    let elapsed = start.elapsed();
+
+    let mut tally = load.tally.into_inner();
+    let unanswered = requests - load.answered.get();
+    tally.count_missing(unanswered * HOPS.len() as u64);
+    Driven {
+        tally,
+        elapsed,
+        failure: load.failure.into_inner(),
+    }
+}
+
+struct Load<'a> {
+    service: SocketAddr,
+    requests: u64,
+    progress: &'a ProgressBar,
+    sent: Cell<u64>,
+    answered: Cell<u64>,
+    tally: RefCell<Tally>,
+    failure: RefCell<Option<String>>,
+}
+
+impl Load<'_> {
+    /// The next request to send.
+    fn next(&self) -> Option<Identity> {
+        let number = self.sent.get();
+        if number == self.requests {
+            return None;
+        }
+        self.sent.set(number + 1);
+        Some(Identity {
+            request_id: number + 1,
+            tenant: TENANTS[number as usize % TENANTS.len()].to_owned(),
+        })
+    }
+
+    /// Keeps one request in flight at a time, on one connection while that lasts.
+    async fn work(&self) {
+        let mut connection = None;
+        while let Some(identity) = self.next() {
+            let asked = Box::pin(self.ask(connection.take(), &identity));
+            let answer = match future::select(asked, Timer::after(ANSWER_LIMIT)).await {
+                Either::Left((answer, _)) => answer,
+                Either::Right(_) => {
+                    // The others are not going to fare better: nothing more is sent.
+                    self.sent.set(self.requests);
+                    Err(format!("no answer within {ANSWER_LIMIT:?}").into())
+                }
+            };
+            match answer {
+                Ok((answer, open)) => {
+                    self.answered.set(self.answered.get() + 1);
+                    self.tally
+                        .borrow_mut()
+                        .count_answer(&identity, &answer.hops);
+                    connection = open;
+                }
+                Err(error) => {
+                    self.failure
+                        .borrow_mut()
+                        .get_or_insert_with(|| error.to_string());
+                }
+            }
+            self.progress.inc(1);
+        }
+    }
+
+    /// Sends one request, on a new connection if there is none.
+    async fn ask(
+        &self,
+        connection: Option<Connection>,
+        identity: &Identity,
+    ) -> Result<(Answer, Option<Connection>), BoxError> {
+        let connection = match connection {
+            Some(connection) => connection,
+            None => Connection::open(self.service).await?,
+        };
+        let request = Request::get("/")
+            .header(HOST, self.service.to_string())
+            .header(REQUEST_ID, identity.request_id)
+            .header(TENANT, &identity.tenant)
+            .body(Empty::new())?;
+        let (status, body, connection) = connection.exchange(request).await?;
+        if status != StatusCode::OK {
+            return Err(format!("status {status}: {}", String::from_utf8_lossy(&body)).into());
+        }
+        let answer: Answer = serde_json::from_slice(&body)?;
+        if answer.request_id != identity.request_id || answer.tenant != identity.tenant {
+            return Err("the answer is to another request".into());
+        }
+        Ok((answer, connection))
+    }
+}
+
+type Driver = http1::Connection<FuturesIo<Async<TcpStream>>, Empty<Bytes>>;
+
+struct Connection {
+    sender: SendRequest<Empty<Bytes>>,
+    /// Reads and writes while it is polled.
+    driver: Pin<Box<Driver>>,
+}
+
+impl Connection {
+    async fn open(service: SocketAddr) -> Result<Connection, BoxError> {
+        let stream = Async::<TcpStream>::connect(service).await?;
+        let (sender, driver) = http1::handshake(FuturesIo::new(stream)).await?;
+        Ok(Connection {
+            sender,
+            driver: Box::pin(driver),
+        })
+    }
+
+    /// Gives itself back if it can be used again.
+    async fn exchange(
+        mut self,
+        request: Request<Empty<Bytes>>,
+    ) -> hyper::Result<(StatusCode, Bytes, Option<Connection>)> {
+        let sender = &mut self.sender;
+        let exchange = Box::pin(async move {
+            sender.ready().await?;
+            let response = sender.send_request(request).await?;
+            let status = response.status();
+            let body = response.into_body().collect().await?.to_bytes();
+            Ok::<_, hyper::Error>((status, body))
+        });
+        let ((status, body), open) = match future::select(exchange, &mut self.driver).await {
+            Either::Left((exchanged, _)) => (exchanged?, true),
+            // The connection has ended, perhaps after the response.
+            Either::Right((_, exchange)) => (exchange.await?, false),
+        };
+        Ok((status, body, open.then_some(self)))
+    }
+}

@@ -1,0 +1,197 @@
+//! The handler: one stop at every kind of work that a request passes through.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aiocontextvars::{Context, ContextExt, shim};
+use futures::channel::oneshot;
+use futures::{StreamExt, future, stream};
+
+use crate::carrier::{Carrier, Hop, Identity};
+use crate::ledger::Ledger;
+
+/// The hops in an answer, in the order in which [`visit`] makes them.
+pub(crate) const HOPS: [&str; 17] = [
+    "handler",
+    "await",
+    "timeout",
+    "spawn",
+    "spawn/spawn",
+    "spawn/spawn/spawn",
+    "abort/drop",
+    "spawn_blocking",
+    "spawn_blocking/spawn",
+    "call_soon",
+    "call_soon/call_soon",
+    "call_later",
+    "call_later/spawn",
+    "bind",
+    "stream",
+    "thread",
+    "end",
+];
+
+/// Long enough for other requests to get in between.
+const PAUSE: Duration = Duration::from_millis(1);
+/// Far longer than anything here takes.
+const TIME_LIMIT: Duration = Duration::from_secs(20);
+/// By then the response, which the handler has all but finished, has been sent.
+const AFTER_THE_RESPONSE: Duration = Duration::from_millis(25);
+
+/// Passes through all kinds of work and takes down what each of them sees. What fails to run is missing
+/// from the result. One more callback comes after the response, and reports to the ledger.
+///
+/// `identity` is for the ledger, which has to know whose callback that was; no hop gets to see it.
+pub(crate) async fn visit(carrier: Carrier, identity: Identity, ledger: Arc<Ledger>) -> Vec<Hop> {
+    let mut hops = vec![carrier.look("handler")];
+
+    shim::sleep(PAUSE).await;
+    hops.push(carrier.look("await"));
+
+    hops.extend(timeout(carrier).await);
+    hops.extend(generations(carrier).await);
+    shim::yield_now().await;
+    hops.extend(aborted(carrier).await);
+    hops.extend(blocking(carrier).await);
+    shim::yield_now().await;
+    hops.extend(called_soon(carrier).await);
+    hops.extend(called_later(carrier).await);
+    shim::yield_now().await;
+    hops.extend(bound(carrier).await);
+    hops.extend(streamed(carrier).await);
+    hops.extend(thread(carrier).await);
+
+    shim::yield_now().await;
+    hops.push(carrier.look("end"));
+
+    let late = ledger.late(identity);
+    shim::call_later(AFTER_THE_RESPONSE, move || {
+        late.record(&carrier.look("late"))
+    });
+    hops
+}
+
+async fn timeout(carrier: Carrier) -> Option<Hop> {
+    let slow = async {
+        shim::sleep(PAUSE).await;
+        carrier.look("timeout")
+    };
+    shim::timeout(TIME_LIMIT, slow).await.ok()
+}
+
+/// A task, its child and its grandchild.
+async fn generations(carrier: Carrier) -> Vec<Hop> {
+    let task = shim::spawn(async move {
+        shim::yield_now().await;
+        let mut hops = vec![carrier.look("spawn")];
+        let child = shim::spawn(async move {
+            let mut hops = vec![carrier.look("spawn/spawn")];
+            let grandchild = shim::spawn(async move {
+                shim::yield_now().await;
+                carrier.look("spawn/spawn/spawn")
+            });
+            hops.extend(grandchild.await);
+            hops
+        });
+        hops.extend(child.await.unwrap_or_default());
+        hops
+    });
+    task.await.unwrap_or_default()
+}
+
+/// A task that is aborted: its destructors run on its behalf as well.
+async fn aborted(carrier: Carrier) -> Option<Hop> {
+    struct OnDrop {
+        carrier: Carrier,
+        seen: Option<oneshot::Sender<Hop>>,
+    }
+
+    impl Drop for OnDrop {
+        fn drop(&mut self) {
+            if let Some(seen) = self.seen.take() {
+                let _ = seen.send(self.carrier.look("abort/drop"));
+            }
+        }
+    }
+
+    let (sender, hop) = oneshot::channel();
+    let on_drop = OnDrop {
+        carrier,
+        seen: Some(sender),
+    };
+    let task = shim::spawn(async move {
+        let _on_drop = on_drop;
+        future::pending::<()>().await;
+    });
+    shim::yield_now().await;
+    task.abort();
+    hop.await.ok()
+}
+
+/// A blocking job, and a task that it spawns.
+async fn blocking(carrier: Carrier) -> Vec<Hop> {
+    let job = shim::spawn_blocking(move || {
+        let hop = carrier.look("spawn_blocking");
+        let task = shim::spawn(async move { carrier.look("spawn_blocking/spawn") });
+        (hop, task)
+    });
+    match job.await {
+        Ok((hop, task)) => [hop].into_iter().chain(task.await).collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// A callback, and a callback that it schedules.
+async fn called_soon(carrier: Carrier) -> Vec<Hop> {
+    let (sender, hops) = oneshot::channel();
+    shim::call_soon(move || {
+        let first = carrier.look("call_soon");
+        shim::call_soon(move || {
+            let _ = sender.send(vec![first, carrier.look("call_soon/call_soon")]);
+        });
+    });
+    hops.await.unwrap_or_default()
+}
+
+/// A timer's callback, and a task that it spawns.
+async fn called_later(carrier: Carrier) -> Vec<Hop> {
+    let (sender, hops) = oneshot::channel();
+    shim::call_later(PAUSE, move || {
+        let hop = carrier.look("call_later");
+        let task = shim::spawn(async move { carrier.look("call_later/spawn") });
+        let _ = sender.send((hop, task));
+    });
+    match hops.await {
+        Ok((hop, task)) => [hop].into_iter().chain(task.await).collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// A closure that is called by somebody who has nothing to do with the request.
+async fn bound(carrier: Carrier) -> Option<Hop> {
+    let look = shim::bind(move || carrier.look("bind"));
+    shim::spawn_in(Context::new(), async { look() }).await.ok()
+}
+
+/// A stream that somebody else drives, who has nothing to do with the request.
+async fn streamed(carrier: Carrier) -> Option<Hop> {
+    let looks = stream::once(async move {
+        shim::yield_now().await;
+        carrier.look("stream")
+    });
+    let mut looks = Box::pin(looks.in_current_context());
+    let task = shim::spawn_in(Context::new(), async move { looks.next().await });
+    task.await.ok().flatten()
+}
+
+/// A thread, which the executor does not wait for.
+async fn thread(carrier: Carrier) -> Option<Hop> {
+    let (sender, hop) = oneshot::channel();
+    let thread = shim::thread::Builder::new().spawn(move || {
+        let _ = sender.send(carrier.look("thread"));
+    });
+    if let Err(error) = thread {
+        log::warn!("no thread: {error}");
+    }
+    hop.await.ok()
+}

@@ -1,0 +1,89 @@
+//! The runtimes that the service can run on. Only starting one differs.
+
+use std::future::Future;
+use std::io;
+
+use aiocontextvars::event_loop::EventLoop;
+
+/// One of the runtimes that are compiled in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Runtime {
+    EventLoop,
+    #[cfg(feature = "tokio")]
+    Tokio,
+    #[cfg(feature = "tokio")]
+    TokioCurrentThread,
+    #[cfg(feature = "async-std")]
+    AsyncStd,
+    #[cfg(feature = "smol")]
+    Smol,
+}
+
+/// Every name that is known, compiled in or not, and the feature it needs.
+pub(crate) const NAMES: [(&str, Option<&str>); 5] = [
+    ("event-loop", None),
+    ("tokio", Some("tokio")),
+    ("tokio-current-thread", Some("tokio")),
+    ("async-std", Some("async-std")),
+    ("smol", Some("smol")),
+];
+
+impl Runtime {
+    pub(crate) const ALL: &[Runtime] = &[
+        Runtime::EventLoop,
+        #[cfg(feature = "tokio")]
+        Runtime::Tokio,
+        #[cfg(feature = "tokio")]
+        Runtime::TokioCurrentThread,
+        #[cfg(feature = "async-std")]
+        Runtime::AsyncStd,
+        #[cfg(feature = "smol")]
+        Runtime::Smol,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Runtime::EventLoop => "event-loop",
+            #[cfg(feature = "tokio")]
+            Runtime::Tokio => "tokio",
+            #[cfg(feature = "tokio")]
+            Runtime::TokioCurrentThread => "tokio-current-thread",
+            #[cfg(feature = "async-std")]
+            Runtime::AsyncStd => "async-std",
+            #[cfg(feature = "smol")]
+            Runtime::Smol => "smol",
+        }
+    }
+
+    pub(crate) fn is_tokio(self) -> bool {
+        self.name().starts_with("tokio")
+    }
+
+    /// Runs `future` on a runtime of this kind. Those that are not global are new, and end with it.
+    pub(crate) fn block_on<F: Future>(self, future: F) -> io::Result<F::Output> {
+        match self {
+            Runtime::EventLoop => Ok(EventLoop::new().run_until_complete(future)),
+            #[cfg(feature = "tokio")]
+            Runtime::Tokio => block_on_tokio(tokio::runtime::Builder::new_multi_thread(), future),
+            #[cfg(feature = "tokio")]
+            Runtime::TokioCurrentThread => {
+                block_on_tokio(tokio::runtime::Builder::new_current_thread(), future)
+            }
+            #[cfg(feature = "async-std")]
+            Runtime::AsyncStd => Ok(aiocontextvars::shim::async_std::block_on(future)),
+            #[cfg(feature = "smol")]
+            Runtime::Smol => Ok(aiocontextvars::shim::smol::block_on(future)),
+        }
+    }
+}
+
+#[cfg(feature = "tokio")]
+fn block_on_tokio<F: Future>(
+    mut builder: tokio::runtime::Builder,
+    future: F,
+) -> io::Result<F::Output> {
+    use aiocontextvars::ContextExt;
+
+    let runtime = builder.enable_time().build()?;
+    Ok(runtime.block_on(future.in_current_context()))
+}

@@ -1,0 +1,202 @@
+//! The service: HTTP in, an answer that tells what each hop saw out.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use aiocontextvars::shim;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use crate::carrier::{Carrier, Hop, Identity};
+use crate::hops;
+use crate::ledger::Ledger;
+
+pub(crate) const REQUEST_ID: &str = "x-request-id";
+pub(crate) const TENANT: &str = "x-tenant";
+
+const METHODS: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];
+const DEFAULT_TENANT: &str = "public";
+const TENANT_LIMIT: usize = 64;
+const BODY_LIMIT: u64 = 64 * 1024;
+/// A body over its limit is read up to here: a client that is still sending when the connection is closed
+/// would not get to see why.
+const DRAIN_LIMIT: u64 = 16 * BODY_LIMIT;
+const BODY_TIME: Duration = Duration::from_secs(10);
+
+pub(crate) struct Service {
+    carrier: Carrier,
+    pub(crate) ledger: Arc<Ledger>,
+    /// For requests that come without an id.
+    next_id: AtomicU64,
+}
+
+/// The body of a response to a request that was served.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Answer {
+    pub(crate) request_id: u64,
+    pub(crate) tenant: String,
+    pub(crate) hops: Vec<Hop>,
+}
+
+/// Why a request is not served; the body of any other response.
+#[derive(Serialize)]
+struct Rejection {
+    #[serde(skip)]
+    status: StatusCode,
+    error: String,
+}
+
+impl Rejection {
+    fn new(status: StatusCode, error: impl Into<String>) -> Rejection {
+        Rejection {
+            status,
+            error: error.into(),
+        }
+    }
+}
+
+impl Service {
+    pub(crate) fn new(carrier: Carrier) -> Arc<Service> {
+        Arc::new(Service {
+            carrier,
+            ledger: Arc::default(),
+            next_id: AtomicU64::new(1),
+        })
+    }
+
+    /// Responds to a request, whatever it is.
+    pub(crate) async fn respond(
+        self: Arc<Service>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
+        let (status, body) = match self.serve(request).await {
+            Ok(answer) => (StatusCode::OK, serde_json::to_string(&answer)),
+            Err(rejection) => (rejection.status, serde_json::to_string(&rejection)),
+        };
+        let body = body.expect("strings and numbers can be written as JSON");
+        let mut response = Response::new(Full::from(format!("{body}\n")));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            let methods = METHODS.map(|method| method.to_string()).join(", ");
+            headers.insert(ALLOW, methods.parse().expect("method names are ASCII"));
+        }
+        Ok(response)
+    }
+
+    async fn serve(&self, request: Request<Incoming>) -> Result<Answer, Rejection> {
+        let path = request.uri().path();
+        if path != "/" {
+            let error = format!("there is nothing at {path}; try /");
+            return Err(Rejection::new(StatusCode::NOT_FOUND, error));
+        }
+        if !METHODS.contains(request.method()) {
+            let error = format!("{} is not for this path", request.method());
+            return Err(Rejection::new(StatusCode::METHOD_NOT_ALLOWED, error));
+        }
+        let identity = self
+            .identify(request.headers())
+            .map_err(|error| Rejection::new(StatusCode::BAD_REQUEST, error))?;
+        self.carrier
+            .carry(identity.clone(), self.handle(identity, request))
+            .await
+    }
+
+    /// What runs on the request's behalf.
+    async fn handle(
+        &self,
+        identity: Identity,
+        request: Request<Incoming>,
+    ) -> Result<Answer, Rejection> {
+        read_body(request).await?;
+        let hops = hops::visit(self.carrier, identity.clone(), Arc::clone(&self.ledger)).await;
+        self.ledger.answered(&identity, &hops);
+        Ok(Answer {
+            request_id: identity.request_id,
+            tenant: identity.tenant,
+            hops,
+        })
+    }
+
+    fn identify(&self, headers: &HeaderMap) -> Result<Identity, String> {
+        let request_id = match single(headers, REQUEST_ID)? {
+            None => self.next_id.fetch_add(1, Ordering::Relaxed),
+            // `u64` would take a sign as well.
+            Some(id) if id.starts_with('+') => return Err(not_an_id()),
+            Some(id) => id.parse().map_err(|_| not_an_id())?,
+        };
+        let tenant = single(headers, TENANT)?.unwrap_or(DEFAULT_TENANT);
+        if tenant.is_empty() || tenant.len() > TENANT_LIMIT {
+            return Err(format!(
+                "{TENANT} has to have 1 to {TENANT_LIMIT} characters"
+            ));
+        }
+        Ok(Identity {
+            request_id,
+            tenant: tenant.to_owned(),
+        })
+    }
+}
+
+fn not_an_id() -> String {
+    format!("{REQUEST_ID} has to be a decimal number below 2^64")
+}
+
+/// The value of a header that may be there once.
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, String> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next();
+    if values.next().is_some() {
+        return Err(format!("{name} is there more than once"));
+    }
+    value
+        .map(|value| {
+            value
+                .to_str()
+                .map_err(|_| format!("{name} has to be ASCII"))
+        })
+        .transpose()
+}
+
+/// Reads the body to its end, only to know that it is not too long: the handler has no use for it.
+async fn read_body(request: Request<Incoming>) -> Result<(), Rejection> {
+    let too_long = || {
+        let error = format!("a body has at most {BODY_LIMIT} bytes here");
+        Err(Rejection::new(StatusCode::PAYLOAD_TOO_LARGE, error))
+    };
+    let announced = request.body().size_hint().lower();
+    if announced > BODY_LIMIT && request.headers().contains_key(EXPECT) {
+        // The client waits to hear whether it is to send the body at all.
+        return too_long();
+    }
+    match shim::timeout(BODY_TIME, length(request.into_body())).await {
+        Ok(Ok(length)) if length > BODY_LIMIT => too_long(),
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => {
+            let error = format!("the body is not complete: {error}");
+            Err(Rejection::new(StatusCode::BAD_REQUEST, error))
+        }
+        Err(_) => {
+            let error = format!("the body has not come within {BODY_TIME:?}");
+            Err(Rejection::new(StatusCode::REQUEST_TIMEOUT, error))
+        }
+    }
+}
+
+/// The number of bytes that `body` has, or that were read before it got far too many.
+async fn length(mut body: Incoming) -> hyper::Result<u64> {
+    let mut length = 0;
+    while length <= DRAIN_LIMIT {
+        match body.frame().await {
+            None => break,
+            Some(frame) => length += frame?.data_ref().map_or(0, |data| data.len() as u64),
+        }
+    }
+    Ok(length)
+}
