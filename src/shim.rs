@@ -189,7 +189,7 @@ where
     Ok(place.spawn(context, future))
 }
 
-/// Spawns a task on the current executor, in `context`: a [`Context`], moved in, or a
+/// Spawns a task on the current executor, in `context`: a [`Context`](crate::Context), moved in, or a
 /// [`SharedContext`](crate::SharedContext) (TA-07). `Context::new()` inherits nothing.
 ///
 /// # Panics
@@ -570,7 +570,7 @@ pub fn call_at_in<C: TaskContext>(
 }
 
 /// A function that calls `f` in a copy of the current context, taken now, wherever it is called. See
-/// [`Context::bind`].
+/// [`Context::bind`](crate::Context::bind).
 ///
 /// # Examples
 ///
@@ -588,7 +588,7 @@ pub fn bind<R>(f: impl FnOnce() -> R) -> impl FnOnce() -> R {
 }
 
 /// A function that makes all calls of `f` in one copy of the current context, taken now. See
-/// [`Context::bind_mut`].
+/// [`Context::bind_mut`](crate::Context::bind_mut).
 ///
 /// # Examples
 ///
@@ -605,7 +605,7 @@ pub fn bind_mut<A, R>(f: impl FnMut(A) -> R) -> impl FnMut(A) -> R {
 }
 
 /// A function that makes each call of `f` in its own copy of the current context, taken now. See
-/// [`Context::bind_fn`].
+/// [`Context::bind_fn`](crate::Context::bind_fn).
 ///
 /// # Examples
 ///

@@ -17,7 +17,7 @@ use crate::shim::join::JoinHandle;
 use crate::shim::queue::QueueKey;
 use crate::shim::task::Registry;
 
-/// A handle to an [`EventLoop`], for other threads and for [`ContextAwareExecutor`].
+/// A handle to an [`EventLoop`](super::EventLoop), for other threads and for [`ContextAwareExecutor`].
 ///
 /// A handle that outlives its loop is harmless: what it submits is dropped.
 ///

@@ -1,0 +1,328 @@
+//! What is tokio's own: its paused clock, its foreign tasks, its ways to shut down.
+#![cfg(feature = "tokio")]
+
+use std::future;
+use std::panic::{self, AssertUnwindSafe};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use aiocontextvars::shim::{self, ContextAwareExecutor};
+use aiocontextvars::{ContextExt, SetErrorKind, context_var, copy_context};
+use futures::FutureExt;
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::LocalSet;
+
+context_var! {
+    static ID: u64;
+}
+
+fn multi_thread() -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(2).enable_time().build().unwrap()
+}
+
+fn current_thread() -> Runtime {
+    Builder::new_current_thread().enable_time().build().unwrap()
+}
+
+/// The text that `f` panics with.
+fn panic_text(f: impl FnOnce()) -> String {
+    let payload = panic::catch_unwind(AssertUnwindSafe(f)).unwrap_err();
+    match payload.downcast::<String>() {
+        Ok(text) => *text,
+        Err(payload) => (*payload.downcast::<&str>().unwrap()).to_owned(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn timers_follow_the_paused_clock() {
+    let start = shim::now();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    ID.set(1);
+    for hours in [3, 1, 2, 1] {
+        let order = Arc::clone(&order);
+        let timer = shim::call_later(Duration::from_secs(3600 * hours), move || {
+            let after = (shim::now() - start).as_secs() / 3600;
+            order.lock().unwrap().push((hours, after, ID.get()));
+        });
+        assert_eq!(timer.when() - start, Duration::from_secs(3600 * hours));
+    }
+    ID.set(2);
+    shim::sleep(Duration::from_secs(3 * 3600 + 1)).await;
+    let order = order.lock().unwrap();
+    assert_eq!(
+        *order,
+        [
+            (1, 1, Some(1)),
+            (1, 1, Some(1)),
+            (2, 2, Some(1)),
+            (3, 3, Some(1))
+        ]
+    );
+    let elapsed = shim::timeout(Duration::from_secs(60), future::pending::<()>()).await;
+    assert!(elapsed.is_err());
+    assert_eq!((shim::now() - start).as_secs(), 3 * 3600 + 61);
+}
+
+#[test]
+fn a_runtime_without_timers_refuses_them_at_the_call() {
+    let runtime = Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let text = panic_text(|| drop(shim::call_later(Duration::from_secs(1), || ())));
+        assert!(text.contains("time"), "{text}");
+        // Callbacks without a delay work all the same, and so does what comes after the refusal.
+        let (sender, receiver) = futures::channel::oneshot::channel();
+        shim::call_soon(move || sender.send(()).unwrap());
+        receiver.await.unwrap();
+    });
+}
+
+#[test]
+fn foreign_tasks_may_read_and_not_write() {
+    for runtime in [multi_thread(), current_thread()] {
+        runtime.block_on(async {
+            // The first use of the shim.
+            shim::spawn(async {}).await.unwrap();
+            tokio::spawn(async {
+                assert_eq!(ID.get(), None);
+                let error = ID.try_set(5).unwrap_err();
+                assert_eq!(
+                    (error.kind(), error.var_name()),
+                    (SetErrorKind::ForeignTask, "ID")
+                );
+                for remedy in [
+                    "`ID.scope(value, future)`",
+                    "in_current_context",
+                    "ContextLayer",
+                    "shim::spawn",
+                ] {
+                    assert!(error.to_string().contains(remedy), "{error}");
+                }
+                assert_eq!(error.into_value(), 5);
+                let refusals: [fn(); 3] = [
+                    || drop(ID.set(1)),
+                    || drop(ID.unset()),
+                    || drop(ID.scoped(1)),
+                ];
+                for refused in refusals {
+                    let text = panic_text(refused);
+                    assert!(text.contains("`ID` cannot be set here"), "{text}");
+                }
+                // While the thread unwinds the write is dropped instead.
+                struct SetsOnDrop;
+                impl Drop for SetsOnDrop {
+                    fn drop(&mut self) {
+                        ID.set(9);
+                    }
+                }
+                let text = panic_text(|| {
+                    let _sets = SetsOnDrop;
+                    panic!("on purpose");
+                });
+                assert_eq!((text.as_str(), ID.get()), ("on purpose", None));
+                // The remedies.
+                assert_eq!(ID.scope(1, async { ID.get() }).await, Some(1));
+                let wrapped = async {
+                    ID.set(2);
+                    ID.get()
+                };
+                assert_eq!(wrapped.in_current_context().await, Some(2));
+                let spawned = shim::spawn(async {
+                    ID.set(3);
+                    ID.get()
+                });
+                assert_eq!(spawned.await.unwrap(), Some(3));
+                assert_eq!(copy_context().run(|| ID.set(4)).old_value(), None);
+                assert_eq!((ID.get(), copy_context().len()), (None, 0));
+            })
+            .await
+            .unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_foreign_task_in_a_block_on_may_not_write_to_it() {
+    let runtime = current_thread();
+    let local = ContextAwareExecutor::new(Rc::new(LocalSet::new()));
+    let _entered = local.enter();
+    let main = async {
+        shim::spawn(async {}).await.unwrap();
+        // The main future itself may write: before and after others have run on the thread.
+        ID.set(1);
+        let foreign = tokio::spawn(async { (ID.try_set(2).is_err(), ID.get()) });
+        assert!(foreign.await.unwrap().0);
+        let foreign = tokio::task::spawn_local(async { ID.try_set(3).is_err() });
+        assert!(foreign.await.unwrap());
+        ID.set(ID.get().unwrap() + 10);
+        ID.get()
+    };
+    let seen = local
+        .get_ref()
+        .block_on(&runtime, main.in_current_context());
+    assert_eq!((seen, ID.get()), (Some(11), None));
+}
+
+#[test]
+fn shutdown_drops_tasks_and_callbacks_in_their_contexts() {
+    struct SeesOnDrop(mpsc::Sender<Option<u64>>);
+    impl Drop for SeesOnDrop {
+        fn drop(&mut self) {
+            self.0.send(ID.get()).unwrap();
+        }
+    }
+    for runtime in [multi_thread(), current_thread()] {
+        let (sender, seen) = mpsc::channel();
+        let probe = || SeesOnDrop(sender.clone());
+        runtime.block_on(
+            async {
+                ID.set(1);
+                let (task, timer, queued) = (probe(), probe(), probe());
+                let task = shim::spawn(async move {
+                    let _task = task;
+                    ID.set(2);
+                    future::pending::<()>().await;
+                });
+                shim::call_later(Duration::from_secs(3600), move || drop(timer));
+                shim::yield_now().await;
+                task.detach();
+                // Never gets its turn on a runtime of one thread, and may on the other.
+                shim::spawn(async move { drop(queued) }).detach();
+                ID.set(3);
+            }
+            .in_current_context(),
+        );
+        drop(runtime);
+        drop(sender);
+        let mut seen: Vec<_> = seen.iter().collect();
+        seen.sort();
+        // The first task may not have been polled, on two threads.
+        assert!(
+            seen == [Some(1), Some(1), Some(2)] || seen == [Some(1); 3],
+            "{seen:?}"
+        );
+        assert_eq!(ID.get(), None);
+    }
+}
+
+#[test]
+fn wrappers_of_one_runtime_share_its_queue() {
+    let runtime = multi_thread();
+    let handle = runtime.handle();
+    let wrappers = [
+        ContextAwareExecutor::new(handle.clone()),
+        ContextAwareExecutor::new(handle.clone()),
+    ];
+    let running = Arc::new(AtomicUsize::new(0));
+    let order = Arc::new(Mutex::new(Vec::new()));
+    for n in 0..400 {
+        let (running, order) = (Arc::clone(&running), Arc::clone(&order));
+        wrappers[n % 2].call_soon(move || {
+            assert_eq!(running.fetch_add(1, Ordering::SeqCst), 0, "two at once");
+            order.lock().unwrap().push(n);
+            std::thread::yield_now();
+            running.fetch_sub(1, Ordering::SeqCst);
+        });
+    }
+    let (sender, receiver) = mpsc::channel();
+    wrappers[0].call_soon(move || sender.send(()).unwrap());
+    receiver.recv().unwrap();
+    assert!(order.lock().unwrap().iter().copied().eq(0..400));
+}
+
+#[test]
+fn a_task_awaits_a_handle_of_another_runtime() {
+    let (first, second) = (multi_thread(), multi_thread());
+    let other = ContextAwareExecutor::new(second.handle().clone());
+    let seen = first.block_on(
+        async {
+            ID.set(1);
+            let there = other.spawn(async {
+                ID.set(2);
+                // Goes to the runtime whose task this is.
+                let here = shim::spawn(async { tokio::runtime::Handle::current().id() });
+                here.await.unwrap()
+            });
+            let waits = shim::spawn(async move { (there.await.unwrap(), ID.get()) });
+            waits.await.unwrap()
+        }
+        .in_current_context(),
+    );
+    assert_eq!(seen, (second.handle().id(), Some(1)));
+}
+
+#[test]
+fn a_local_set_blocks_inside_a_multi_thread_runtime() {
+    let runtime = multi_thread();
+    let _entered = runtime.enter();
+    let local = ContextAwareExecutor::new(Rc::new(LocalSet::new()));
+    ID.set(1);
+    let seen = local.block_on(async {
+        let one = Rc::new(1);
+        let task = shim::spawn_local(async move { (*one, ID.get()) });
+        ID.set(2);
+        shim::sleep(Duration::from_millis(1)).await;
+        let anywhere = shim::spawn(async { ID.get() });
+        (task.await.unwrap(), anywhere.await.unwrap())
+    });
+    assert_eq!((seen, ID.get()), (((1, Some(1)), Some(2)), Some(1)));
+    let outside = ContextAwareExecutor::new(Rc::new(LocalSet::new()));
+    drop(_entered);
+    let error = outside.try_block_on(async {}).unwrap_err();
+    assert!(error.to_string().contains("enter one"), "{error}");
+}
+
+#[test]
+fn outside_a_runtime_the_adapter_panics_at_the_call() {
+    for refused in [
+        (|| shim::tokio::spawn(async {}).detach()) as fn(),
+        || drop(shim::tokio::executor()),
+        || shim::tokio::block_on(async {}),
+        || shim::tokio::spawn_blocking(|| ()).detach(),
+    ] {
+        let text = panic_text(refused);
+        assert!(text.contains("runtime"), "{text}");
+    }
+}
+
+#[test]
+fn spawn_blocking_of_the_runtime_itself_carries_nothing() {
+    // TH-04: the shim's does, the runtime's own does not, unless it is handed a bound closure.
+    multi_thread().block_on(
+        async {
+            ID.set(1);
+            let bare = tokio::task::spawn_blocking(|| ID.get());
+            let bound = tokio::task::spawn_blocking(shim::bind(|| ID.get()));
+            let ours = shim::spawn_blocking(|| ID.get());
+            assert_eq!(bare.await.unwrap(), None);
+            assert_eq!(bound.await.unwrap(), Some(1));
+            assert_eq!(ours.await.unwrap(), Some(1));
+            assert_eq!(tokio::spawn(async { ID.get() }).await.unwrap(), None);
+        }
+        .in_current_context(),
+    );
+}
+
+#[test]
+fn a_future_that_is_pending_elsewhere_keeps_its_context() {
+    // Polled first on one runtime and then on another, and dropped on a third thread.
+    let (first, second) = (current_thread(), current_thread());
+    let (go, going) = futures::channel::oneshot::channel::<()>();
+    ID.set(1);
+    let mut future = Box::pin(
+        async move {
+            let before = ID.get();
+            ID.set(2);
+            going.await.unwrap();
+            (before, ID.get())
+        }
+        .in_current_context(),
+    );
+    ID.set(3);
+    first.block_on(async { assert!((&mut future).now_or_never().is_none()) });
+    go.send(()).unwrap();
+    assert_eq!(second.block_on(future), (Some(1), Some(2)));
+    assert_eq!(ID.get(), Some(3));
+}
