@@ -51,9 +51,8 @@ async fn timers_follow_the_paused_clock() {
     }
     ID.set(2);
     shim::sleep(Duration::from_secs(3 * 3600 + 1)).await;
-    let order = order.lock().unwrap();
     assert_eq!(
-        *order,
+        *order.lock().unwrap(),
         [
             (1, 1, Some(1)),
             (1, 1, Some(1)),
