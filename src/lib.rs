@@ -74,6 +74,7 @@
 //! A context is a pointer to a persistent map and an id. The current one is in a thread-local without a
 //! destructor; entering a context is a swap, and leaving it is the guard's. There is no `unsafe` code.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod context;

@@ -447,7 +447,8 @@ struct Running;
 
 impl Running {
     fn start() -> Option<Running> {
-        (!RUNNING.replace(true)).then_some(Running)
+        // Made only if it is to be kept: dropping it clears the mark.
+        (!RUNNING.replace(true)).then(|| Running)
     }
 }
 

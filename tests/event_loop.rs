@@ -1,0 +1,295 @@
+//! What is the event loop's own: turns, stopping, its clocks, and its end.
+
+use std::cell::{Cell, RefCell};
+use std::future;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aiocontextvars::event_loop::EventLoop;
+use aiocontextvars::shim::{self, ContextAwareExecutor};
+use aiocontextvars::{SharedContext, context_var};
+use futures::channel::oneshot;
+
+context_var! {
+    static ID: u64;
+}
+
+#[test]
+fn run_forever_runs_until_stopped() {
+    let event_loop = Rc::new(EventLoop::new());
+    let turns = Rc::new(Cell::new(0));
+    fn turn(event_loop: &Rc<EventLoop>, turns: &Rc<Cell<u32>>) {
+        let (event_loop, turns) = (Rc::clone(event_loop), Rc::clone(turns));
+        event_loop.clone().call_soon(move || {
+            turns.set(turns.get() + 1);
+            if turns.get() == 5 {
+                event_loop.stop();
+            }
+            turn(&event_loop, &turns);
+        });
+    }
+    turn(&event_loop, &turns);
+    event_loop.run_forever();
+    assert_eq!(turns.get(), 5);
+    // What was left runs in the next run; a stop beforehand ends that after one turn.
+    event_loop.stop();
+    event_loop.run_forever();
+    assert_eq!(turns.get(), 6);
+}
+
+#[test]
+fn a_parked_loop_is_woken_from_other_threads() {
+    let event_loop = EventLoop::new();
+    let handle = event_loop.handle();
+    let helper = thread::spawn(move || {
+        ID.set(7);
+        let (sender, receiver) = mpsc::channel();
+        for n in 0..100 {
+            let sender = sender.clone();
+            handle.call_soon_threadsafe(move || sender.send((n, ID.get())).unwrap());
+            // One at a time, so that the loop parks in between.
+            assert_eq!(receiver.recv(), Ok((n, Some(7))));
+        }
+        let task = handle.spawn(async { ID.get() });
+        assert_eq!(futures::executor::block_on(task).unwrap(), Some(7));
+        handle.stop();
+    });
+    event_loop.run_forever();
+    helper.join().unwrap();
+}
+
+#[test]
+fn an_idle_loop_uses_no_processor_time() {
+    fn ticks() -> u64 {
+        // User and system time of this thread.
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        let fields = stat.rsplit(')').next().unwrap();
+        let times = fields.split_whitespace().skip(11).take(2);
+        times.map(|time| time.parse::<u64>().unwrap()).sum()
+    }
+    if !std::path::Path::new("/proc/thread-self/stat").exists() {
+        return;
+    }
+    let event_loop = EventLoop::new();
+    let shared = SharedContext::new();
+    let (used, waited) = event_loop.run_until_complete(async {
+        let before = (ticks(), Instant::now());
+        // A task that waits for a taken context, a timer, and the main future: none of them may spin.
+        let (release, wait) = mpsc::channel::<()>();
+        let (entered, is_entered) = mpsc::channel::<()>();
+        let holder = shared.clone();
+        let holder = thread::spawn(move || {
+            holder.run(|| {
+                entered.send(()).unwrap();
+                wait.recv().unwrap();
+            })
+        });
+        is_entered.recv().unwrap();
+        let parked = shim::spawn_in(&shared, async {});
+        shim::call_soon_in(&shared, || ());
+        shim::sleep(Duration::from_millis(300)).await;
+        let after = (ticks(), Instant::now());
+        release.send(()).unwrap();
+        parked.await.unwrap();
+        holder.join().unwrap().unwrap();
+        (after.0 - before.0, after.1 - before.1)
+    });
+    // A tick is ten milliseconds; spinning would take thirty of them.
+    assert!(used <= 2, "{used} ticks in {waited:?}");
+}
+
+#[test]
+fn virtual_time_jumps_from_timer_to_timer() {
+    let event_loop = EventLoop::with_virtual_clock();
+    let (real, start) = (Instant::now(), event_loop.time());
+    let order = Rc::new(RefCell::new(Vec::new()));
+    ID.set(1);
+    for (seconds, name) in [(3, "c"), (1, "a"), (1, "b"), (86_400, "d")] {
+        let order = Rc::clone(&order);
+        event_loop.call_later(Duration::from_secs(seconds), move || {
+            let elapsed = (shim::now() - start).as_secs();
+            order.borrow_mut().push((name, elapsed, ID.get()));
+        });
+    }
+    let past = Rc::clone(&order);
+    event_loop.call_at(start - Duration::from_secs(1), move || {
+        past.borrow_mut().push(("past", 0, ID.get()));
+    });
+    ID.set(2);
+    event_loop.run_until_complete(shim::sleep(Duration::from_secs(100_000)));
+    let seen = order.borrow();
+    let expected = [("past", 0), ("a", 1), ("b", 1), ("c", 3), ("d", 86_400)];
+    assert!(
+        seen.iter().map(|seen| (seen.0, seen.1)).eq(expected),
+        "{seen:?}"
+    );
+    assert!(seen.iter().all(|seen| seen.2 == Some(1)));
+    assert_eq!(event_loop.time() - start, Duration::from_secs(100_000));
+    assert!(real.elapsed() < Duration::from_secs(100));
+}
+
+#[test]
+fn running_within_a_run_is_refused() {
+    let (outer, inner) = (EventLoop::new(), EventLoop::new());
+    outer.run_until_complete(async {
+        let polled = Cell::new(false);
+        for nested in [&outer, &inner] {
+            let error = nested.try_run_until_complete(async { polled.set(true) });
+            assert!(error.unwrap_err().to_string().contains("await"));
+        }
+        assert!(!polled.get());
+    });
+    assert_eq!(inner.run_until_complete(async { 1 }), 1);
+}
+
+#[test]
+fn a_stopped_run_is_an_error_and_the_loop_goes_on() {
+    let event_loop = EventLoop::new();
+    event_loop.call_soon({
+        let handle = event_loop.handle();
+        move || handle.stop()
+    });
+    let error = event_loop.try_run_until_complete(future::pending::<()>());
+    assert!(error.unwrap_err().to_string().contains("stopped"));
+    assert_eq!(event_loop.run_until_complete(async { 1 }), 1);
+}
+
+#[test]
+fn its_end_drops_tasks_and_callbacks_in_their_contexts() {
+    struct SeesOnDrop(Arc<Mutex<Vec<Option<u64>>>>);
+    impl Drop for SeesOnDrop {
+        fn drop(&mut self) {
+            self.0.lock().unwrap().push(ID.get());
+        }
+    }
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let probe = || SeesOnDrop(Arc::clone(&seen));
+    let event_loop = EventLoop::new();
+    let (keep, kept) = oneshot::channel::<()>();
+    let handles = event_loop.run_until_complete(async {
+        ID.set(1);
+        let (pending, waker) = (probe(), probe());
+        let pending = shim::spawn(async move {
+            ID.set(2);
+            let _pending = pending;
+            future::pending::<()>().await;
+        });
+        // A task whose waker is held elsewhere.
+        let woken = shim::spawn_local(async move {
+            ID.set(3);
+            let _waker = waker;
+            let _ = kept.await;
+        });
+        shim::yield_now().await;
+        (pending, woken)
+    });
+    ID.set(4);
+    let (never_polled, soon, later) = (probe(), probe(), probe());
+    let unpolled = event_loop.spawn(async move { drop(never_polled) });
+    let soon = event_loop.call_soon(move || drop(soon));
+    let later = event_loop.call_later(Duration::from_secs(3600), move || drop(later));
+    ID.set(5);
+    let handle = event_loop.handle();
+    drop(event_loop);
+    let mut dropped = std::mem::take(&mut *seen.lock().unwrap());
+    dropped.sort();
+    assert_eq!(dropped, [Some(2), Some(3), Some(4), Some(4), Some(4)]);
+    // Everything outlives the loop without harm.
+    assert!(keep.send(()).is_err());
+    soon.cancel();
+    later.cancel();
+    handle.stop();
+    handle.call_soon_threadsafe(move || unreachable!("the loop is gone"));
+    let late = handle.spawn(async {});
+    for task in [handles.0, handles.1, unpolled, late] {
+        let error = futures::executor::block_on(task).unwrap_err();
+        assert!(error.is_cancelled());
+    }
+    assert_eq!(ID.get(), Some(5));
+}
+
+#[test]
+fn destructors_at_its_end_may_use_the_loop() {
+    struct SpawnsOnDrop(mpsc::Sender<bool>);
+    impl Drop for SpawnsOnDrop {
+        fn drop(&mut self) {
+            let spawned = shim::try_spawn(async {});
+            let _ = shim::call_soon(|| ());
+            let _ = self.0.send(spawned.is_ok());
+        }
+    }
+    let (sender, receiver) = mpsc::channel();
+    let event_loop = EventLoop::new();
+    for _ in 0..3 {
+        let probe = SpawnsOnDrop(sender.clone());
+        let task = event_loop.spawn(async move {
+            let _probe = probe;
+            future::pending::<()>().await;
+        });
+        task.detach();
+    }
+    event_loop.run_until_complete(shim::yield_now());
+    drop(event_loop);
+    drop(sender);
+    assert_eq!(receiver.iter().count(), 3);
+}
+
+#[test]
+fn a_task_of_one_loop_awaits_one_of_another() {
+    let (sender, receiver) = mpsc::channel();
+    let other = thread::spawn(move || {
+        let event_loop = EventLoop::new();
+        sender.send(event_loop.handle()).unwrap();
+        event_loop.run_forever();
+    });
+    let there = receiver.recv().unwrap();
+    let executor = ContextAwareExecutor::new(there.clone());
+    let seen = EventLoop::new().run_until_complete(async {
+        ID.set(1);
+        let task = executor.spawn(async {
+            ID.set(2);
+            thread::current().id()
+        });
+        (task.await.unwrap(), ID.get())
+    });
+    assert_ne!(seen.0, thread::current().id());
+    assert_eq!(seen.1, Some(1));
+    there.stop();
+    other.join().unwrap();
+}
+
+#[test]
+fn a_burst_from_many_threads_keeps_each_threads_order() {
+    const THREADS: usize = 8;
+    const CALLS: usize = 2_000;
+    let event_loop = EventLoop::new();
+    let order = Arc::new(Mutex::new(vec![Vec::new(); THREADS]));
+    let callers: Vec<_> = (0..THREADS)
+        .map(|thread| {
+            let (handle, order) = (event_loop.handle(), Arc::clone(&order));
+            thread::spawn(move || {
+                for n in 0..CALLS {
+                    let order = Arc::clone(&order);
+                    handle.call_soon_threadsafe(move || order.lock().unwrap()[thread].push(n));
+                }
+            })
+        })
+        .collect();
+    let handle = event_loop.handle();
+    let last = thread::spawn(move || {
+        for caller in callers {
+            caller.join().unwrap();
+        }
+        handle.call_soon_threadsafe({
+            let handle = handle.clone();
+            move || handle.stop()
+        });
+    });
+    event_loop.run_forever();
+    last.join().unwrap();
+    for calls in &*order.lock().unwrap() {
+        assert!(calls.iter().copied().eq(0..CALLS));
+    }
+}

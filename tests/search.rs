@@ -1,0 +1,172 @@
+//! Which executor the free functions of the shim go to. The default is the process's, so that only the first test
+//! may go without an executor of its own.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use aiocontextvars::event_loop::EventLoop;
+use aiocontextvars::shim::{self, ContextAwareExecutor, FromSchedule, Runnable};
+use aiocontextvars::{Context, context_var};
+
+context_var! {
+    static ID: u64;
+}
+
+/// An executor of one thread, which has the given name.
+fn named(name: &str) -> ContextAwareExecutor<FromSchedule> {
+    let (sender, receiver) = mpsc::channel::<Runnable>();
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || receiver.into_iter().for_each(Runnable::run))
+        .unwrap();
+    ContextAwareExecutor::from_schedule(move |task| {
+        let _ = sender.send(task);
+    })
+}
+
+/// The name of the thread that a task spawned from here runs on.
+fn spawned_on() -> Option<String> {
+    let (sender, receiver) = mpsc::channel();
+    let task = shim::try_spawn(async move {
+        let name = thread::current().name().map(str::to_owned);
+        sender.send(name).unwrap();
+    });
+    task.ok()?.detach();
+    receiver.recv_timeout(Duration::from_secs(60)).unwrap()
+}
+
+fn is_there_a_global() -> bool {
+    cfg!(feature = "smol") != cfg!(feature = "async-std")
+}
+
+#[test]
+fn the_innermost_frame_then_the_default_then_the_global() {
+    let (first, second) = (named("first"), named("second"));
+    assert_eq!(spawned_on().is_some(), is_there_a_global());
+    {
+        let _first = first.enter();
+        assert_eq!(spawned_on().as_deref(), Some("first"));
+        {
+            let _second = second.enter();
+            assert_eq!(spawned_on().as_deref(), Some("second"));
+        }
+        assert_eq!(spawned_on().as_deref(), Some("first"));
+        // A task's own executor comes before one that was entered around its spawn.
+        let (sender, receiver) = mpsc::channel();
+        second
+            .spawn(async move { sender.send(spawned_from_a_task().await).unwrap() })
+            .detach();
+        assert_eq!(receiver.recv().unwrap().as_deref(), Some("second"));
+    }
+    let no_runtime = shim::try_spawn(async {});
+    if !is_there_a_global() {
+        let error = no_runtime.unwrap_err().to_string();
+        assert!(error.contains("enter"), "{error}");
+        let features = ["tokio", "smol", "async-std"];
+        if cfg!(all(feature = "smol", feature = "async-std")) {
+            assert!(error.contains("shim::smol::spawn"), "{error}");
+        } else {
+            assert!(
+                features.iter().all(|feature| error.contains(feature)),
+                "{error}"
+            );
+        }
+        let payload = std::panic::catch_unwind(|| shim::call_soon(|| ())).unwrap_err();
+        assert_eq!(payload.downcast_ref::<String>(), Some(&error));
+        let payload = std::panic::catch_unwind(|| shim::spawn_blocking(|| ())).unwrap_err();
+        assert_eq!(payload.downcast_ref::<String>(), Some(&error));
+    }
+    // Without any of them, `block_on` is the event loop's.
+    let on_loop = shim::block_on(async {
+        let here = thread::current().id();
+        shim::spawn(async move { thread::current().id() == here }).await
+    });
+    assert!(on_loop.unwrap() || is_there_a_global());
+    shim::set_default(first.clone());
+    assert_eq!(spawned_on().as_deref(), Some("first"));
+    shim::set_default(second);
+    assert_eq!(spawned_on().as_deref(), Some("second"));
+    // A runtime that says it is here comes before the default.
+    #[cfg(feature = "tokio")]
+    {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("runtime")
+            .build()
+            .unwrap();
+        let _entered = runtime.enter();
+        assert_eq!(spawned_on().as_deref(), Some("runtime"));
+        let _first = first.enter();
+        assert_eq!(spawned_on().as_deref(), Some("first"));
+    }
+    #[cfg(feature = "async-std")]
+    shim::async_std::block_on(async {
+        assert!(spawned_on().unwrap().starts_with("async-std"));
+    });
+}
+
+/// As `spawned_on`, from a thread that must not block.
+async fn spawned_from_a_task() -> Option<String> {
+    let task = shim::spawn(async { thread::current().name().map(str::to_owned) });
+    task.await.unwrap()
+}
+
+#[test]
+fn a_fixed_executor_fixes_what_its_tasks_submit() {
+    let fixed = Context::new().with_value(&ID, 7);
+    let plain = named("plain");
+    let executor = ContextAwareExecutor::fixed(plain.into_inner(), fixed);
+    ID.set(1);
+    let (sender, receiver) = mpsc::channel();
+    executor.call_soon(move || {
+        let seen = ID.get();
+        ID.set(8);
+        shim::call_soon({
+            let sender = sender.clone();
+            move || sender.send(ID.get()).unwrap()
+        });
+        shim::spawn_blocking({
+            let sender = sender.clone();
+            move || sender.send(ID.get()).unwrap()
+        })
+        .detach();
+        // Given a context, it takes that.
+        shim::call_soon_in(Context::new(), move || {
+            sender.send(ID.get().or(seen)).unwrap();
+        });
+    });
+    let seen: Vec<_> = receiver.iter().collect();
+    assert_eq!(seen, [Some(7); 3]);
+    {
+        let _entered = executor.enter();
+        let (sender, receiver) = mpsc::channel();
+        shim::call_later(Duration::ZERO, move || sender.send(ID.get()).unwrap());
+        assert_eq!(receiver.recv(), Ok(Some(7)));
+    }
+    assert_eq!(
+        (executor.block_on(async { ID.get() }), ID.get()),
+        (Some(7), Some(1))
+    );
+}
+
+#[test]
+fn a_frame_whose_executor_is_gone_is_passed_over() {
+    let event_loop = EventLoop::new();
+    let (sender, receiver) = mpsc::channel();
+    event_loop
+        .spawn(async move {
+            struct OnDrop(mpsc::Sender<bool>);
+            impl Drop for OnDrop {
+                fn drop(&mut self) {
+                    self.0.send(shim::try_spawn(async {}).is_ok()).unwrap();
+                }
+            }
+            let _on_drop = OnDrop(sender);
+            std::future::pending::<()>().await;
+        })
+        .detach();
+    event_loop.run_until_complete(shim::yield_now());
+    drop(event_loop);
+    // The loop is on its way out, and takes what comes only to drop it.
+    assert_eq!(receiver.recv(), Ok(true));
+}
