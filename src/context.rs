@@ -88,7 +88,8 @@ impl Context {
     ///
     /// What `f` sets stays in the context, also when it panics (RN-02, RN-03); the caller's context is
     /// current again afterwards. The context replaces the caller's completely: variables it does not
-    /// bind are unset inside (RN-04). Entering a context that is entered does not compile.
+    /// bind are unset inside (RN-04). Entering a context that is entered does not compile, and with `run` as the
+    /// one way in there is no way to leave a context twice or out of order (RN-07, RN-10).
     ///
     /// `run` is for synchronous code. A future that `f` returns is polled later, outside the context;
     /// use [`ContextExt::in_context`] for futures (RN-09).
@@ -379,6 +380,10 @@ impl<'a> IntoIterator for &'a Context {
 }
 
 /// Iterator over the bindings of a [`Context`], made by [`Context::iter`].
+///
+/// # Examples
+///
+/// See [`Context::iter`].
 pub struct Iter<'a> {
     values: Box<dyn Iterator<Item = &'a Value> + 'a>,
     left: usize,
@@ -409,6 +414,17 @@ impl fmt::Debug for Iter<'_> {
 }
 
 /// One binding of a [`Context`].
+///
+/// # Examples
+///
+/// ```
+/// # use aiocontextvars::{Context, context_var};
+/// # context_var! { static ID: u64; }
+/// let context = Context::new().with_value(&ID, 7);
+/// for entry in &context {
+///     println!("{} = {:?}", entry.name(), entry.downcast_ref::<u64>());
+/// }
+/// ```
 #[derive(Clone, Copy)]
 pub struct Entry<'a> {
     value: &'a dyn AnyValue,

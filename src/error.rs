@@ -66,6 +66,21 @@ pub enum SetErrorKind {
 }
 
 /// A value that [`ContextVar::try_set`](crate::ContextVar::try_set) did not set.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::{SetErrorKind, context_var};
+///
+/// context_var! { static TENANT: String; }
+///
+/// // Says where a value could not be kept, and gives it back.
+/// if let Err(error) = TENANT.try_set("acme".to_owned()) {
+///     assert_eq!(error.kind(), SetErrorKind::ForeignTask);
+///     eprintln!("{error}");
+///     let tenant: String = error.into_value();
+/// }
+/// ```
 pub struct SetError<T> {
     name: Name,
     kind: SetErrorKind,

@@ -118,6 +118,18 @@ pub enum ResetErrorKind {
 }
 
 /// A token that [`ContextVar::reset`] refused. It is not used up.
+///
+/// # Examples
+///
+/// ```
+/// # use aiocontextvars::{Context, context_var};
+/// # context_var! { static ID: u64; }
+/// # use aiocontextvars::{ResetErrorKind, copy_context};
+/// let token = ID.set(7);
+/// let error = copy_context().run(|| ID.reset(token)).unwrap_err();
+/// assert_eq!(error.kind(), ResetErrorKind::DifferentContext);
+/// ID.reset(error.into_token()).unwrap();
+/// ```
 pub struct ResetError<T> {
     kind: ResetErrorKind,
     token: Token<T>,

@@ -90,6 +90,16 @@ fn send_sync_and_unpin() {
 }
 
 #[test]
+fn cv_11_variables_tokens_and_guards_are_not_cloned() {
+    // A clone of a variable would be another variable, and one of a token would work twice (TK-01, TK-04).
+    assert!(!implements!(ContextVar<u8>: Clone));
+    assert!(!implements!(Token<u8>: Clone) && !implements!(Token<u8>: Copy));
+    assert!(!implements!(Scoped<'static, u8>: Clone));
+    assert!(!implements!(Token<u8>: PartialEq) && !implements!(Token<u8>: std::hash::Hash));
+    assert!(implements!(Context: Clone) && implements!(SharedContext: Clone));
+}
+
+#[test]
 fn unwind_safety() {
     assert!(implements!(Context: UnwindSafe) && implements!(Context: RefUnwindSafe));
     assert!(implements!(SharedContext: UnwindSafe) && implements!(SharedContext: RefUnwindSafe));

@@ -81,6 +81,21 @@ fn invoke(closure: Closure, location: &'static Location<'static>) {
 
 /// A callback panicked. Given to the handler of
 /// [`set_exception_handler`](super::set_exception_handler).
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::shim;
+///
+/// shim::set_exception_handler(|error| {
+///     assert_eq!(error.message(), "on purpose");
+///     eprintln!("from {}: {error}", error.location());
+/// });
+/// shim::block_on(async {
+///     shim::call_soon(|| std::panic::resume_unwind(Box::new("on purpose")));
+///     shim::yield_now().await;
+/// });
+/// ```
 pub struct CallError {
     location: &'static Location<'static>,
     payload: Box<dyn Any + Send>,

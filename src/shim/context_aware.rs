@@ -200,6 +200,18 @@ impl<E: Executor> ContextAwareExecutor<E> {
     /// Spawns a task that starts in a copy of the current context, taken now.
     ///
     /// See [`shim::spawn`](super::spawn).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
+    /// # use futures::executor::ThreadPool;
+    /// # context_var! { static ID: u64; }
+    /// # let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+    /// ID.set(7);
+    /// let task = executor.spawn(async { ID.get() });
+    /// assert_eq!(executor.block_on(task).unwrap(), Some(7));
+    /// ```
     #[track_caller]
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
@@ -212,6 +224,18 @@ impl<E: Executor> ContextAwareExecutor<E> {
     /// Spawns a task in `context`.
     ///
     /// See [`shim::spawn_in`](super::spawn_in).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
+    /// # use futures::executor::ThreadPool;
+    /// # context_var! { static ID: u64; }
+    /// # let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+    /// ID.set(7);
+    /// let task = executor.spawn_in(Context::new(), async { ID.get() });
+    /// assert_eq!(executor.block_on(task).unwrap(), None);
+    /// ```
     #[track_caller]
     pub fn spawn_in<C: TaskContext, F>(&self, context: C, future: F) -> JoinHandle<F::Output>
     where
@@ -224,6 +248,18 @@ impl<E: Executor> ContextAwareExecutor<E> {
     /// Runs `f` on a thread that may block, in a copy of the current context, taken now.
     ///
     /// See [`shim::spawn_blocking`](super::spawn_blocking).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
+    /// # use futures::executor::ThreadPool;
+    /// # context_var! { static ID: u64; }
+    /// # let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+    /// ID.set(7);
+    /// let job = executor.spawn_blocking(|| ID.get());
+    /// assert_eq!(executor.block_on(job).unwrap(), Some(7));
+    /// ```
     pub fn spawn_blocking<T: Send + 'static>(
         &self,
         f: impl FnOnce() -> T + Send + 'static,
@@ -234,6 +270,18 @@ impl<E: Executor> ContextAwareExecutor<E> {
     /// Runs `f` on a thread that may block, in `context`.
     ///
     /// See [`shim::spawn_blocking_in`](super::spawn_blocking_in).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
+    /// # use futures::executor::ThreadPool;
+    /// # context_var! { static ID: u64; }
+    /// # let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+    /// let context = Context::new().with_value(&ID, 8);
+    /// let job = executor.spawn_blocking_in(context, || ID.get());
+    /// assert_eq!(executor.block_on(job).unwrap(), Some(8));
+    /// ```
     pub fn spawn_blocking_in<C: TaskContext, T: Send + 'static>(
         &self,
         context: C,
@@ -245,6 +293,19 @@ impl<E: Executor> ContextAwareExecutor<E> {
     /// Schedules `f`, in a copy of the current context, taken now.
     ///
     /// See [`shim::call_soon`](super::call_soon).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
+    /// # use futures::executor::ThreadPool;
+    /// # context_var! { static ID: u64; }
+    /// # let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// ID.set(7);
+    /// executor.call_soon(move || sender.send(ID.get()).unwrap());
+    /// assert_eq!(receiver.recv(), Ok(Some(7)));
+    /// ```
     #[track_caller]
     pub fn call_soon(&self, f: impl FnOnce() + Send + 'static) -> CallHandle {
         self.call_soon_in(self.new_context(), f)
@@ -253,6 +314,18 @@ impl<E: Executor> ContextAwareExecutor<E> {
     /// Schedules `f` in `context`.
     ///
     /// See [`shim::call_soon_in`](super::call_soon_in).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
+    /// # use futures::executor::ThreadPool;
+    /// # context_var! { static ID: u64; }
+    /// # let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// executor.call_soon_in(Context::new().with_value(&ID, 8), move || sender.send(ID.get()).unwrap());
+    /// assert_eq!(receiver.recv(), Ok(Some(8)));
+    /// ```
     #[track_caller]
     pub fn call_soon_in<C: TaskContext>(
         &self,
@@ -265,6 +338,20 @@ impl<E: Executor> ContextAwareExecutor<E> {
     /// Schedules `f` for when `delay` has passed, in a copy of the current context, taken now.
     ///
     /// See [`shim::call_later`](super::call_later).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
+    /// # use futures::executor::ThreadPool;
+    /// # context_var! { static ID: u64; }
+    /// # let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+    /// # use std::time::Duration;
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// ID.set(7);
+    /// executor.call_later(Duration::from_millis(1), move || sender.send(ID.get()).unwrap());
+    /// assert_eq!(receiver.recv(), Ok(Some(7)));
+    /// ```
     #[track_caller]
     pub fn call_later(&self, delay: Duration, f: impl FnOnce() + Send + 'static) -> TimerHandle {
         self.call_later_in(self.new_context(), delay, f)
@@ -273,6 +360,20 @@ impl<E: Executor> ContextAwareExecutor<E> {
     /// Schedules `f` for when `delay` has passed, in `context`.
     ///
     /// See [`shim::call_later`](super::call_later).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
+    /// # use futures::executor::ThreadPool;
+    /// # context_var! { static ID: u64; }
+    /// # let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+    /// # use std::time::Duration;
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// // A timer that keeps nothing of its maker alive.
+    /// executor.call_later_in(Context::new(), Duration::from_millis(1), move || sender.send(()).unwrap());
+    /// assert_eq!(receiver.recv(), Ok(()));
+    /// ```
     #[track_caller]
     pub fn call_later_in<C: TaskContext>(
         &self,
@@ -287,6 +388,20 @@ impl<E: Executor> ContextAwareExecutor<E> {
     /// Schedules `f` for `when`, on the executor's clock, in a copy of the current context, taken now.
     ///
     /// See [`shim::call_at`](super::call_at).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
+    /// # use futures::executor::ThreadPool;
+    /// # context_var! { static ID: u64; }
+    /// # let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+    /// # use std::time::Instant;
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// ID.set(7);
+    /// executor.call_at(Instant::now(), move || sender.send(ID.get()).unwrap());
+    /// assert_eq!(receiver.recv(), Ok(Some(7)));
+    /// ```
     #[track_caller]
     pub fn call_at(&self, when: Instant, f: impl FnOnce() + Send + 'static) -> TimerHandle {
         self.call_at_in(self.new_context(), when, f)
@@ -295,6 +410,19 @@ impl<E: Executor> ContextAwareExecutor<E> {
     /// Schedules `f` for `when`, on the executor's clock, in `context`.
     ///
     /// See [`shim::call_at`](super::call_at).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
+    /// # use futures::executor::ThreadPool;
+    /// # context_var! { static ID: u64; }
+    /// # let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+    /// # use std::time::Instant;
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// executor.call_at_in(Context::new(), Instant::now(), move || sender.send(ID.get()).unwrap());
+    /// assert_eq!(receiver.recv(), Ok(None));
+    /// ```
     #[track_caller]
     pub fn call_at_in<C: TaskContext>(
         &self,
@@ -310,6 +438,20 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// Spawns a task that stays on this thread, in a copy of the current context, taken now.
     ///
     /// See [`shim::spawn_local`](super::spawn_local).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{cell::Cell, rc::Rc, time::Duration};
+    /// # use aiocontextvars::{Context, context_var, shim::{self, ContextAwareExecutor}};
+    /// # use futures::executor::LocalPool;
+    /// # context_var! { static ID: u64; }
+    /// let mut pool = LocalPool::new();
+    /// let executor = ContextAwareExecutor::new(pool.spawner());
+    /// ID.set(7);
+    /// let task = executor.spawn_local(async { Rc::new(ID.get()) });
+    /// assert_eq!(*pool.run_until(task).unwrap(), Some(7));
+    /// ```
     #[track_caller]
     pub fn spawn_local<F>(&self, future: F) -> JoinHandle<F::Output>
     where
@@ -322,6 +464,20 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// Spawns a task that stays on this thread, in `context`.
     ///
     /// See [`shim::spawn_local`](super::spawn_local).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{cell::Cell, rc::Rc, time::Duration};
+    /// # use aiocontextvars::{Context, context_var, shim::{self, ContextAwareExecutor}};
+    /// # use futures::executor::LocalPool;
+    /// # context_var! { static ID: u64; }
+    /// let mut pool = LocalPool::new();
+    /// let executor = ContextAwareExecutor::new(pool.spawner());
+    /// ID.set(7);
+    /// let task = executor.spawn_local_in(Context::new(), async { Rc::new(ID.get()) });
+    /// assert_eq!(*pool.run_until(task).unwrap(), None);
+    /// ```
     #[track_caller]
     pub fn spawn_local_in<C: TaskContext, F>(&self, context: C, future: F) -> JoinHandle<F::Output>
     where
@@ -334,6 +490,22 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// Schedules `f` on this thread, in a copy of the current context, taken now.
     ///
     /// See [`shim::call_soon_local`](super::call_soon_local).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{cell::Cell, rc::Rc, time::Duration};
+    /// # use aiocontextvars::{Context, context_var, shim::{self, ContextAwareExecutor}};
+    /// # use futures::executor::LocalPool;
+    /// # context_var! { static ID: u64; }
+    /// let mut pool = LocalPool::new();
+    /// let executor = ContextAwareExecutor::new(pool.spawner());
+    /// let seen = Rc::new(Cell::new(None));
+    /// ID.set(7);
+    /// executor.call_soon_local({ let seen = Rc::clone(&seen); move || seen.set(ID.get()) });
+    /// pool.run_until_stalled();
+    /// assert_eq!(seen.get(), Some(7));
+    /// ```
     #[track_caller]
     pub fn call_soon_local(&self, f: impl FnOnce() + 'static) -> CallHandle {
         self.call_soon_local_in(self.new_context(), f)
@@ -342,6 +514,22 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// Schedules `f` on this thread, in `context`.
     ///
     /// See [`shim::call_soon_local`](super::call_soon_local).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{cell::Cell, rc::Rc, time::Duration};
+    /// # use aiocontextvars::{Context, context_var, shim::{self, ContextAwareExecutor}};
+    /// # use futures::executor::LocalPool;
+    /// # context_var! { static ID: u64; }
+    /// let mut pool = LocalPool::new();
+    /// let executor = ContextAwareExecutor::new(pool.spawner());
+    /// let seen = Rc::new(Cell::new(None));
+    /// let context = Context::new().with_value(&ID, 8);
+    /// executor.call_soon_local_in(context, { let seen = Rc::clone(&seen); move || seen.set(ID.get()) });
+    /// pool.run_until_stalled();
+    /// assert_eq!(seen.get(), Some(8));
+    /// ```
     #[track_caller]
     pub fn call_soon_local_in<C: TaskContext>(
         &self,
@@ -356,6 +544,21 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// now.
     ///
     /// See [`shim::call_later`](super::call_later).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{cell::Cell, rc::Rc, time::Duration};
+    /// # use aiocontextvars::{Context, context_var, shim::{self, ContextAwareExecutor}};
+    /// # use futures::executor::LocalPool;
+    /// # context_var! { static ID: u64; }
+    /// let mut pool = LocalPool::new();
+    /// let executor = ContextAwareExecutor::new(pool.spawner());
+    /// let (sender, receiver) = futures::channel::oneshot::channel();
+    /// ID.set(7);
+    /// executor.call_later_local(Duration::from_millis(1), move || sender.send(ID.get()).unwrap());
+    /// assert_eq!(pool.run_until(receiver), Ok(Some(7)));
+    /// ```
     #[track_caller]
     pub fn call_later_local(&self, delay: Duration, f: impl FnOnce() + 'static) -> TimerHandle {
         let when = deadline(self.inner.clock().now(), delay);
@@ -366,6 +569,21 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// taken now.
     ///
     /// See [`shim::call_at`](super::call_at).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{cell::Cell, rc::Rc, time::Duration};
+    /// # use aiocontextvars::{Context, context_var, shim::{self, ContextAwareExecutor}};
+    /// # use futures::executor::LocalPool;
+    /// # context_var! { static ID: u64; }
+    /// let mut pool = LocalPool::new();
+    /// let executor = ContextAwareExecutor::new(pool.spawner());
+    /// let (sender, receiver) = futures::channel::oneshot::channel();
+    /// ID.set(7);
+    /// executor.call_at_local(shim::now(), move || sender.send(ID.get()).unwrap());
+    /// assert_eq!(pool.run_until(receiver), Ok(Some(7)));
+    /// ```
     #[track_caller]
     pub fn call_at_local(&self, when: Instant, f: impl FnOnce() + 'static) -> TimerHandle {
         let call = LocalCall::new(f);

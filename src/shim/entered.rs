@@ -182,6 +182,10 @@ impl Drop for Left {
 /// [`ContextAwareExecutor::enter`](super::ContextAwareExecutor::enter).
 ///
 /// Guards of one thread are dropped in the reverse order of their making.
+///
+/// # Examples
+///
+/// See [`ContextAwareExecutor::enter`](super::ContextAwareExecutor::enter).
 #[must_use = "the executor is left when the guard is dropped; bind it to a variable: `let _guard = …`"]
 pub struct EnterGuard<'a> {
     _left: Left,

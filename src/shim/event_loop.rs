@@ -298,6 +298,17 @@ impl EventLoop {
     }
 
     /// Spawns a task on the loop, in `context`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{Context, context_var, event_loop::EventLoop, shim};
+    /// # context_var! { static ID: u64; }
+    /// let event_loop = EventLoop::new();
+    /// ID.set(7);
+    /// let task = event_loop.spawn_in(Context::new(), async { ID.get() });
+    /// assert_eq!(event_loop.run_until_complete(task).unwrap(), None);
+    /// ```
     #[track_caller]
     pub fn spawn_in<C: TaskContext, F>(&self, context: C, future: F) -> JoinHandle<F::Output>
     where
@@ -323,6 +334,17 @@ impl EventLoop {
     }
 
     /// Schedules `f` for the next turn, in `context`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{Context, context_var, event_loop::EventLoop, shim};
+    /// # context_var! { static ID: u64; }
+    /// let event_loop = EventLoop::new();
+    /// ID.set(7);
+    /// event_loop.call_soon_in(Context::new(), || assert_eq!(ID.get(), None));
+    /// event_loop.run_until_complete(shim::yield_now());
+    /// ```
     #[track_caller]
     pub fn call_soon_in<C: TaskContext>(
         &self,
@@ -350,6 +372,16 @@ impl EventLoop {
     }
 
     /// Schedules `f` for `when` on the loop's clock, in a copy of the current context, taken now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{Context, context_var, event_loop::EventLoop, shim};
+    /// # context_var! { static ID: u64; }
+    /// let event_loop = EventLoop::new();
+    /// event_loop.call_at(event_loop.time(), || println!("at once"));
+    /// event_loop.run_until_complete(shim::yield_now());
+    /// ```
     #[track_caller]
     pub fn call_at(&self, when: Instant, f: impl FnOnce() + 'static) -> TimerHandle {
         self.local.call_at_local(when, f)

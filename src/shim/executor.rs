@@ -300,6 +300,33 @@ forward_local_executor!(Rc<E>, this => FrameLocal::Rc(Rc::downgrade(this) as rc:
 forward_local_executor!(&'static E, this => FrameLocal::Static(*this));
 
 /// A clock, and timers that follow it.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use aiocontextvars::shim::Clock;
+/// use futures::future::BoxFuture;
+///
+/// /// Runs ten times as fast as the others.
+/// struct Hurried {
+///     start: Instant,
+/// }
+///
+/// impl Clock for Hurried {
+///     fn now(&self) -> Instant {
+///         self.start + self.start.elapsed() * 10
+///     }
+///
+///     fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()> {
+///         let left = at.saturating_duration_since(self.now()) / 10;
+///         Box::pin(futures_timer::Delay::new(left))
+///     }
+/// }
+///
+/// let clock = Hurried { start: Instant::now() };
+/// futures::executor::block_on(clock.sleep_until(clock.now() + Duration::from_millis(10)));
+/// ```
 pub trait Clock: Send + Sync + 'static {
     /// The present moment.
     fn now(&self) -> Instant;
@@ -315,6 +342,10 @@ pub trait Clock: Send + Sync + 'static {
 /// One step of a task, to be run by an [`Executor`].
 ///
 /// Both [`run`](Runnable::run) and dropping it, which cancels the task, act inside the task's context.
+///
+/// # Examples
+///
+/// See [`Executor`].
 #[must_use = "a runnable that is dropped cancels its task; call `run`"]
 pub struct Runnable(pub(crate) async_task::Runnable);
 
@@ -333,6 +364,10 @@ impl fmt::Debug for Runnable {
 }
 
 /// One step of a task that stays on its thread, to be run by a [`LocalExecutor`].
+///
+/// # Examples
+///
+/// See [`LocalExecutor`].
 #[must_use = "a runnable that is dropped cancels its task; call `run`"]
 pub struct LocalRunnable {
     task: async_task::Runnable,
@@ -369,6 +404,38 @@ impl fmt::Debug for LocalRunnable {
 ///
 /// Dropping it cancels the job. In a shared context that is entered elsewhere, the job steps aside: it
 /// is handed to the executor again when the context is free.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::mpsc;
+/// use aiocontextvars::shim::{ContextAwareExecutor, Executor, Job, Runnable};
+///
+/// /// One thread for tasks, and one for blocking jobs.
+/// struct TwoThreads {
+///     tasks: mpsc::Sender<Runnable>,
+///     jobs: mpsc::Sender<Job>,
+/// }
+///
+/// impl Executor for TwoThreads {
+///     fn schedule(&self, task: Runnable) {
+///         let _ = self.tasks.send(task);
+///     }
+///
+///     fn spawn_blocking(&self, job: Job) {
+///         let _ = self.jobs.send(job);
+///     }
+/// }
+///
+/// let (tasks, runnables) = mpsc::channel::<Runnable>();
+/// let (jobs, blocking) = mpsc::channel::<Job>();
+/// std::thread::spawn(move || runnables.into_iter().for_each(Runnable::run));
+/// std::thread::spawn(move || blocking.into_iter().for_each(Job::run));
+///
+/// let executor = ContextAwareExecutor::new(TwoThreads { tasks, jobs });
+/// let task = executor.spawn(async { aiocontextvars::shim::spawn_blocking(|| 1).await });
+/// assert_eq!(executor.block_on(task).unwrap().unwrap(), 1);
+/// ```
 #[must_use = "a job that is dropped is cancelled; call `run`"]
 pub struct Job(pub(crate) async_task::Runnable);
 

@@ -204,6 +204,19 @@ impl<T> fmt::Debug for JoinHandle<T> {
 }
 
 /// Aborts a task, from anywhere; made by [`JoinHandle::abort_handle`]. Dropping it does nothing.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::shim;
+///
+/// shim::block_on(async {
+///     let task = shim::spawn(std::future::pending::<()>());
+///     let abort = task.abort_handle();
+///     shim::spawn(async move { abort.abort() }).detach();
+///     assert!(task.await.unwrap_err().is_cancelled());
+/// });
+/// ```
 #[derive(Clone)]
 pub struct AbortHandle {
     task: Arc<dyn Abort>,

@@ -182,6 +182,10 @@ where
 }
 
 /// Spawns the threads of a [`scope`].
+///
+/// # Examples
+///
+/// See [`scope`].
 #[derive(Clone, Copy)]
 pub struct Scope<'scope, 'env>(&'scope thread::Scope<'scope, 'env>);
 

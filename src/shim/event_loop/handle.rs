@@ -73,6 +73,21 @@ impl LoopHandle {
     }
 
     /// Spawns a task on the loop, in a copy of the calling thread's context, taken now (CS-09).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{Context, context_var, event_loop::EventLoop, shim};
+    /// # context_var! { static ID: u64; }
+    /// # let event_loop = EventLoop::new();
+    /// let handle = event_loop.handle();
+    /// let spawned = std::thread::spawn(move || {
+    ///     ID.set(7);
+    ///     handle.spawn(async { ID.get() })
+    /// });
+    /// let task = spawned.join().unwrap();
+    /// assert_eq!(event_loop.run_until_complete(task).unwrap(), Some(7));
+    /// ```
     #[track_caller]
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
@@ -83,6 +98,17 @@ impl LoopHandle {
     }
 
     /// Spawns a task on the loop, in `context`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{Context, context_var, event_loop::EventLoop, shim};
+    /// # context_var! { static ID: u64; }
+    /// # let event_loop = EventLoop::new();
+    /// let handle = event_loop.handle();
+    /// let task = handle.spawn_in(Context::new().with_value(&ID, 8), async { ID.get() });
+    /// assert_eq!(event_loop.run_until_complete(task).unwrap(), Some(8));
+    /// ```
     #[track_caller]
     pub fn spawn_in<C: TaskContext, F>(&self, context: C, future: F) -> JoinHandle<F::Output>
     where
@@ -104,6 +130,17 @@ impl LoopHandle {
     }
 
     /// Schedules `f` from any thread, in `context`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{Context, context_var, event_loop::EventLoop, shim};
+    /// # context_var! { static ID: u64; }
+    /// # let event_loop = EventLoop::new();
+    /// let handle = event_loop.handle();
+    /// handle.call_soon_threadsafe_in(Context::new(), || assert_eq!(ID.get(), None));
+    /// event_loop.run_until_complete(shim::yield_now());
+    /// ```
     #[track_caller]
     pub fn call_soon_threadsafe_in<C: TaskContext>(
         &self,
@@ -114,11 +151,26 @@ impl LoopHandle {
     }
 
     /// The loop's present moment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{Context, context_var, event_loop::EventLoop, shim};
+    /// # context_var! { static ID: u64; }
+    /// # let event_loop = EventLoop::new();
+    /// let handle = event_loop.handle();
+    /// let before = event_loop.time();
+    /// assert!(handle.time() >= before);
+    /// ```
     pub fn time(&self) -> Instant {
         self.0.clock.now()
     }
 
     /// Makes the run that is under way, or the next one, return after this turn.
+    ///
+    /// # Examples
+    ///
+    /// See [`LoopHandle`].
     pub fn stop(&self) {
         self.0.stop();
     }
