@@ -67,6 +67,7 @@ mod executor;
 mod hyper;
 mod join;
 mod local;
+mod mark;
 mod native;
 mod pools;
 mod queue;

@@ -170,3 +170,37 @@ fn a_frame_whose_executor_is_gone_is_passed_over() {
     // The loop is on its way out, and takes what comes only to drop it.
     assert_eq!(receiver.recv(), Ok(true));
 }
+
+#[test]
+fn an_executor_that_runs_inline_runs_tasks_and_no_callbacks_within_the_call() {
+    let executor = ContextAwareExecutor::from_schedule(Runnable::run);
+    ID.set(1);
+    let task = executor.spawn(async {
+        let seen = ID.get();
+        ID.set(2);
+        seen
+    });
+    assert!(task.is_finished());
+    assert_eq!(
+        (executor.block_on(task).unwrap(), ID.get()),
+        (Some(1), Some(1))
+    );
+    let (sender, receiver) = mpsc::channel();
+    let here = thread::current().id();
+    // The second one finds a driver that waits for a timer.
+    let timer = executor.call_later(Duration::from_secs(3600), || {
+        unreachable!("it is cancelled")
+    });
+    for _ in 0..2 {
+        let sender = sender.clone();
+        executor.call_soon(move || {
+            let nested = sender.clone();
+            shim::call_soon(move || nested.send(("nested", ID.get())).unwrap());
+            assert_ne!(thread::current().id(), here);
+            sender.send(("outer", ID.get())).unwrap();
+        });
+        assert_eq!(receiver.recv(), Ok(("outer", Some(1))));
+        assert_eq!(receiver.recv(), Ok(("nested", Some(1))));
+    }
+    timer.cancel();
+}

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use super::entered::ExecutorFrame;
+use super::mark::Mark;
 use super::native::in_home;
 use crate::context::Context;
 use crate::future::BlockOnContext;
@@ -70,22 +71,8 @@ thread_local! {
 }
 
 /// Marks this thread as running a step, until dropped.
-pub(crate) struct Stepping {
-    outer: bool,
-}
-
-impl Stepping {
-    pub(crate) fn start() -> Stepping {
-        Stepping {
-            outer: STEPPING.replace(true),
-        }
-    }
-}
-
-impl Drop for Stepping {
-    fn drop(&mut self) {
-        STEPPING.set(self.outer);
-    }
+pub(crate) fn stepping() -> Mark {
+    Mark::set(&STEPPING)
 }
 
 /// Parks the thread until `future` is done: for executors that run by themselves.

@@ -88,7 +88,8 @@ impl ContextAwareExecutor<FromSchedule> {
     /// Makes an executor of a closure that gets a [`Runnable`] run, soon, once and on any thread.
     ///
     /// A closure that runs it at once makes [`spawn`](ContextAwareExecutor::spawn) poll the task before it
-    /// returns, and callbacks then run inside the call that schedules them.
+    /// returns. Callbacks never run within the call that schedules them; with such a closure they run on one
+    /// of the crate's blocking threads.
     ///
     /// # Examples
     ///

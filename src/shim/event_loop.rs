@@ -48,6 +48,7 @@ use super::context_aware::ContextAwareExecutor;
 use super::entered::{self, ExecutorFrame, FrameExecutor, FrameLocal};
 use super::executor::{Clock, Executor, LocalExecutor, LocalRunnable, Runnable};
 use super::join::JoinHandle;
+use super::mark::Mark;
 use super::queue::{Driver, Item, Next, Queue, QueueKey, queue_for};
 use super::task::Registry;
 use crate::current;
@@ -254,7 +255,7 @@ impl EventLoop {
     /// ```
     #[track_caller]
     pub fn run_forever(&self) {
-        match Running::start() {
+        match start_running() {
             Some(_running) => self.run(&mut || false),
             None => panic!("{}", BlockOnError::nested(NESTED)),
         }
@@ -421,7 +422,7 @@ impl EventLoop {
     }
 
     fn block(&self, mut future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
-        let _running = Running::start().ok_or(BlockOnError::nested(NESTED))?;
+        let _running = start_running().ok_or(BlockOnError::nested(NESTED))?;
         let main = Arc::new(WakeMain {
             shared: Arc::clone(&self.shared),
             queued: AtomicBool::new(false),
@@ -474,20 +475,9 @@ impl fmt::Debug for EventLoop {
     }
 }
 
-/// Marks this thread as running a loop, until dropped.
-struct Running;
-
-impl Running {
-    fn start() -> Option<Running> {
-        // Made only if it is to be kept: dropping it clears the mark.
-        (!RUNNING.replace(true)).then(|| Running)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        RUNNING.set(false);
-    }
+/// Marks this thread as running a loop, until dropped; `None` if it is running one already.
+fn start_running() -> Option<Mark> {
+    (!RUNNING.get()).then(|| Mark::set(&RUNNING))
 }
 
 /// Puts the main future into the line.

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use futures::future::{BoxFuture, LocalBoxFuture};
 
-use super::block::{self, BlockOnError, Stepping};
+use super::block::{self, BlockOnError};
 use super::entered::{FrameExecutor, FrameLocal};
 use super::native::Native;
 use super::queue::QueueKey;
@@ -207,8 +207,8 @@ impl Deref for Static {
 /// assert!(task.is_finished());
 /// ```
 pub trait LocalExecutor: 'static {
-    /// Arranges for [`LocalRunnable::run`] to be called, soon, once and on this thread. Dropping it
-    /// cancels its task.
+    /// Arranges for [`LocalRunnable::run`] to be called, soon, once and on this thread, but not before this
+    /// returns. Dropping it cancels its task.
     fn schedule_local(&self, task: LocalRunnable);
 
     /// Arranges for `task` to be polled to completion on this thread; dropping it cancels the task.
@@ -352,7 +352,7 @@ pub struct Runnable(pub(crate) async_task::Runnable);
 impl Runnable {
     /// Polls the task.
     pub fn run(self) {
-        let _stepping = Stepping::start();
+        let _stepping = block::stepping();
         self.0.run();
     }
 }

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
-pub(crate) use self::driver::{Driver, Next};
+pub(crate) use self::driver::{Driver, Next, adding};
 
 use super::callback::Call;
 use super::executor::Clock;

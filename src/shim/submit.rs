@@ -12,7 +12,7 @@ use super::executor::{self, Clock};
 use super::join::JoinHandle;
 use super::local;
 use super::native::{Destination, frame_of, in_home};
-use super::queue::{Driver, Queue, queue_for};
+use super::queue::{Driver, Queue, adding, queue_for};
 use super::search::Place;
 use super::task;
 use super::time::StdClock;
@@ -119,6 +119,7 @@ impl<T, F: FnOnce() -> T> Future for Once<F> {
 pub(crate) fn call_soon(destination: &Destination, call: Call) -> CallHandle {
     let executor = destination.executor.as_executor();
     let queue = queue_for(executor.queue_key(), || executor.clock());
+    let _adding = adding();
     let id = queue.push(call, None);
     start(destination, &queue);
     CallHandle::new(&queue, id)
@@ -129,6 +130,7 @@ pub(crate) fn call_at(destination: &Destination, when: Instant, call: Call) -> T
     let executor = destination.executor.as_executor();
     let queue = queue_for(executor.queue_key(), || executor.clock());
     check_timers(&queue, &*executor.clock(), when);
+    let _adding = adding();
     let id = queue.push(call, Some(when));
     start(destination, &queue);
     TimerHandle::new(CallHandle::new(&queue, id), when)

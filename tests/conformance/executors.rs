@@ -9,7 +9,7 @@ use aiocontextvars::event_loop::{EventLoop, LoopHandle};
 use aiocontextvars::shim::{ContextAwareExecutor, FromSchedule, Runnable};
 use futures::executor::{LocalPool, LocalSpawner, ThreadPool};
 
-use crate::harness::{Anywhere, Local, Nested, OneThread, Remote};
+use crate::harness::{Anywhere, Local, Nested, OneThread, Remote, boxed, boxed_here};
 
 pub(crate) mod event_loop {
     use super::*;
@@ -44,7 +44,7 @@ pub(crate) mod event_loop {
 
         fn block_on<F: Future>(&self, future: F) -> F::Output {
             let outer = RUNNING.replace(Some(Rc::clone(&self.0)));
-            let output = self.0.run_until_complete(future);
+            let output = self.0.run_until_complete(boxed_here(future));
             RUNNING.set(outer);
             output
         }
@@ -54,7 +54,7 @@ pub(crate) mod event_loop {
             F: Future + Send + 'static,
             F::Output: Send + 'static,
         {
-            shim::spawn_local(future)
+            shim::spawn_local(boxed(future))
         }
 
         fn spawn_in<C: TaskContext, F>(context: C, future: F) -> JoinHandle<F::Output>
@@ -62,7 +62,7 @@ pub(crate) mod event_loop {
             F: Future + Send + 'static,
             F::Output: Send + 'static,
         {
-            running().spawn_in(context, future)
+            running().spawn_in(context, boxed(future))
         }
 
         #[track_caller]
@@ -92,7 +92,7 @@ pub(crate) mod event_loop {
             F: Future + Send + 'static,
             F::Output: Send + 'static,
         {
-            ContextAwareExecutor::fixed(self.0.handle(), context).spawn(future)
+            ContextAwareExecutor::fixed(self.0.handle(), context).spawn(boxed(future))
         }
     }
 }

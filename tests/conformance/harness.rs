@@ -14,7 +14,7 @@ use aiocontextvars::shim::{
     self, CallHandle, ContextAwareExecutor, Executor, JoinHandle, LocalExecutor, TimerHandle,
 };
 use aiocontextvars::{Context, TaskContext};
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, LocalBoxFuture};
 use futures::task::{LocalSpawnExt, SpawnExt};
 
 /// An executor under test, as a row uses it.
@@ -62,6 +62,17 @@ pub(crate) trait Harness: 'static {
         F::Output: Send + 'static;
 }
 
+// The suite has thousands of futures, and each runtime's machinery is compiled for each type of them. So what
+// they are is hidden here, which makes the difference between seconds and minutes.
+
+pub(crate) fn boxed<F: Future + Send + 'static>(future: F) -> BoxFuture<'static, F::Output> {
+    Box::pin(future)
+}
+
+pub(crate) fn boxed_here<'a, F: Future + 'a>(future: F) -> LocalBoxFuture<'a, F::Output> {
+    Box::pin(future)
+}
+
 /// How `block_on` fares in a task of the same executor.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[allow(dead_code, reason = "some are for executors behind features only")]
@@ -102,7 +113,7 @@ impl<R: Remote> Harness for Anywhere<R> {
     }
 
     fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.0.block_on(future)
+        self.0.block_on(boxed_here(future))
     }
 
     fn spawn<F>(future: F) -> JoinHandle<F::Output>
@@ -110,7 +121,7 @@ impl<R: Remote> Harness for Anywhere<R> {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        shim::spawn(future)
+        shim::spawn(boxed(future))
     }
 
     fn spawn_in<C: TaskContext, F>(context: C, future: F) -> JoinHandle<F::Output>
@@ -118,7 +129,7 @@ impl<R: Remote> Harness for Anywhere<R> {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        shim::spawn_in(context, future)
+        shim::spawn_in(context, boxed(future))
     }
 
     #[track_caller]
@@ -145,7 +156,7 @@ impl<R: Remote> Harness for Anywhere<R> {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        ContextAwareExecutor::fixed(self.0.wrapper().into_inner(), context).spawn(future)
+        ContextAwareExecutor::fixed(self.0.wrapper().into_inner(), context).spawn(boxed(future))
     }
 }
 
@@ -193,7 +204,7 @@ impl<L: Local> Harness for OneThread<L> {
 
     fn block_on<F: Future>(&self, future: F) -> F::Output {
         let outer = CURRENT.replace(Some(Box::new(self.0.wrapper())));
-        let output = self.0.block_on(future);
+        let output = self.0.block_on(boxed_here(future));
         CURRENT.set(outer);
         output
     }
@@ -203,7 +214,7 @@ impl<L: Local> Harness for OneThread<L> {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        shim::spawn_local(future)
+        shim::spawn_local(boxed(future))
     }
 
     fn spawn_in<C: TaskContext, F>(context: C, future: F) -> JoinHandle<F::Output>
@@ -211,7 +222,7 @@ impl<L: Local> Harness for OneThread<L> {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        Self::current().spawn_local_in(context, future)
+        Self::current().spawn_local_in(context, boxed(future))
     }
 
     #[track_caller]
@@ -238,7 +249,8 @@ impl<L: Local> Harness for OneThread<L> {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        ContextAwareExecutor::fixed(self.0.wrapper().into_inner(), context).spawn_local(future)
+        ContextAwareExecutor::fixed(self.0.wrapper().into_inner(), context)
+            .spawn_local(boxed(future))
     }
 }
 
@@ -246,7 +258,25 @@ impl<L: Local> Harness for OneThread<L> {
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Runs a row on a thread of its own, whose context nobody has written to, and ends the process if it hangs.
-pub(crate) fn check(name: &str, row: impl FnOnce() + Send + 'static) {
+pub(crate) fn check(name: &str, row: fn()) {
+    run(name, Box::new(row));
+}
+
+/// Runs a row inside a task of an executor.
+pub(crate) fn check_in_task<H: Harness>(name: &str, row: fn()) {
+    run(
+        name,
+        Box::new(move || {
+            let outcome = H::start().block_on(async { H::spawn(async move { row() }).await });
+            if let Err(error) = outcome {
+                panic::resume_unwind(error.into_panic());
+            }
+        }),
+    );
+}
+
+// Not generic: it would be compiled for each of more than a thousand tests.
+fn run(name: &str, row: Box<dyn FnOnce() + Send>) {
     let (done, wait) = mpsc::channel::<()>();
     let row = thread::spawn(move || {
         row();
@@ -260,16 +290,6 @@ pub(crate) fn check(name: &str, row: impl FnOnce() + Send + 'static) {
     if let Err(payload) = row.join() {
         panic::resume_unwind(payload);
     }
-}
-
-/// Runs a row inside a task of an executor.
-pub(crate) fn check_in_task<H: Harness>(name: &str, row: fn()) {
-    check(name, move || {
-        let outcome = H::start().block_on(async { H::spawn(async move { row() }).await });
-        if let Err(error) = outcome {
-            panic::resume_unwind(error.into_panic());
-        }
-    });
 }
 
 /// The text of a panic.

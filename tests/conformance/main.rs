@@ -256,3 +256,33 @@ suite! {
     smol_local_executor;
     futures_local_pool;
 }
+
+/// The row about an executor's end, for those that have one.
+macro_rules! ending {
+    ($($(#[$attribute:meta])* $name:ident;)*) => {
+        mod ending {$(
+            $(#[$attribute])*
+            mod $name {
+                on_the_executor! { crate::executors::$name::Harness;
+                    tasks { ta_12_the_executors_end_drops_in_the_contexts }
+                }
+            }
+        )*}
+    };
+}
+
+ending! {
+    event_loop;
+    event_loop_handle;
+    #[cfg(feature = "tokio")]
+    tokio_multi_thread;
+    #[cfg(feature = "tokio")]
+    tokio_current_thread;
+    #[cfg(feature = "tokio")]
+    tokio_local_set;
+    #[cfg(feature = "smol")]
+    smol_executor;
+    #[cfg(feature = "smol")]
+    smol_local_executor;
+    futures_local_pool;
+}

@@ -281,6 +281,37 @@ pub(crate) fn ta_12_a_panic_in_a_destructor<H: Harness>() {
     });
 }
 
+/// For executors that end with their harness.
+pub(crate) fn ta_12_the_executors_end_drops_in_the_contexts<H: Harness>() {
+    let seen = Log::new();
+    let (task, timer) = (SeesOnDrop(seen.clone()), SeesOnDrop(seen.clone()));
+    let harness = H::start();
+    let (task, timer) = harness.block_on(async move {
+        ID.set(1);
+        let (started, wait) = oneshot::channel();
+        let task = H::spawn(async move {
+            let _task = task;
+            ID.set(2);
+            started.send(()).unwrap();
+            future::pending::<()>().await;
+        });
+        let timer = H::call_later(Duration::from_secs(3600), move || drop(timer));
+        ID.set(3);
+        wait.await.unwrap();
+        (task, timer)
+    });
+    ID.set(4);
+    assert_eq!(seen.take(), []);
+    drop(harness);
+    let mut dropped = seen.take();
+    dropped.sort();
+    assert_eq!((dropped, ID.get()), (vec![Some(1), Some(2)], Some(4)));
+    let error = futures::executor::block_on(task).unwrap_err();
+    assert!(error.is_cancelled());
+    timer.cancel();
+    assert!(!timer.is_cancelled(), "there is nothing left to cancel");
+}
+
 pub(crate) fn ta_13_a_wrapped_future_is_dropped_in_its_context<H: Harness>() {
     H::start().block_on(async {
         let seen = Log::new();

@@ -1,5 +1,6 @@
 //! The [`Driver`] runs the callbacks of a queue, one at a time.
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::mem;
@@ -14,6 +15,7 @@ use futures::task::AtomicWaker;
 
 use super::{CallId, Item, Queue};
 use crate::shared::{SharedContext, Waiter};
+use crate::shim::mark::Mark;
 
 /// How many callbacks a driver runs before it lets the executor's other tasks run.
 const BATCH: usize = 64;
@@ -235,10 +237,27 @@ impl Driver {
     }
 }
 
+thread_local! {
+    /// Whether this thread is within a call that adds to a queue.
+    static ADDING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Marks this thread as adding to a queue, until dropped.
+pub(crate) fn adding() -> Mark {
+    Mark::set(&ADDING)
+}
+
 impl Future for Driver {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
+        if ADDING.get() {
+            // The executor runs steps where they are scheduled. A callback never runs within the call that
+            // schedules it, so this has to come from elsewhere.
+            let waker = cx.waker().clone();
+            blocking::unblock(move || waker.wake()).detach();
+            return Poll::Pending;
+        }
         let this = &mut *self;
         this.turn(|_| unreachable!("only the event loop queues anything but calls"));
         match this.next(cx.waker()) {

@@ -1,0 +1,25 @@
+//! [`Mark`]: what a thread is in the middle of.
+
+use std::cell::Cell;
+use std::thread::LocalKey;
+
+/// Sets a flag of this thread until dropped; then the flag is again what it was.
+pub(crate) struct Mark {
+    flag: &'static LocalKey<Cell<bool>>,
+    before: bool,
+}
+
+impl Mark {
+    pub(crate) fn set(flag: &'static LocalKey<Cell<bool>>) -> Mark {
+        Mark {
+            flag,
+            before: flag.replace(true),
+        }
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        self.flag.set(self.before);
+    }
+}
