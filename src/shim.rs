@@ -21,6 +21,10 @@
 //! one of these two features is on. If there is none, the panicking forms panic and the `try_` forms return
 //! [`NoRuntime`]. `block_on` then runs the event loop.
 //!
+//! In a frame that knows a local executor and no other, as in tasks on smol's `LocalExecutor`, all work goes
+//! there, also what could go anywhere. A `LocalSet` and the part of async-std that belongs to a thread know
+//! their runtime, and only the `_local` forms go to them.
+//!
 //! # Callbacks
 //!
 //! [`call_soon`] keeps asyncio's contract on every executor, multi-threaded ones included: callbacks run

@@ -30,13 +30,17 @@ use crate::id;
 /// | wraps | how to block on it |
 /// |---|---|
 /// | `tokio::runtime::Handle` | as tokio's `Handle::block_on`; from a task of the multi-thread runtime, `block_in_place` |
-/// | `Rc<tokio::task::LocalSet>` | inside the runtime that is current |
+/// | `Rc<tokio::task::LocalSet>` | inside a multi-thread runtime; otherwise [enter](Self::enter) and call `LocalSet::block_on` |
 /// | `smol::Executor` and `LocalExecutor`, by `Arc`, `Rc` or `&'static` | runs the executor meanwhile |
-/// | `shim::smol::Global`, `shim::async_std::Global` | yes, nested too |
+/// | `shim::smol::Global`, `shim::async_std::Global` | yes, nested too; a task that blocks holds a worker, of which there may be one only |
 /// | `futures::executor::ThreadPool` | parks the thread |
 /// | `futures::executor::LocalSpawner` | no: run the `LocalPool` |
 /// | `event_loop::LoopHandle` | no: run the `EventLoop` |
 /// | any `Fn(Runnable)` | parks the thread |
+///
+/// Callbacks wait in one line for each executor, however many wrappers it has. Clones of a `ThreadPool` or a
+/// `LocalSpawner` cannot be told apart from other pools, nor clones of an executor of your own that is moved
+/// in: there, clone the wrapper.
 ///
 /// Work that this executor's own tasks submit through the free functions of [`shim`](super) goes to it
 /// too. An executor that is moved into the wrapper, rather than pointed to, is found by its tasks as
