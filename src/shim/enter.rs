@@ -185,7 +185,11 @@ mod sealed {
         pub(crate) fn frame(&self) -> ExecutorFrame {
             let local = self.inner.frame_local().unwrap_or_else(|| {
                 let inner: Arc<dyn LocalExecutor> = self.inner.clone();
-                FrameLocal::Weak(Arc::downgrade(&inner))
+                if self.inner.is_handle() {
+                    FrameLocal::Strong(inner)
+                } else {
+                    FrameLocal::Weak(Arc::downgrade(&inner))
+                }
             });
             ExecutorFrame {
                 executor: self.inner.frame().unwrap_or(FrameExecutor::None),

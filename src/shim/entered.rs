@@ -51,7 +51,7 @@ pub enum FrameLocal {
     Rc(rc::Weak<dyn LocalExecutor>),
     Weak(Weak<dyn LocalExecutor>),
     /// For handles that do not keep the executor alive themselves.
-    Strong(Rc<dyn LocalExecutor>),
+    Strong(Arc<dyn LocalExecutor>),
 }
 
 /// A local executor that is known to be alive.
@@ -80,7 +80,7 @@ impl FrameLocal {
             FrameLocal::Static(local) => Some(LocalRef::Static(*local)),
             FrameLocal::Rc(local) => local.upgrade().map(LocalRef::Rc),
             FrameLocal::Weak(local) => local.upgrade().map(LocalRef::Arc),
-            FrameLocal::Strong(local) => Some(LocalRef::Rc(Rc::clone(local))),
+            FrameLocal::Strong(local) => Some(LocalRef::Arc(Arc::clone(local))),
         }
     }
 

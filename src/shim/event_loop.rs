@@ -538,7 +538,7 @@ impl Executor for Shared {
 
     fn local(&self) -> Option<FrameLocal> {
         let this = self.this.upgrade()?;
-        (thread::current().id() == self.thread).then(|| FrameLocal::Strong(Rc::new(OnLoop(this))))
+        (thread::current().id() == self.thread).then(|| FrameLocal::Strong(Arc::new(OnLoop(this))))
     }
 
     fn queue_key(&self) -> QueueKey {

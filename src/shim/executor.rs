@@ -235,10 +235,16 @@ pub trait LocalExecutor: 'static {
         None
     }
 
-    /// How the frames of tasks on this executor name it, if not weakly by its wrapper.
+    /// How the frames of tasks on this executor name it, if not by its wrapper.
     #[doc(hidden)]
     fn frame_local(&self) -> Option<FrameLocal> {
         None
+    }
+
+    /// Whether this is a handle that owns no tasks, so that their frames can keep it.
+    #[doc(hidden)]
+    fn is_handle(&self) -> bool {
+        false
     }
 
     /// What tells this executor's callback queue from others.

@@ -1,12 +1,9 @@
 //! The executors of the `futures` crate.
 
-use std::rc::Rc;
-
 use futures::executor::{LocalSpawner, ThreadPool};
 use futures::future::LocalBoxFuture;
 use futures::task::{LocalSpawn, SpawnError};
 
-use super::entered::FrameLocal;
 use super::executor::{Executor, LocalExecutor, LocalRunnable, Runnable};
 
 impl Executor for ThreadPool {
@@ -30,8 +27,7 @@ impl LocalExecutor for LocalSpawner {
         Ok(())
     }
 
-    fn frame_local(&self) -> Option<FrameLocal> {
-        // The spawner does not keep its pool alive.
-        Some(FrameLocal::Strong(Rc::new(self.clone())))
+    fn is_handle(&self) -> bool {
+        true
     }
 }

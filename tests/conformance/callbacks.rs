@@ -284,19 +284,25 @@ pub(crate) fn table_timers_fire_in_order<H: Harness>() {
         let order = Log::new();
         let (done, wait) = oneshot::channel();
         let mut done = Some(done);
-        // Scheduled out of order; the last of all tells when it is over.
-        for (delay, name) in [(6, "d"), (2, "b"), (4, "c"), (0, "a"), (8, "e")] {
+        let held = hold_the_queue::<H>();
+        let now = shim::now();
+        // Out of order, some of them at the same moment, and one past already. The last tells that it is over.
+        for (after, name) in [(6, "e"), (2, "b"), (4, "d"), (0, "a"), (2, "c"), (8, "f")] {
             let order = order.clone();
-            let done = if name == "e" { done.take() } else { None };
-            H::call_later(Duration::from_millis(delay), move || {
+            let done = if name == "f" { done.take() } else { None };
+            let when = now + Duration::from_millis(after);
+            let timer = H::call_at(when, move || {
+                assert!(shim::now() >= when, "too early");
                 order.push(name);
                 if let Some(done) = done {
                     done.send(()).unwrap();
                 }
             });
+            assert_eq!(timer.when(), when);
         }
+        drop(held);
         wait.await.unwrap();
-        assert_eq!(order.take(), ["a", "b", "c", "d", "e"]);
+        assert_eq!(order.take(), ["a", "b", "c", "d", "e", "f"]);
     });
 }
 

@@ -15,7 +15,7 @@ pub(crate) mod event_loop {
     use super::*;
     use std::cell::RefCell;
     use std::rc::Rc;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use aiocontextvars::shim::{self, CallHandle, JoinHandle, TimerHandle};
     use aiocontextvars::{Context, TaskContext};
@@ -81,6 +81,11 @@ pub(crate) mod event_loop {
         #[track_caller]
         fn call_later(delay: Duration, f: impl FnOnce() + Send + 'static) -> TimerHandle {
             running().call_later(delay, f)
+        }
+
+        #[track_caller]
+        fn call_at(when: Instant, f: impl FnOnce() + Send + 'static) -> TimerHandle {
+            running().call_at(when, f)
         }
 
         fn spawn_obj(&self, future: BoxFuture<'static, ()>) {

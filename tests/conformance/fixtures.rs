@@ -1,9 +1,10 @@
 //! Variables and probes that the rows share.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
 
-use aiocontextvars::context_var;
+use aiocontextvars::{SharedContext, context_var};
 
 context_var! {
     pub(crate) static ID: u64;
@@ -73,5 +74,36 @@ pub(crate) struct Counted(Arc<AtomicUsize>);
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A shared context that another thread is in.
+pub(crate) struct HeldElsewhere {
+    leave: mpsc::Sender<()>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl HeldElsewhere {
+    /// Enters `shared` on another thread, and calls `inside` there.
+    pub(crate) fn enter(shared: &SharedContext, inside: fn()) -> HeldElsewhere {
+        let (leave, left) = mpsc::channel();
+        let (entered, wait) = mpsc::channel();
+        let shared = shared.clone();
+        let thread = thread::spawn(move || {
+            let hold = || {
+                inside();
+                entered.send(()).unwrap();
+                left.recv().unwrap();
+            };
+            shared.run(hold).unwrap();
+        });
+        wait.recv().unwrap();
+        HeldElsewhere { leave, thread }
+    }
+
+    /// Has the other thread leave, and waits until it has.
+    pub(crate) fn release(self) {
+        self.leave.send(()).unwrap();
+        self.thread.join().unwrap();
     }
 }

@@ -8,7 +8,7 @@ use std::panic;
 use std::process;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aiocontextvars::shim::{
     self, CallHandle, ContextAwareExecutor, Executor, JoinHandle, LocalExecutor, TimerHandle,
@@ -51,6 +51,9 @@ pub(crate) trait Harness: 'static {
 
     #[track_caller]
     fn call_later(delay: Duration, f: impl FnOnce() + Send + 'static) -> TimerHandle;
+
+    #[track_caller]
+    fn call_at(when: Instant, f: impl FnOnce() + Send + 'static) -> TimerHandle;
 
     /// Spawns through the wrapper's `futures::task::Spawn` or `LocalSpawn`.
     fn spawn_obj(&self, future: BoxFuture<'static, ()>);
@@ -147,6 +150,11 @@ impl<R: Remote> Harness for Anywhere<R> {
         shim::call_later(delay, f)
     }
 
+    #[track_caller]
+    fn call_at(when: Instant, f: impl FnOnce() + Send + 'static) -> TimerHandle {
+        shim::call_at(when, f)
+    }
+
     fn spawn_obj(&self, future: BoxFuture<'static, ()>) {
         SpawnExt::spawn(&self.0.wrapper(), future).unwrap();
     }
@@ -238,6 +246,11 @@ impl<L: Local> Harness for OneThread<L> {
     #[track_caller]
     fn call_later(delay: Duration, f: impl FnOnce() + Send + 'static) -> TimerHandle {
         Self::current().call_later_local(delay, f)
+    }
+
+    #[track_caller]
+    fn call_at(when: Instant, f: impl FnOnce() + Send + 'static) -> TimerHandle {
+        Self::current().call_at_local(when, f)
     }
 
     fn spawn_obj(&self, future: BoxFuture<'static, ()>) {

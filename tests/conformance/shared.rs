@@ -1,14 +1,13 @@
 //! Rows about one [`SharedContext`] in several hands.
 
 use std::future;
-use std::sync::{Arc, Barrier};
 use std::thread;
 
 use aiocontextvars::{Context, ContextExt, SharedContext, context_var, copy_context, shim};
 use futures::FutureExt;
 use futures::channel::oneshot;
 
-use crate::fixtures::{Drops, ID, Log, SeesOnDrop};
+use crate::fixtures::{Drops, HeldElsewhere, ID, Log, SeesOnDrop};
 use crate::harness::Harness;
 
 context_var! { static COUNT: u64 = 0; }
@@ -90,27 +89,14 @@ pub(crate) fn ta_08_an_aborted_waiter_hands_its_turn_on<H: Harness>() {
     H::start().block_on(async {
         let shared = SharedContext::new();
         // Held by another thread, so that both tasks have to wait.
-        let (entered, leave) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
-        let holder = {
-            let (shared, entered, leave) = (shared.clone(), entered.clone(), leave.clone());
-            thread::spawn(move || {
-                shared
-                    .run(|| {
-                        entered.wait();
-                        leave.wait();
-                    })
-                    .unwrap();
-            })
-        };
-        entered.wait();
+        let held = HeldElsewhere::enter(&shared, || ());
         let first = H::spawn_in(&shared, async { count() });
         let second = H::spawn_in(&shared, async { count() });
         for _ in 0..4 {
             shim::yield_now().await;
         }
         first.abort();
-        leave.wait();
-        holder.join().unwrap();
+        held.release();
         // The first one may have been let in before it was aborted; the second one always comes.
         let first = u64::from(first.await.is_ok());
         assert_eq!(second.await.unwrap(), first + 1);
@@ -163,19 +149,7 @@ pub(crate) fn cs_04_callbacks_share_a_context<H: Harness>() {
 pub(crate) fn cs_07_a_callback_steps_aside<H: Harness>() {
     H::start().block_on(async {
         let shared = SharedContext::new();
-        let (entered, leave) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
-        let holder = {
-            let (shared, entered, leave) = (shared.clone(), entered.clone(), leave.clone());
-            thread::spawn(move || {
-                shared
-                    .run(|| {
-                        entered.wait();
-                        leave.wait();
-                    })
-                    .unwrap();
-            })
-        };
-        entered.wait();
+        let held = HeldElsewhere::enter(&shared, || ());
         let order = Log::new();
         let note = |name: &'static str| {
             let order = order.clone();
@@ -196,10 +170,9 @@ pub(crate) fn cs_07_a_callback_steps_aside<H: Harness>() {
         assert_eq!(drops.count(), 1);
         let (done, wait) = oneshot::channel();
         H::call_soon_in(&shared, move || done.send(()).unwrap());
-        leave.wait();
+        held.release();
         wait.await.unwrap();
         assert_eq!(order.take(), ["first", "second"]);
-        holder.join().unwrap();
     });
 }
 
@@ -233,26 +206,10 @@ pub(crate) fn r_03_dropped_while_entered_elsewhere<H: Harness>() {
         };
         let mut future = Box::pin(future.in_context(&shared));
         assert!((&mut future).now_or_never().is_none());
-        let (entered, leave) = (Barrier::new(2), Barrier::new(2));
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                shared
-                    .run(|| {
-                        ID.set(2);
-                        entered.wait();
-                        leave.wait();
-                    })
-                    .unwrap();
-            });
-            entered.wait();
-            drop(future);
-            leave.wait();
-        });
-        assert_eq!(
-            seen.take(),
-            [Some(2)],
-            "in a copy of what it had been given"
-        );
+        let held = HeldElsewhere::enter(&shared, || drop(ID.set(2)));
+        drop(future);
+        assert_eq!(seen.take(), [Some(2)], "in a copy of what is there by then");
+        held.release();
         // In a frame of the context itself the drop passes through.
         let probe = SeesOnDrop(seen.clone());
         let future = async move { drop(probe) }.in_context(&shared);

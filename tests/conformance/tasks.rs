@@ -13,7 +13,7 @@ use futures::channel::{mpsc, oneshot};
 use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{FutureExt, SinkExt, stream};
 
-use crate::fixtures::{ID, Log, SeesOnDrop};
+use crate::fixtures::{HeldElsewhere, ID, Log, SeesOnDrop};
 use crate::harness::{Harness, message};
 
 pub(crate) fn ta_01_a_child_copies_the_context_at_the_call<H: Harness>() {
@@ -227,29 +227,32 @@ pub(crate) fn ta_12_abort_drops_in_the_context<H: Harness>() {
 
 pub(crate) fn ta_12_aborted_before_the_first_poll<H: Harness>() {
     let (seen, polled) = (Log::new(), Log::new());
-    let probe = SeesOnDrop(seen.clone());
-    let polled_by = polled.clone();
+    let future = || {
+        let (probe, polled) = (SeesOnDrop(seen.clone()), polled.clone());
+        async move {
+            let _probe = probe;
+            polled.push(());
+        }
+    };
+    let (taken, own) = (future(), future());
     H::start().block_on(async {
-        // A guard of the spawner: gone by the time of the drop, and not the task's.
-        let scope = ID.scoped(1);
-        // The task cannot start before the shared context is free.
-        let shared = copy_context().share();
-        let task = shared
-            .run(|| {
-                let task = H::spawn_in(&shared, async move {
-                    let _probe = &probe;
-                    polled_by.push(());
-                });
-                task.abort();
-                task
-            })
-            .unwrap();
-        drop(scope);
+        // A context that is held elsewhere until the task is gone keeps it from ever starting.
+        let shared = Context::new().with_value(&ID, 1).share();
+        let held = HeldElsewhere::enter(&shared, || ());
+        ID.set(2);
+        let task = H::spawn_in(&shared, taken);
+        task.abort();
         assert!(task.await.unwrap_err().is_cancelled());
-        assert_eq!(seen.take(), [Some(1)]);
-        assert_eq!(ID.get(), None);
+        assert_eq!((seen.take(), polled.take()), (vec![Some(1)], vec![]));
+        held.release();
+        // In a context of its own it may be under way already, on another thread.
+        let task = H::spawn(own);
+        ID.set(3);
+        task.abort();
+        let _either = task.await;
+        assert_eq!((seen.take(), ID.get()), (vec![Some(2)], Some(3)));
+        assert!(!H::HAS_LOCAL || polled.take().is_empty());
     });
-    assert_eq!(polled.take(), []);
 }
 
 pub(crate) fn ta_12_a_panic_in_a_destructor<H: Harness>() {
