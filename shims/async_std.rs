@@ -21,7 +21,7 @@ use std::future::Future;
 use std::hash::BuildHasher;
 use std::pin::Pin;
 use std::sync::Once;
-use std::task::{self, Poll, Waker};
+use std::task::{self, Poll};
 
 use ::async_std::task::{JoinHandle as NativeHandle, try_current};
 use futures::future::LocalBoxFuture;
@@ -34,7 +34,7 @@ use super::join::JoinHandle;
 use super::join::abortable::{BoxedCancel, JoinOutput, RawTask};
 use super::native::Native;
 use super::queue::QueueKey;
-use super::task::{CatchPanic, Outcome};
+use super::task::{CatchPanic, Outcome, Unclaimed};
 use crate::current;
 use crate::id::BuildIdHasher;
 
@@ -150,21 +150,12 @@ where
     F::Output: Send + 'static,
 {
     install_probe();
-    JoinHandle::from_async_std(RawJoin {
-        handle: ::async_std::task::spawn(CatchPanic::new(task)),
-        waker: None,
-        outcome: None,
-    })
+    let task = CatchPanic::new(task);
+    JoinHandle::from_async_std(RawJoin(::async_std::task::spawn(task)))
 }
 
-/// async-std's handle, which cannot be asked whether its task has finished.
-pub(crate) struct RawJoin<T> {
-    handle: NativeHandle<Outcome<T>>,
-    /// Whoever awaits the outcome.
-    waker: Option<Waker>,
-    /// The outcome, if it was found by asking.
-    outcome: Option<Outcome<T>>,
-}
+/// async-std's handle.
+pub(crate) struct RawJoin<T>(NativeHandle<Unclaimed<T>>);
 
 impl<T: 'static> JoinOutput for RawJoin<T> {
     type Value = T;
@@ -174,38 +165,16 @@ impl<T: Send + 'static> RawTask for RawJoin<T> {
     type Output = T;
 
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Outcome<T>>> {
-        if let Some(outcome) = self.outcome.take() {
-            return Poll::Ready(Some(outcome));
-        }
-        if !self
-            .waker
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()))
-        {
-            self.waker = Some(cx.waker().clone());
-        }
-        Pin::new(&mut self.handle).poll(cx).map(Some)
+        let outcome = Pin::new(&mut self.0).poll(cx);
+        outcome.map(|outcome| Some(outcome.claim()))
     }
 
-    fn is_finished(&mut self) -> bool {
-        if self.outcome.is_none() {
-            // Polled with the awaiter's own waker, so that its wake-up is not lost.
-            let waker = self.waker.as_ref().unwrap_or(Waker::noop());
-            let mut cx = task::Context::from_waker(waker);
-            if let Poll::Ready(outcome) = Pin::new(&mut self.handle).poll(&mut cx) {
-                self.outcome = Some(outcome);
-            }
-        }
-        self.outcome.is_some()
+    fn is_finished(&self) -> Option<bool> {
+        None
     }
 
     fn cancel(self) -> BoxedCancel<T> {
-        Box::pin(async move {
-            match self.outcome {
-                Some(outcome) => Some(outcome),
-                None => self.handle.cancel().await,
-            }
-        })
+        Box::pin(async move { self.0.cancel().await.map(Unclaimed::claim) })
     }
 }
 

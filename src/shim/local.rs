@@ -18,7 +18,7 @@ use super::entered::{ExecutorFrame, FrameLocal};
 use super::executor::LocalRunnable;
 use super::join::{Abort, JoinError, JoinHandle};
 use super::native::in_home;
-use super::task::{CatchPanic, Outcome};
+use super::task::{CatchPanic, Unclaimed};
 use crate::future::TaskContext;
 
 /// Spawns `future` in `context` on the executor that `frame` names.
@@ -45,7 +45,10 @@ where
         sender: Some(sender),
     };
     submit(&local, Box::pin(task));
-    JoinHandle::from_local(LocalJoin { receiver, abort })
+    JoinHandle::from_local(LocalJoin {
+        receiver: Some(receiver),
+        abort,
+    })
 }
 
 fn submit(local: &FrameLocal, task: LocalBoxFuture<'static, ()>) {
@@ -64,7 +67,7 @@ pin_project! {
         #[pin]
         task: CatchPanic<F>,
         abort: Finish,
-        sender: Option<oneshot::Sender<Outcome<F::Output>>>,
+        sender: Option<oneshot::Sender<Unclaimed<F::Output>>>,
     }
 }
 
@@ -78,13 +81,13 @@ impl<F: Future> Future for LocalTask<F> {
         if flag.aborted.load(Ordering::Acquire) {
             // Dropped before the sender: the handle hears of it when the destructors have run.
             let panic = this.task.as_mut().drop_future().err();
+            flag.finished.store(true, Ordering::Release);
             if let (Some(sender), Some(panic)) = (this.sender.take(), panic) {
-                flag.finished.store(true, Ordering::Release);
-                let _unread = sender.send(Err(panic));
+                let _unread = sender.send(Unclaimed::new(Err(panic)));
             }
             return Poll::Ready(());
         }
-        let outcome = std::task::ready!(this.task.poll(cx));
+        let outcome = task::ready!(this.task.poll(cx));
         flag.finished.store(true, Ordering::Release);
         if let Some(sender) = this.sender.take() {
             let _unread = sender.send(outcome);
@@ -122,18 +125,23 @@ impl Abort for AbortFlag {
 
 /// The handle's half of a local task.
 pub(crate) struct LocalJoin<T> {
-    receiver: oneshot::Receiver<Outcome<T>>,
+    /// `None` once the result has been given out.
+    receiver: Option<oneshot::Receiver<Unclaimed<T>>>,
     abort: Arc<AbortFlag>,
 }
 
 impl<T> LocalJoin<T> {
     pub(crate) fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<T, JoinError>> {
-        Pin::new(&mut self.receiver)
-            .poll(cx)
-            .map(|outcome| match outcome {
-                Ok(outcome) => outcome.map_err(JoinError::panicked),
-                Err(oneshot::Canceled) => Err(JoinError::cancelled()),
-            })
+        let receiver = self
+            .receiver
+            .as_mut()
+            .expect("`JoinHandle` polled after it gave its result");
+        let outcome = task::ready!(Pin::new(receiver).poll(cx));
+        self.receiver = None;
+        Poll::Ready(match outcome {
+            Ok(outcome) => outcome.claim().map_err(JoinError::panicked),
+            Err(oneshot::Canceled) => Err(JoinError::cancelled()),
+        })
     }
 
     pub(crate) fn abort(&self) {

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +20,39 @@ use super::join::abortable::{BoxedCancel, RawTask};
 /// What a task ended with: its output or its panic.
 pub(crate) type Outcome<T> = Result<T, Box<dyn Any + Send>>;
 
+/// An outcome that nobody may come for. Keeps the panic of its destructor from the executor: `async-task` aborts
+/// the process when an output panics while it is dropped.
+pub(crate) struct Unclaimed<T>(Option<Outcome<T>>);
+
+impl<T> Unclaimed<T> {
+    pub(crate) fn new(outcome: Outcome<T>) -> Unclaimed<T> {
+        Unclaimed(Some(outcome))
+    }
+
+    pub(crate) fn claim(mut self) -> Outcome<T> {
+        match self.0.take() {
+            Some(outcome) => outcome,
+            None => unreachable!("claiming takes the value"),
+        }
+    }
+}
+
+impl<T> Drop for Unclaimed<T> {
+    fn drop(&mut self) {
+        if let Some(outcome) = self.0.take() {
+            contain(|| drop(outcome));
+        }
+    }
+}
+
+/// Calls `f` and keeps its panic to itself. The panic hook has reported it.
+pub(crate) fn contain(f: impl FnOnce()) {
+    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(f)) {
+        // A payload may panic itself when it is dropped. That one is for nobody to see.
+        mem::forget(panic::catch_unwind(AssertUnwindSafe(|| drop(payload))));
+    }
+}
+
 pin_project! {
     /// Keeps panics of a future, in its polls and in its drop, from whoever polls or drops it.
     ///
@@ -31,8 +65,8 @@ pin_project! {
 
     impl<F> PinnedDrop for CatchPanic<F> {
         fn drop(this: Pin<&mut Self>) {
-            // The panic hook has reported it, and nobody waits for this task's outcome any more.
-            let _panic = this.drop_future();
+            // Nobody waits for this task's outcome any more.
+            contain(|| drop(this.drop_future()));
         }
     }
 }
@@ -51,7 +85,7 @@ impl<F> CatchPanic<F> {
 }
 
 impl<F: Future> Future for CatchPanic<F> {
-    type Output = Outcome<F::Output>;
+    type Output = Unclaimed<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let Some(future) = self.as_mut().project().future.as_pin_mut() else {
@@ -63,16 +97,19 @@ impl<F: Future> Future for CatchPanic<F> {
             Err(payload) => Err(payload),
         };
         // The destructors belong to the task: a panic there is its outcome too.
-        let dropped = self.drop_future();
-        Poll::Ready(outcome.and_then(|output| dropped.map(|()| output)))
+        let outcome = Unclaimed::new(outcome);
+        Poll::Ready(match self.drop_future() {
+            Ok(()) => outcome,
+            Err(payload) => Unclaimed::new(Err(payload)),
+        })
     }
 }
 
 /// A task of `async-task`, of our own or of smol's, that is detached when dropped.
-pub(crate) struct StepTask<T>(Option<FallibleTask<Outcome<T>>>);
+pub(crate) struct StepTask<T>(Option<FallibleTask<Unclaimed<T>>>);
 
 impl<T> StepTask<T> {
-    pub(crate) fn new(task: async_task::Task<Outcome<T>>) -> StepTask<T> {
+    pub(crate) fn new(task: async_task::Task<Unclaimed<T>>) -> StepTask<T> {
         // Fallible: a task whose executor is gone has been cancelled, not panicked.
         StepTask(Some(task.fallible()))
     }
@@ -91,18 +128,21 @@ impl<T: Send + 'static> RawTask for StepTask<T> {
 
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Outcome<T>>> {
         match &mut self.0 {
-            Some(task) => Pin::new(task).poll(cx),
+            Some(task) => {
+                let outcome = Pin::new(task).poll(cx);
+                outcome.map(|outcome| outcome.map(Unclaimed::claim))
+            }
             None => Poll::Ready(None),
         }
     }
 
-    fn is_finished(&mut self) -> bool {
-        self.0.as_ref().is_none_or(|task| task.is_finished())
+    fn is_finished(&self) -> Option<bool> {
+        Some(self.0.as_ref().is_none_or(|task| task.is_finished()))
     }
 
     fn cancel(mut self) -> BoxedCancel<T> {
         let task = self.0.take();
-        Box::pin(async move { task?.cancel().await })
+        Box::pin(async move { task?.cancel().await.map(Unclaimed::claim) })
     }
 }
 

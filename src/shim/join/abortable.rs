@@ -1,10 +1,14 @@
 //! Handles of tasks that are cancelled by being used up, made abortable through a shared reference.
+//!
+//! Polling, cancelling and asking run code of users: wakers, schedule functions, destructors. So no lock is held
+//! meanwhile. Whoever works on the handle takes it out of its [`Slot`]; who comes in between leaves a note there,
+//! which is seen to when the handle is put back.
 
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{self, Poll, Waker};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{self, Poll, Wake, Waker};
 
 use super::{Abort, JoinError};
 use crate::shim::task::{Outcome, StepTask};
@@ -16,7 +20,8 @@ pub(crate) trait RawTask: Send + Sized + 'static {
     /// The outcome; `None` for a task that was cancelled.
     fn poll(&mut self, cx: &mut task::Context<'_>) -> PollOutcome<Self::Output>;
 
-    fn is_finished(&mut self) -> bool;
+    /// Whether the task has ended; `None` if only a poll can tell.
+    fn is_finished(&self) -> Option<bool>;
 
     /// Cancels the task at the first poll; completes when it has ended.
     fn cancel(self) -> BoxedCancel<Self::Output>;
@@ -34,16 +39,8 @@ fn join_result<T>(outcome: Option<Outcome<T>>) -> Result<T, JoinError> {
     }
 }
 
-/// A [`RawTask`] that can be aborted through a shared reference, and from several places.
-///
-/// Nothing is allocated until somebody aborts or asks for an abort handle.
-pub(crate) struct Shareable<R: JoinOutput> {
-    phase: Mutex<Phase<R>>,
-    operations: &'static Operations<R>,
-}
-
-/// The output of a raw task, also where it is not known to be [`RawTask`]: a [`JoinHandle`] of a local
-/// task may have an output that is not `Send`.
+/// The output of a raw task, also where it is not known to be [`RawTask`]: a [`JoinHandle`](super::JoinHandle)
+/// of a local task may have an output that is not `Send`.
 pub(crate) trait JoinOutput: 'static {
     type Value;
 }
@@ -55,50 +52,30 @@ impl<T: 'static> JoinOutput for StepTask<T> {
 /// What needs `R: RawTask`, found when the task is made.
 struct Operations<R: JoinOutput> {
     poll: fn(&mut R, &mut task::Context<'_>) -> PollOutcome<R::Value>,
-    is_finished: fn(&mut R) -> bool,
+    is_finished: fn(&R) -> Option<bool>,
     cancel: fn(R) -> BoxedCancel<R::Value>,
     erase: fn(Arc<SharedTask<R>>) -> Arc<dyn Abort>,
+    release: fn(&Arc<SharedTask<R>>),
 }
 
-enum Phase<R: JoinOutput> {
-    Running(R),
-    /// Somebody is about to store [`Phase::Cancelling`]. The waker is whoever awaits meanwhile.
-    Aborting(Option<Waker>),
-    Cancelling(Box<Cancelling<R::Value>>),
-    /// Moved to where abort handles see it too. Never inside one of these.
+/// A [`RawTask`] that can be aborted through a shared reference, and from several places.
+///
+/// Nothing is allocated until somebody aborts or asks for an abort handle.
+pub(crate) struct Shareable<R: JoinOutput> {
+    place: Mutex<Place<R>>,
+    operations: &'static Operations<R>,
+}
+
+enum Place<R: JoinOutput> {
+    Own(R),
+    /// Where others see it too.
     Shared(Arc<SharedTask<R>>),
     /// The result has been given out.
     Done,
 }
 
-struct Cancelling<T> {
-    future: BoxedCancel<T>,
-    /// Whoever awaits the outcome.
-    waker: Option<Waker>,
-    outcome: Option<Option<Outcome<T>>>,
-}
-
-pub(crate) struct SharedTask<R: JoinOutput> {
-    phase: Mutex<Phase<R>>,
-    operations: &'static Operations<R>,
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl<T> Cancelling<T> {
-    fn is_finished(&mut self) -> bool {
-        if self.outcome.is_none() {
-            // Polled with the awaiter's own waker, so that its wake-up is not lost.
-            let waker = self.waker.as_ref().unwrap_or(Waker::noop());
-            let mut cx = task::Context::from_waker(waker);
-            if let Poll::Ready(outcome) = self.future.as_mut().poll(&mut cx) {
-                self.outcome = Some(outcome);
-            }
-        }
-        self.outcome.is_some()
-    }
 }
 
 impl<R: JoinOutput> Shareable<R> {
@@ -107,138 +84,278 @@ impl<R: JoinOutput> Shareable<R> {
         R: RawTask<Output = R::Value>,
     {
         Shareable {
-            phase: Mutex::new(Phase::Running(task)),
+            place: Mutex::new(Place::Own(task)),
             operations: const {
                 &Operations {
                     poll: R::poll,
                     is_finished: R::is_finished,
                     cancel: R::cancel,
                     erase: |shared| shared,
+                    release: SharedTask::release,
                 }
             },
         }
     }
 
     pub(super) fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<R::Value, JoinError>> {
-        let phase = self.phase.get_mut().unwrap_or_else(PoisonError::into_inner);
-        match phase {
-            Phase::Shared(shared) => poll_phase(&mut lock(&shared.phase), self.operations, cx),
-            phase => poll_phase(phase, self.operations, cx),
-        }
+        let place = self.place.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let outcome = match place {
+            Place::Own(task) => (self.operations.poll)(task, cx),
+            Place::Shared(shared) => shared.poll(cx),
+            Place::Done => panic!("`JoinHandle` polled after it gave its result"),
+        };
+        outcome.map(|outcome| {
+            *place = Place::Done;
+            join_result(outcome)
+        })
     }
 
     pub(super) fn is_finished(&self) -> bool {
-        match &mut *lock(&self.phase) {
-            Phase::Shared(shared) => shared.is_finished_now(),
-            phase => is_finished(phase, self.operations),
-        }
+        let known = match &*lock(&self.place) {
+            Place::Own(task) => (self.operations.is_finished)(task),
+            Place::Shared(_) => None,
+            Place::Done => Some(true),
+        };
+        known.unwrap_or_else(|| self.shared().is_none_or(|shared| shared.is_finished()))
     }
 
     pub(super) fn abort(&self) {
-        let shared = match &*lock(&self.phase) {
-            Phase::Shared(shared) => Some(Arc::clone(shared)),
-            _ => None,
-        };
-        match shared {
-            Some(shared) => abort(&shared.phase, self.operations),
-            None => abort(&self.phase, self.operations),
+        if let Some(shared) = self.shared() {
+            shared.abort();
         }
     }
 
     pub(super) fn share(&self) -> Arc<dyn Abort> {
-        let mut phase = lock(&self.phase);
-        let shared = match &*phase {
-            Phase::Shared(shared) => Arc::clone(shared),
-            _ => {
-                let shared = Arc::new(SharedTask {
-                    phase: Mutex::new(mem::replace(&mut *phase, Phase::Done)),
-                    operations: self.operations,
-                });
-                *phase = Phase::Shared(Arc::clone(&shared));
-                shared
-            }
+        match self.shared() {
+            Some(shared) => (self.operations.erase)(shared),
+            None => Arc::new(Ended),
+        }
+    }
+
+    /// Moves the task to where others see it too. `None` if its result has been given out.
+    fn shared(&self) -> Option<Arc<SharedTask<R>>> {
+        let mut place = lock(&self.place);
+        let shared = match mem::replace(&mut *place, Place::Done) {
+            Place::Own(task) => Arc::new(SharedTask {
+                slot: Mutex::new(Slot {
+                    held: Some(Held {
+                        work: Work::Running(task),
+                        awaiter: None,
+                    }),
+                    abort: false,
+                    came: None,
+                }),
+                operations: self.operations,
+            }),
+            Place::Shared(shared) => shared,
+            Place::Done => return None,
         };
-        (self.operations.erase)(shared)
+        *place = Place::Shared(Arc::clone(&shared));
+        Some(shared)
+    }
+}
+
+impl<R: JoinOutput> Drop for Shareable<R> {
+    fn drop(&mut self) {
+        let place = self.place.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Place::Shared(shared) = place {
+            // Abort handles may stay; nobody will ask for the output.
+            (self.operations.release)(shared);
+        }
+    }
+}
+
+/// The task of an abort handle that was asked for when the result had been given out.
+struct Ended;
+
+impl Abort for Ended {
+    fn abort(&self) {}
+
+    fn is_finished(&self) -> bool {
+        true
+    }
+}
+
+struct SharedTask<R: JoinOutput> {
+    slot: Mutex<Slot<R>>,
+    operations: &'static Operations<R>,
+}
+
+struct Slot<R: JoinOutput> {
+    /// `None` while somebody works on it.
+    held: Option<Held<R>>,
+    /// Whether an abort was asked for meanwhile.
+    abort: bool,
+    /// Who came to await meanwhile.
+    came: Option<Waker>,
+}
+
+struct Held<R: JoinOutput> {
+    work: Work<R>,
+    /// Who is registered with the task to be woken at its end.
+    awaiter: Option<Waker>,
+}
+
+enum Work<R: JoinOutput> {
+    Running(R),
+    Cancelling(BoxedCancel<R::Value>),
+    /// Ended, and nobody has asked for the outcome yet.
+    Ended(Option<Outcome<R::Value>>),
+    Done,
+}
+
+impl<R: JoinOutput> Held<R> {
+    /// Polls the task, with `waker` to be woken at its end.
+    fn poll(&mut self, operations: &Operations<R>, waker: Waker) -> PollOutcome<R::Value> {
+        let mut cx = task::Context::from_waker(&waker);
+        let outcome = match &mut self.work {
+            Work::Running(task) => (operations.poll)(task, &mut cx),
+            Work::Cancelling(cancel) => cancel.as_mut().poll(&mut cx),
+            Work::Ended(outcome) => Poll::Ready(outcome.take()),
+            // Released, or asked for twice.
+            Work::Done => Poll::Ready(None),
+        };
+        match outcome {
+            Poll::Ready(_) => self.work = Work::Done,
+            Poll::Pending => self.awaiter = Some(waker),
+        }
+        outcome
+    }
+
+    /// Polls the task for somebody else than the awaiter, who is returned if it has to hear of the end.
+    fn look(&mut self, operations: &Operations<R>) -> Option<Waker> {
+        // With the awaiter's own waker, which stays registered while the task runs. At the end the task takes it
+        // for known that whoever has this waker knows.
+        let waker = self.awaiter.clone();
+        let waker = waker.unwrap_or_else(|| Waker::noop().clone());
+        match self.poll(operations, waker) {
+            Poll::Ready(outcome) => {
+                self.work = Work::Ended(outcome);
+                self.awaiter.take()
+            }
+            Poll::Pending => None,
+        }
+    }
+
+    fn is_finished(&mut self, operations: &Operations<R>) -> (bool, Option<Waker>) {
+        let known = match &self.work {
+            Work::Running(task) => (operations.is_finished)(task),
+            Work::Cancelling(_) => None,
+            Work::Ended(_) | Work::Done => Some(true),
+        };
+        match known {
+            Some(finished) => (finished, None),
+            None => {
+                let awaiter = self.look(operations);
+                (matches!(self.work, Work::Ended(_)), awaiter)
+            }
+        }
+    }
+
+    fn cancel(&mut self, operations: &Operations<R>) -> Option<Waker> {
+        match mem::replace(&mut self.work, Work::Done) {
+            Work::Running(task) => {
+                self.work = Work::Cancelling((operations.cancel)(task));
+                // The first poll is what starts it.
+                self.look(operations)
+            }
+            other => {
+                self.work = other;
+                None
+            }
+        }
     }
 }
 
 impl<R: JoinOutput> SharedTask<R> {
-    fn is_finished_now(&self) -> bool {
-        is_finished(&mut lock(&self.phase), self.operations)
+    /// Calls `f` on the task, or `note` if somebody else works on it.
+    fn operate<T>(
+        &self,
+        note: impl FnOnce(&mut Slot<R>) -> Option<Waker>,
+        f: impl FnOnce(&mut Held<R>) -> T,
+    ) -> Option<T> {
+        let taken = {
+            let mut slot = lock(&self.slot);
+            match slot.held.take() {
+                Some(held) => Ok(held),
+                None => Err(note(&mut slot)),
+            }
+        };
+        let mut held = taken.ok()?;
+        let result = f(&mut held);
+        let mut woken = Vec::new();
+        loop {
+            let mut slot = lock(&self.slot);
+            if mem::take(&mut slot.abort) {
+                drop(slot);
+                woken.extend(held.cancel(self.operations));
+                continue;
+            }
+            woken.extend(slot.came.take());
+            slot.held = Some(held);
+            break;
+        }
+        woken.into_iter().for_each(Waker::wake);
+        Some(result)
+    }
+
+    fn poll(&self, cx: &mut task::Context<'_>) -> PollOutcome<R::Value> {
+        let waker = cx.waker().clone();
+        let came = waker.clone();
+        let polled = self.operate(
+            |slot| slot.came.replace(came),
+            |held| held.poll(self.operations, waker),
+        );
+        polled.unwrap_or(Poll::Pending)
+    }
+
+    fn is_finished(&self) -> bool {
+        let asked = self.operate(|_| None, |held| held.is_finished(self.operations));
+        let (finished, awaiter) = asked.unwrap_or_default();
+        if let Some(awaiter) = awaiter {
+            awaiter.wake();
+        }
+        finished
+    }
+
+    fn abort(&self) {
+        let ask = |slot: &mut Slot<R>| {
+            slot.abort = true;
+            None
+        };
+        let awaiter = self.operate(ask, |held| held.cancel(self.operations));
+        if let Some(awaiter) = awaiter.flatten() {
+            awaiter.wake();
+        }
+    }
+}
+
+impl<R: RawTask + JoinOutput<Value = <R as RawTask>::Output>> SharedTask<R> {
+    /// Drops the outcome as soon as there is one.
+    fn release(self: &Arc<Self>) {
+        let waker = Waker::from(Arc::new(Release(Arc::downgrade(self))));
+        let outcome = self.poll(&mut task::Context::from_waker(&waker));
+        drop(outcome);
+    }
+}
+
+/// Releases a task that has ended.
+struct Release<R: JoinOutput>(Weak<SharedTask<R>>);
+
+impl<R: RawTask + JoinOutput<Value = <R as RawTask>::Output>> Wake for Release<R> {
+    fn wake(self: Arc<Self>) {
+        if let Some(task) = self.0.upgrade() {
+            task.release();
+        }
     }
 }
 
 impl<R: RawTask + JoinOutput<Value = <R as RawTask>::Output>> Abort for SharedTask<R> {
     fn abort(&self) {
-        abort(&self.phase, self.operations);
+        SharedTask::abort(self);
     }
 
     fn is_finished(&self) -> bool {
-        self.is_finished_now()
-    }
-}
-
-fn poll_phase<R: JoinOutput>(
-    phase: &mut Phase<R>,
-    operations: &Operations<R>,
-    cx: &mut task::Context<'_>,
-) -> Poll<Result<R::Value, JoinError>> {
-    let outcome = match phase {
-        Phase::Running(task) => (operations.poll)(task, cx),
-        Phase::Aborting(waker) => {
-            *waker = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        Phase::Cancelling(cancelling) => match cancelling.outcome.take() {
-            Some(outcome) => Poll::Ready(outcome),
-            None => {
-                cancelling.waker = Some(cx.waker().clone());
-                cancelling.future.as_mut().poll(cx)
-            }
-        },
-        Phase::Shared(_) => unreachable!("a shared phase holds no other shared one"),
-        Phase::Done => panic!("`JoinHandle` polled after it gave its result"),
-    };
-    outcome.map(|outcome| {
-        *phase = Phase::Done;
-        join_result(outcome)
-    })
-}
-
-fn is_finished<R: JoinOutput>(phase: &mut Phase<R>, operations: &Operations<R>) -> bool {
-    match phase {
-        Phase::Running(task) => (operations.is_finished)(task),
-        Phase::Aborting(_) => false,
-        Phase::Cancelling(cancelling) => cancelling.is_finished(),
-        Phase::Shared(_) => unreachable!("a shared phase holds no other shared one"),
-        Phase::Done => true,
-    }
-}
-
-fn abort<R: JoinOutput>(phase: &Mutex<Phase<R>>, operations: &Operations<R>) {
-    // The cancellation schedules the task, which may run its destructors here and now, and these may use
-    // this very handle: no lock is held meanwhile.
-    let task = {
-        let mut phase = lock(phase);
-        match mem::replace(&mut *phase, Phase::Aborting(None)) {
-            Phase::Running(task) => task,
-            other => {
-                *phase = other;
-                return;
-            }
-        }
-    };
-    let mut cancelling = Box::new(Cancelling {
-        future: (operations.cancel)(task),
-        waker: None,
-        outcome: None,
-    });
-    // The first poll is what starts it.
-    cancelling.is_finished();
-    let mut phase = lock(phase);
-    let waiting = mem::replace(&mut *phase, Phase::Cancelling(cancelling));
-    drop(phase);
-    if let Phase::Aborting(Some(waker)) = waiting {
-        waker.wake();
+        SharedTask::is_finished(self)
     }
 }
