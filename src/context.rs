@@ -8,8 +8,9 @@ use std::sync::Arc;
 use crate::current::{self, FrameKind};
 use crate::future::{ContextExt, WithContext};
 use crate::id;
-use crate::node::{self, AnyValue, Garbage, Node, Slot, Value};
+use crate::node::{self, AnyValue, Garbage, Node, Value};
 use crate::shared::SharedContext;
+use crate::slot::Slot;
 use crate::var::ContextVar;
 
 /// The bindings of context variables, as a value.
@@ -135,14 +136,9 @@ impl Context {
         var: &ContextVar<T>,
         value: T,
     ) -> Context {
-        let value = Some(var.store(value));
-        let slot = match self.slot(var.id()) {
-            Some(slot) => slot.with_value(self.id, value),
-            None => Slot {
-                value,
-                layers: None,
-            },
-        };
+        let slot = self
+            .settled_slot(var.id())
+            .with_value(Some(var.store(value)));
         let garbage = self.replace_slot(var.id(), var.is_local(), slot);
         drop(garbage);
         self
@@ -190,7 +186,7 @@ impl Context {
     /// assert_eq!(Context::new().with_value(&LEVEL, 1).with_value(&LEVEL, 2).len(), 1);
     /// ```
     pub fn len(&self) -> usize {
-        self.node.as_ref().map_or(0, |node| node.len())
+        self.node.as_ref().map_or(0, |node| node.len(self.id))
     }
 
     /// Whether no variable is bound.
@@ -220,7 +216,7 @@ impl Context {
     pub fn iter(&self) -> Iter<'_> {
         Iter {
             values: match &self.node {
-                Some(node) => Box::new(node.values()),
+                Some(node) => Box::new(node.values(self.id)),
                 None => Box::new(std::iter::empty()),
             },
             left: self.len(),
@@ -302,8 +298,14 @@ impl Context {
         SharedContext::from_context(self)
     }
 
-    pub(crate) fn node(&self) -> Option<&Arc<Node>> {
-        self.node.as_ref()
+    pub(crate) fn value(&self, var: u64) -> Option<&Value> {
+        self.node.as_ref()?.value(var, self.id)
+    }
+
+    /// The slot of a variable, to be written to.
+    pub(crate) fn settled_slot(&self, var: u64) -> Slot {
+        let slot = self.node.as_ref().and_then(|node| node.slot(var));
+        slot.map_or_else(Slot::default, |slot| slot.settled(self.id))
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -324,7 +326,7 @@ impl Context {
     /// A copy for a new unit of work: without the bindings of `local` variables.
     pub(crate) fn inherit(&self) -> Context {
         Context {
-            node: node::inherit(&self.node),
+            node: node::inherit(&self.node, self.id),
             id: 0,
         }
     }
@@ -347,7 +349,7 @@ impl Clone for Context {
     /// PEP 567's `copy()`: the same bindings, a new identity.
     fn clone(&self) -> Context {
         Context {
-            node: self.node.clone(),
+            node: node::copy(&self.node, self.id),
             id: 0,
         }
     }
@@ -385,7 +387,7 @@ impl<'a> IntoIterator for &'a Context {
 ///
 /// See [`Context::iter`].
 pub struct Iter<'a> {
-    values: Box<dyn Iterator<Item = &'a Value> + 'a>,
+    values: Box<dyn Iterator<Item = &'a Value> + Send + Sync + 'a>,
     left: usize,
 }
 

@@ -11,12 +11,13 @@
 
 use std::marker::PhantomData;
 use std::mem::{self, ManuallyDrop};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use crate::context::Context;
 use crate::frames::Frames;
-use crate::node::{Garbage, Node, Slot, Value};
+use crate::node::Value;
 use crate::shared::SharedContext;
+use crate::slot::Slot;
 
 /// A frame: a context and how it came to be current.
 pub(crate) struct Frame {
@@ -128,20 +129,14 @@ pub(crate) fn check_write() -> Result<(), Refusal> {
 
 /// Replaces the slot of a variable by what `f` makes of it, and returns `f`'s second result.
 ///
-/// `f` gets the id of the context and the slot, and must not call user code; no slot leaves the context
-/// as it is. Callers that bring something new have asked [`check_write`].
-pub(crate) fn update<R>(
-    var: u64,
-    local: bool,
-    f: impl FnOnce(u64, Option<&Slot>) -> (Option<Slot>, R),
-) -> R {
+/// `f` gets the id of the context and the slot, settled, and must not call user code. Callers that bring
+/// something new have asked [`check_write`].
+pub(crate) fn update<R>(var: u64, local: bool, f: impl FnOnce(u64, Slot) -> (Slot, R)) -> R {
     let (result, garbage, published) = peek(|frame| {
         let Frame { context, kind } = frame;
-        let (slot, result) = f(context.ensure_id(), context.slot(var));
-        let garbage = match slot {
-            Some(slot) => context.replace_slot(var, local, slot),
-            None => Garbage::default(),
-        };
+        let id = context.ensure_id();
+        let (slot, result) = f(id, context.settled_slot(var));
+        let garbage = context.replace_slot(var, local, slot);
         let published: Option<Context> = match kind {
             FrameKind::Shared(shared) => Some(shared.publish(context)),
             _ => None,
@@ -255,14 +250,4 @@ pub(crate) fn task_id() -> Option<TaskId> {
         .map_while(OnceLock::get)
         .enumerate()
         .find_map(|(runtime, probe)| probe().map(|task| TaskId(runtime, task)))
-}
-
-impl Context {
-    pub(crate) fn slot(&self, var: u64) -> Option<&Slot> {
-        self.node().and_then(|node: &Arc<Node>| node.slot(var))
-    }
-
-    pub(crate) fn value(&self, var: u64) -> Option<&Value> {
-        self.node().and_then(|node| node.value(var))
-    }
 }

@@ -63,7 +63,8 @@
 //!
 //! # Features
 //!
-//! None is on by default, all combine, and none changes what another does.
+//! None is on by default, all combine, and none changes what another does, with one exception: the last resort of
+//! the [search](shim#which-executor) for an executor is smol's or async-std's global one, if only one of them is there.
 //!
 //! - `tokio`, `async-std`, `smol`: the adapter of that runtime, `shim::tokio` and so on.
 //! - `hyper`: `hyper::rt::Executor` for `ContextAwareExecutor`.
@@ -88,6 +89,7 @@ mod node;
 mod scoped;
 mod shared;
 pub mod shim;
+mod slot;
 mod token;
 mod var;
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use rpds::HashTrieMapSync;
 
-use crate::id::{self, BuildIdHasher};
-use crate::var::ContextVar;
+use crate::id::BuildIdHasher;
+use crate::slot::Slot;
 
 /// Sixteen children a level: with ids as hashes, the fastest degree for contexts of ordinary size.
 const DEGREE: u8 = 16;
@@ -36,9 +36,9 @@ pub(crate) type DebugValue<T> = fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result;
 
 /// A bound value, with what is needed to describe it without its variable at hand.
 pub(crate) struct Stored<T> {
-    name: Name,
-    debug: Option<DebugValue<T>>,
-    value: T,
+    pub(crate) name: Name,
+    pub(crate) debug: Option<DebugValue<T>>,
+    pub(crate) value: T,
 }
 
 pub(crate) trait AnyValue: Send + Sync {
@@ -66,36 +66,13 @@ impl<T: Send + Sync + 'static> AnyValue for Stored<T> {
 
 pub(crate) type Value = Arc<dyn AnyValue>;
 
-/// What a context knows of one variable.
-#[derive(Clone, Default)]
-pub(crate) struct Slot {
-    /// `None` under a live guard whose variable was unset; such a slot does not count as set.
-    pub(crate) value: Option<Value>,
-    pub(crate) layers: Option<Arc<Layers>>,
-}
-
-/// The guards of one variable that are live in one context, the innermost last.
-///
-/// Layers belong to the context in which they were pushed. A copy of that context shares the slot, but
-/// its id differs, and there the layers mean nothing: the value under them is a plain value.
-#[derive(Clone)]
-pub(crate) struct Layers {
-    pub(crate) context: u64,
-    pub(crate) stack: Vec<Layer>,
-}
-
-#[derive(Clone)]
-pub(crate) struct Layer {
-    pub(crate) id: u64,
-    /// The value of the variable when the layer was pushed, which is what comes back when it goes.
-    pub(crate) below: Option<Value>,
-}
-
 #[derive(Clone)]
 pub(crate) struct Node {
     map: HashTrieMapSync<u64, Slot, BuildIdHasher>,
     /// How many slots of the map have no value.
     unset: usize,
+    /// The variables whose slots have layers.
+    layered: Vec<u64>,
     /// The variables declared `local` that have a slot.
     locals: Vec<u64>,
 }
@@ -116,6 +93,7 @@ impl Node {
                 DEGREE,
             ),
             unset: 0,
+            layered: Vec::new(),
             locals: Vec::new(),
         }
     }
@@ -124,16 +102,29 @@ impl Node {
         self.map.get(&var)
     }
 
-    pub(crate) fn value(&self, var: u64) -> Option<&Value> {
-        self.slot(var)?.value.as_ref()
+    pub(crate) fn value(&self, var: u64, context: u64) -> Option<&Value> {
+        self.slot(var)?.visible(context)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.map.size() - self.unset
+    pub(crate) fn len(&self, context: u64) -> usize {
+        if self.stale(context).next().is_none() {
+            self.map.size() - self.unset
+        } else {
+            self.values(context).count()
+        }
     }
 
-    pub(crate) fn values(&self) -> impl Iterator<Item = &Value> {
-        self.map.values().filter_map(|slot| slot.value.as_ref())
+    pub(crate) fn values(&self, context: u64) -> impl Iterator<Item = &Value> {
+        self.map
+            .values()
+            .filter_map(move |slot| slot.visible(context))
+    }
+
+    /// The variables with layers of `context` that have ended and not been taken out.
+    fn stale(&self, context: u64) -> impl Iterator<Item = u64> {
+        let is_stale = move |slot: &Slot| slot.is_stale(context);
+        let layered = self.layered.iter().copied();
+        layered.filter(move |&var| self.slot(var).is_some_and(is_stale))
     }
 
     pub(crate) fn has_locals(&self) -> bool {
@@ -146,6 +137,12 @@ impl Node {
         let old = self.map.get(&var).cloned();
         let was_unset = old.as_ref().is_some_and(|old| old.value.is_none());
         self.unset -= usize::from(was_unset);
+        let had_layers = old.as_ref().is_some_and(|old| old.layers.is_some());
+        match (had_layers, slot.layers.is_some()) {
+            (false, true) => self.layered.push(var),
+            (true, false) => self.layered.retain(|&other| other != var),
+            (true, true) | (false, false) => {}
+        }
         if slot.value.is_none() && slot.layers.is_none() {
             if old.is_some() {
                 self.map.remove_mut(&var);
@@ -156,7 +153,7 @@ impl Node {
         } else {
             self.unset += usize::from(slot.value.is_none());
             self.map.insert_mut(var, slot);
-            if local && old.is_none() {
+            if local && !self.locals.contains(&var) {
                 self.locals.push(var);
             }
         }
@@ -191,109 +188,33 @@ pub(crate) fn replace(node: &mut Option<Arc<Node>>, var: u64, local: bool, slot:
     garbage
 }
 
-/// `node` as a new unit of work starts with it: without the bindings of `local` variables.
-pub(crate) fn inherit(node: &Option<Arc<Node>>) -> Option<Arc<Node>> {
+/// `node` for a copy of `context`, in which the layers mean nothing: those that have ended are taken out.
+pub(crate) fn copy(node: &Option<Arc<Node>>, context: u64) -> Option<Arc<Node>> {
     let shared = node.as_ref()?;
-    if !shared.has_locals() {
+    let stale: Vec<u64> = shared.stale(context).collect();
+    if stale.is_empty() {
         return Some(Arc::clone(shared));
+    }
+    let mut node = Node::clone(shared);
+    for var in stale {
+        let settled = shared.slot(var).map(|slot| slot.settled(context));
+        // The original still holds the slot, so nothing is dropped here.
+        let _kept = node.replace(var, false, settled.unwrap_or_default());
+    }
+    (!node.map.is_empty()).then(|| Arc::new(node))
+}
+
+/// `node` as a new unit of work starts with it: without the bindings of `local` variables.
+pub(crate) fn inherit(node: &Option<Arc<Node>>, context: u64) -> Option<Arc<Node>> {
+    let shared = copy(node, context)?;
+    if !shared.has_locals() {
+        return Some(shared);
     }
     let node = shared.without_locals();
     (!node.map.is_empty()).then(|| Arc::new(node))
 }
 
-impl Slot {
-    /// The layers that belong to `context`.
-    pub(crate) fn layers_of(&self, context: u64) -> Option<&Arc<Layers>> {
-        self.layers
-            .as_ref()
-            .filter(|layers| layers.context == context)
-    }
-
-    /// This slot with another value, as a plain `set` or `unset` in `context` leaves it.
-    pub(crate) fn with_value(&self, context: u64, value: Option<Value>) -> Slot {
-        Slot {
-            value,
-            layers: self.layers_of(context).cloned(),
-        }
-    }
-
-    /// This slot with a new layer on top that has `value`.
-    pub(crate) fn push_layer(&self, context: u64, layer: u64, value: Value) -> Slot {
-        let mut stack = match self.layers_of(context) {
-            Some(layers) => layers.stack.clone(),
-            None => Vec::with_capacity(1),
-        };
-        stack.push(Layer {
-            id: layer,
-            below: self.value.clone(),
-        });
-        Slot {
-            value: Some(value),
-            layers: Some(Arc::new(Layers { context, stack })),
-        }
-    }
-
-    /// This slot without `layer`, or `None` if it is not a layer of `context`.
-    ///
-    /// The top layer takes its value, and plain sets above it, with it. A layer further down hands
-    /// what was below it to the one above, which restores that when it goes itself.
-    pub(crate) fn remove_layer(&self, context: u64, layer: u64) -> Option<Slot> {
-        let layers = self.layers_of(context)?;
-        let at = layers.stack.iter().position(|other| other.id == layer)?;
-        let mut stack = layers.stack.clone();
-        let Layer { below, .. } = stack.remove(at);
-        let value = match stack.get_mut(at) {
-            Some(above) => {
-                above.below = below;
-                self.value.clone()
-            }
-            None => below,
-        };
-        let layers = (!stack.is_empty()).then(|| Arc::new(Layers { context, stack }));
-        Some(Slot { value, layers })
-    }
-
-    /// The value of this slot, seen from `now`, a later state of the same variable in `context`.
-    ///
-    /// A value that was set under a layer that has gone since is not brought back: what was below
-    /// that layer takes its place.
-    pub(crate) fn value_under_live_layers(
-        &self,
-        context: u64,
-        now: Option<&Slot>,
-    ) -> Option<Value> {
-        let live = now.and_then(|now| now.layers_of(context));
-        let is_live = |id| live.is_some_and(|live| live.stack.iter().any(|layer| layer.id == id));
-        let mut value = &self.value;
-        if let Some(layers) = self.layers_of(context) {
-            for layer in layers.stack.iter().rev() {
-                if is_live(layer.id) {
-                    break;
-                }
-                value = &layer.below;
-            }
-        }
-        value.clone()
-    }
-}
-
 /// The value of `var` in `value`, which was stored under its id.
 pub(crate) fn downcast<T: Send + Sync + 'static>(value: &dyn AnyValue) -> Option<&T> {
     value.value().downcast_ref()
-}
-
-/// A fresh id for a layer.
-pub(crate) fn next_layer() -> u64 {
-    id::next()
-}
-
-impl<T: Send + Sync + 'static> ContextVar<T> {
-    /// `value` as it is kept in a context.
-    pub(crate) fn store(&self, value: T) -> Value {
-        Arc::new(Stored {
-            name: self.shared_name(),
-            debug: self.debug_value(),
-            value,
-        })
-    }
 }

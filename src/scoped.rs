@@ -2,12 +2,14 @@
 
 use std::fmt;
 
+use crate::slot::Live;
 use crate::var::ContextVar;
 
 /// Keeps a value bound until it is dropped; made by [`ContextVar::scoped`].
 ///
 /// The guard belongs to the context in which it was made, not to the thread: it is `Send`, and may be
-/// held across `.await`. In any other context its drop does nothing.
+/// held across `.await`. Wherever it is dropped, its value goes from that context, and nothing changes in any
+/// other; a copy that was taken meanwhile keeps the value.
 ///
 /// # Examples
 ///
@@ -25,24 +27,30 @@ use crate::var::ContextVar;
 #[must_use = "the value is unset when the guard is dropped; bind it to a variable: `let _guard = …`"]
 pub struct Scoped<'a, T: Send + Sync + 'static> {
     var: &'a ContextVar<T>,
-    /// The id of the context that it was made in; 0 fits none.
-    context: u64,
-    layer: u64,
+    /// The id of the context that it was made in, and its layer there. `None` if nothing was set.
+    layer: Option<(u64, Live)>,
 }
 
 impl<'a, T: Send + Sync + 'static> Scoped<'a, T> {
-    pub(crate) fn new(var: &'a ContextVar<T>, context: u64, layer: u64) -> Scoped<'a, T> {
+    pub(crate) fn new(var: &'a ContextVar<T>, context: u64, live: Live) -> Scoped<'a, T> {
         Scoped {
             var,
-            context,
-            layer,
+            layer: Some((context, live)),
         }
+    }
+
+    /// The guard of a write that did not take place.
+    pub(crate) fn dead(var: &'a ContextVar<T>) -> Scoped<'a, T> {
+        Scoped { var, layer: None }
     }
 }
 
 impl<T: Send + Sync + 'static> Drop for Scoped<'_, T> {
     fn drop(&mut self) {
-        self.var.end_layer(self.context, self.layer);
+        if let Some((context, live)) = &self.layer {
+            live.end();
+            self.var.settle(*context);
+        }
     }
 }
 

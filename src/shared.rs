@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::mem;
+use std::num::NonZeroU64;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{self, Poll, Waker};
 use std::thread;
@@ -26,7 +28,8 @@ use crate::var::ContextVar;
 /// - a poll or drop *inside* a frame of this context, on the same thread, passes through;
 /// - a future that has to be dropped meanwhile is dropped in a copy.
 ///
-/// As with a mutex, blocking a thread inside the context on work that needs the context deadlocks.
+/// As with a mutex, work inside the context that waits for other work in the same context never ends: a thread
+/// that blocks on it, or a task that awaits it through a frame of another context.
 ///
 /// # Examples
 ///
@@ -53,10 +56,11 @@ struct State {
     /// The bindings, kept up to date by every write inside.
     context: Context,
     entered: bool,
-    /// Who waits to enter, by ticket. A waiter that is woken is taken out; if it finds the context
-    /// taken again it comes back with the same ticket, so it keeps its place.
-    waiters: BTreeMap<u64, Waker>,
-    next_ticket: u64,
+    /// Who waits to enter, by ticket. All are woken when the context is left, in this order: one that were
+    /// woken alone might be alive and never polled again, and the others would wait behind it. Who finds the
+    /// context taken again comes back with the same ticket, and so keeps its place.
+    waiters: BTreeMap<NonZeroU64, Waker>,
+    last_ticket: u64,
 }
 
 impl SharedContext {
@@ -226,11 +230,17 @@ impl SharedContext {
         mem::replace(&mut self.lock().context, context.alias())
     }
 
-    /// The context has been left: the next waiter may come.
+    /// The context has been left: who waits may come.
     pub(crate) fn release(&self) {
-        let mut state = self.lock();
-        state.entered = false;
-        wake_next(state);
+        let waiters = {
+            let mut state = self.lock();
+            state.entered = false;
+            mem::take(&mut state.waiters)
+        };
+        for waker in waiters.into_values() {
+            // This runs in destructors, and the others have to be woken too. The panic hook has reported it.
+            let _panic = panic::catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        }
     }
 
     /// Parks the calling thread until it may enter. For threads of their own, which may block.
@@ -252,14 +262,6 @@ impl SharedContext {
     }
 }
 
-fn wake_next(mut state: MutexGuard<'_, State>) {
-    let next = state.waiters.pop_first();
-    drop(state);
-    if let Some((_, waker)) = next {
-        waker.wake();
-    }
-}
-
 struct Unpark(thread::Thread);
 
 impl task::Wake for Unpark {
@@ -274,7 +276,7 @@ pub struct Waiter {
     /// `None` once moved out.
     shared: Option<SharedContext>,
     /// Our place in the line, if we ever had to wait since we were last inside.
-    ticket: Option<u64>,
+    ticket: Option<NonZeroU64>,
 }
 
 impl From<SharedContext> for Waiter {
@@ -310,8 +312,8 @@ impl Waiter {
         let mut state = shared.lock();
         if state.entered {
             let ticket = *self.ticket.get_or_insert_with(|| {
-                state.next_ticket += 1;
-                state.next_ticket
+                state.last_ticket += 1;
+                NonZeroU64::MIN.saturating_add(state.last_ticket)
             });
             let old = state.waiters.insert(ticket, waker);
             drop(state);
@@ -325,8 +327,10 @@ impl Waiter {
             .take()
             .and_then(|ticket| state.waiters.remove(&ticket));
         drop(state);
+        // Entered first, so that the context is left if the waker's destructor panics.
+        let entered = current::enter_frame(frame);
         drop(old);
-        Poll::Ready(Some(current::enter_frame(frame)))
+        Poll::Ready(Some(entered))
     }
 
     /// Enters the context, or a copy of it if it is taken. `None`: it is this thread's innermost frame.
@@ -345,15 +349,8 @@ impl Waiter {
 impl Drop for Waiter {
     fn drop(&mut self) {
         if let (Some(shared), Some(ticket)) = (&self.shared, self.ticket) {
-            let mut state = shared.lock();
-            let waiting = state.waiters.remove(&ticket);
-            if waiting.is_none() && !state.entered {
-                // We were woken and will not come: the next one may.
-                wake_next(state);
-            } else {
-                drop(state);
-                drop(waiting);
-            }
+            let waiting = shared.lock().waiters.remove(&ticket);
+            drop(waiting);
         }
     }
 }

@@ -5,14 +5,15 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use crate::context::ShowValue;
-use crate::node::{self, Name, Slot};
+use crate::node::{self, Name};
+use crate::slot::Slot;
 use crate::var::ContextVar;
 
 /// Restores the value that a variable had before a `set`: PEP 567's `Token`.
 ///
 /// Made by [`ContextVar::set`] and [`ContextVar::unset`], used up by [`ContextVar::reset`]. A token is
-/// `Send` and may be kept as long as one likes; it holds the old value, and nothing else of the context
-/// in which it was made (TK-15).
+/// `Send` and may be kept as long as one likes; it holds the old value and what is below the guards that it was
+/// made under, and nothing else of the context in which it was made (TK-15).
 ///
 /// # Examples
 ///

@@ -13,8 +13,9 @@ use crate::current;
 use crate::error::{LookupError, SetError};
 use crate::future::{ContextExt, WithContext};
 use crate::id;
-use crate::node::{self, DebugValue, Name, Slot, Value};
+use crate::node::{self, DebugValue, Name, Stored, Value};
 use crate::scoped::Scoped;
+use crate::slot::Live;
 use crate::token::{ResetError, ResetErrorKind, Token};
 
 /// A variable whose value belongs to the current [`Context`]: PEP 567's `ContextVar`.
@@ -178,10 +179,6 @@ impl<T> ContextVar<T> {
 
     pub(crate) fn shared_name(&self) -> Name {
         self.name.clone()
-    }
-
-    pub(crate) fn debug_value(&self) -> Option<DebugValue<T>> {
-        self.debug
     }
 
     pub(crate) fn is_local(&self) -> bool {
@@ -378,7 +375,7 @@ impl<T: Send + Sync + 'static> ContextVar<T> {
     ///
     /// # Panics
     ///
-    /// Where [`set`](Self::set) does.
+    /// Where [`set`](Self::set) does; where that drops the value, so does this.
     ///
     /// # Examples
     ///
@@ -437,11 +434,11 @@ impl<T: Send + Sync + 'static> ContextVar<T> {
             return Err(ResetError::new(ResetErrorKind::DifferentContext, token));
         }
         let old = token.into_old();
-        current::update(self.id(), self.local, |context, now| {
-            let value = old.value_under_live_layers(context, now);
-            let now = now.cloned().unwrap_or_default();
-            (Some(now.with_value(context, value)), now)
+        let replaced = current::update(self.id(), self.local, |context, now| {
+            let value = old.visible(context).cloned();
+            (now.clone().with_value(value), now)
         });
+        drop(replaced);
         Ok(())
     }
 
@@ -449,12 +446,12 @@ impl<T: Send + Sync + 'static> ContextVar<T> {
     ///
     /// The guard may be held across `.await`, move between threads with its task, and be dropped in any
     /// order with others of the same variable: once no guard is live, no guard's value is visible.
-    /// Plain `set`s made under a guard go with it (TK-13). Dropped in another context, a guard does
-    /// nothing there.
+    /// Plain `set`s made under a guard go with it (TK-13). Dropped in another context, a guard changes
+    /// nothing there (TK-14).
     ///
     /// # Panics
     ///
-    /// Where [`set`](Self::set) does.
+    /// Where [`set`](Self::set) does; where that drops the value, so does this.
     ///
     /// # Examples
     ///
@@ -474,30 +471,27 @@ impl<T: Send + Sync + 'static> ContextVar<T> {
     pub fn scoped(&self, value: T) -> Scoped<'_, T> {
         if let Err(refusal) = current::check_write() {
             SetError::new(self.shared_name(), refusal, ()).panic_if_it_would_leak();
-            return Scoped::new(self, 0, 0);
+            return Scoped::dead(self);
         }
         let value = self.store(value);
-        let layer = node::next_layer();
+        let live = Live::new();
+        let layer = live.clone();
         let (context, old) = current::update(self.id(), self.local, |context, now| {
-            let old = now.cloned().unwrap_or_default();
-            (Some(old.push_layer(context, layer, value)), (context, old))
+            (
+                now.clone().push_layer(context, layer, value),
+                (context, now),
+            )
         });
         drop(old);
-        Scoped::new(self, context, layer)
+        Scoped::new(self, context, live)
     }
 
-    /// Ends a guard's layer. Nothing happens in a context other than the guard's.
-    pub(crate) fn end_layer(&self, context: u64, layer: u64) {
-        if context == 0 || context != current::id() {
-            return;
+    /// Takes out the layers that have ended, if `context` is the current one.
+    pub(crate) fn settle(&self, context: u64) {
+        if context == current::id() {
+            let old = current::update(self.id(), self.local, |_, now| (now.clone(), now));
+            drop(old);
         }
-        let old = current::update(self.id(), self.local, |context, now| {
-            match now.and_then(|now| now.remove_layer(context, layer)) {
-                Some(slot) => (Some(slot), now.cloned()),
-                None => (None, None),
-            }
-        });
-        drop(old);
     }
 
     /// Calls `f` in a copy of the current context in which the variable is `value`: nothing set inside
@@ -538,20 +532,22 @@ impl<T: Send + Sync + 'static> ContextVar<T> {
         future.in_context(self.scope_context(value))
     }
 
+    /// `value` as it is kept in a context.
+    pub(crate) fn store(&self, value: T) -> Value {
+        Arc::new(Stored {
+            name: self.shared_name(),
+            debug: self.debug,
+            value,
+        })
+    }
+
     fn scope_context(&self, value: T) -> Context {
         copy_context().with_value(self, value)
     }
 
     fn write(&self, value: Option<Value>) -> Token<T> {
         let (context, old) = current::update(self.id(), self.local, |context, now| {
-            let slot = match now {
-                Some(now) => now.with_value(context, value),
-                None => Slot {
-                    value,
-                    layers: None,
-                },
-            };
-            (Some(slot), (context, now.cloned().unwrap_or_default()))
+            (now.clone().with_value(value), (context, now))
         });
         Token::new(self, context, old)
     }

@@ -7,7 +7,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use aiocontextvars::{Context, ContextExt, ContextVar, context_var, copy_context};
+use aiocontextvars::{Context, ContextExt, ContextVar, SharedContext, context_var, copy_context};
 use futures::FutureExt;
 
 struct Counting;
@@ -105,5 +105,7 @@ fn a_wrapped_future_is_two_words_larger() {
     assert_eq!(size % size_of::<usize>(), 0, "no room for padding");
     let wrapped = future.in_context(Context::new());
     assert_eq!(size_of_val(&wrapped), size + 16);
+    let shared = wrapped.into_inner().in_context(SharedContext::new());
+    assert_eq!(size_of_val(&shared), size + 16);
     assert_eq!(size_of::<Context>(), 16);
 }

@@ -53,7 +53,7 @@ fn send_sync_and_unpin() {
         SharedContext: 1 1 1;
         Token<u8>: 1 1 1;
         Scoped<'static, u8>: 1 1 1;
-        Iter<'static>: 0 0 1;
+        Iter<'static>: 1 1 1;
         Entry<'static>: 1 1 1;
         LookupError: 1 1 1;
         AlreadyEntered: 1 1 1;

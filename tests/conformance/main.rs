@@ -55,7 +55,7 @@ macro_rules! rows {
                 tk_13_plain_sets_under_a_guard_go_with_it
                 tk_13_guards_in_any_order_leave_nothing
                 tk_13_tokens_under_guards
-                tk_14_a_guard_does_nothing_in_another_context
+                tk_14_a_guard_changes_its_own_context_only
                 tk_15_a_token_holds_the_old_value_and_nothing_else
                 r_14_a_forgotten_guard_is_harmless
             }
@@ -111,7 +111,7 @@ macro_rules! rows {
                 ta_07_tasks_continue_in_one_context
                 ta_08_two_tasks_interleave_in_one_context
                 ta_08_many_tasks_lose_no_update
-                ta_08_an_aborted_waiter_hands_its_turn_on
+                ta_08_a_waiter_that_does_not_come_holds_nobody_up
                 ta_10_a_suspended_task_sees_outside_writes
                 cs_04_callbacks_share_a_context
                 cs_07_a_callback_steps_aside

@@ -85,22 +85,26 @@ pub(crate) fn ta_08_many_tasks_lose_no_update<H: Harness>() {
     });
 }
 
-pub(crate) fn ta_08_an_aborted_waiter_hands_its_turn_on<H: Harness>() {
+pub(crate) fn ta_08_a_waiter_that_does_not_come_holds_nobody_up<H: Harness>() {
     H::start().block_on(async {
         let shared = SharedContext::new();
-        // Held by another thread, so that both tasks have to wait.
         let held = HeldElsewhere::enter(&shared, || ());
-        let first = H::spawn_in(&shared, async { count() });
-        let second = H::spawn_in(&shared, async { count() });
-        for _ in 0..4 {
-            shim::yield_now().await;
-        }
-        first.abort();
+        // Both wait. One is dropped, and the other is kept and never polled again.
+        let waits = || {
+            let mut future = Box::pin(future::ready(()).map(|()| count()).in_context(&shared));
+            assert!((&mut future).now_or_never().is_none());
+            future
+        };
+        let (dropped, idle) = (waits(), waits());
+        let aborted = H::spawn_in(&shared, async { count() });
+        let task = H::spawn_in(&shared, async { count() });
+        aborted.abort();
+        assert!(aborted.await.unwrap_err().is_cancelled());
+        drop(dropped);
         held.release();
-        // The first one may have been let in before it was aborted; the second one always comes.
-        let first = u64::from(first.await.is_ok());
-        assert_eq!(second.await.unwrap(), first + 1);
-        assert_eq!(shared.get(&COUNT), Some(first + 1));
+        assert_eq!(task.await.unwrap(), 1);
+        assert_eq!(idle.await, 2);
+        assert_eq!(shared.get(&COUNT), Some(2));
     });
 }
 
@@ -211,16 +215,39 @@ pub(crate) fn r_03_dropped_while_entered_elsewhere<H: Harness>() {
         assert_eq!(seen.take(), [Some(2)], "in a copy of what is there by then");
         held.release();
         // In a frame of the context itself the drop passes through.
-        let probe = SeesOnDrop(seen.clone());
-        let future = async move { drop(probe) }.in_context(&shared);
+        struct SetsOnDrop;
+        impl Drop for SetsOnDrop {
+            fn drop(&mut self) {
+                ID.set(ID.get().unwrap() + 10);
+            }
+        }
+        let sets = SetsOnDrop;
+        let future = async move { drop(sets) }.in_context(&shared);
+        let polled = async { ID.set(ID.get().unwrap() + 100) }.in_context(&shared);
         shared
             .run(|| {
                 ID.set(3);
                 drop(future);
-                assert_eq!(ID.get(), Some(3));
+                assert_eq!(ID.get(), Some(13));
+                assert!(polled.now_or_never().is_some());
+                assert_eq!(ID.get(), Some(113));
             })
             .unwrap();
-        assert_eq!(seen.take(), [Some(3)]);
+        assert_eq!(shared.get(&ID), Some(113));
+        // A guard that goes with a future in the copy is gone from the context as well.
+        let mut future = Box::pin(
+            async {
+                let _guard = ID.scoped(4);
+                future::pending::<()>().await;
+            }
+            .in_context(&shared),
+        );
+        assert!((&mut future).now_or_never().is_none());
+        assert_eq!(shared.get(&ID), Some(4));
+        let held = HeldElsewhere::enter(&shared, || ());
+        drop(future);
+        assert_eq!(shared.get(&ID), Some(113));
+        held.release();
         assert!(copy_context().is_empty());
     });
 }

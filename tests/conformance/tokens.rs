@@ -163,7 +163,7 @@ pub(crate) fn tk_12_a_guard_restores_once() {
         ID.set(3);
     }
     assert_eq!(ID.get(), Some(3));
-    // A token from before the guard, used under it: the guard's drop does not undo the reset.
+    // A token from before the guard, used under it: the reset goes with the guard, as a plain set does.
     let token = ID.set(4);
     {
         let _guard = ID.scoped(5);
@@ -267,7 +267,7 @@ pub(crate) fn tk_13_tokens_under_guards() {
     assert_eq!(ID.get(), Some(1));
 }
 
-pub(crate) fn tk_14_a_guard_does_nothing_in_another_context() {
+pub(crate) fn tk_14_a_guard_changes_its_own_context_only() {
     ID.set(1);
     let mut other = copy_context();
     let guard = ID.scoped(2);
@@ -277,6 +277,9 @@ pub(crate) fn tk_14_a_guard_does_nothing_in_another_context() {
         assert_eq!(ID.get(), Some(3));
     });
     assert_eq!(other.get(&ID), Some(&3));
+    // Its value is gone from where it was, too.
+    assert_eq!((ID.get(), copy_context().len()), (Some(1), 1));
+    assert_eq!(copy_context().run(|| ID.get()), Some(1));
     // A copy taken under a guard has the value, and the guard's end does not reach it.
     let guard = ID.scoped(4);
     let mut copy = copy_context();
@@ -296,6 +299,26 @@ pub(crate) fn tk_14_a_guard_does_nothing_in_another_context() {
     })
     .join()
     .unwrap();
+    assert_eq!(ID.get(), Some(1));
+    // Out of order, some of them elsewhere, with plain sets in between.
+    let first = ID.scoped(7);
+    ID.set(8);
+    let second = ID.scoped(9);
+    Context::new().run(move || drop(first));
+    assert_eq!(ID.get(), Some(9));
+    let third = ID.scoped(10);
+    Context::new().run(move || drop(second));
+    ID.set(11);
+    drop(third);
+    assert_eq!(ID.get(), Some(1));
+    ID.unset();
+    let guard = ID.scoped(12);
+    Context::new().run(move || drop(guard));
+    let context = copy_context();
+    assert_eq!(
+        (ID.get(), context.len(), context.iter().count()),
+        (None, 0, 0)
+    );
 }
 
 pub(crate) fn tk_15_a_token_holds_the_old_value_and_nothing_else() {
