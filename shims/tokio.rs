@@ -33,7 +33,7 @@ use ::tokio::task::LocalSet;
 use futures::future::{BoxFuture, LocalBoxFuture};
 
 use super::ContextAwareExecutor;
-use super::block::BlockOnError;
+use super::block::{self, BlockOnError};
 use super::entered::{self, ExecutorFrame, FrameExecutor};
 use super::executor::{Clock, Executor, Job, LocalExecutor, LocalRunnable, Runnable};
 use super::join::JoinHandle;
@@ -225,7 +225,8 @@ impl Executor for Handle {
 
     fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
         install_probe();
-        let in_place = self.runtime_flavor() == RuntimeFlavor::MultiThread && is_current();
+        let in_place = Handle::try_current()
+            .is_ok_and(|current| current.runtime_flavor() == RuntimeFlavor::MultiThread);
         if !in_place {
             refuse_in_task()?;
         }
@@ -242,12 +243,12 @@ impl Executor for Handle {
 const NESTED: &str = "tokio does not block within a current-thread runtime or a `LocalSet`; await the future \
                       instead";
 
-/// A task is where tokio surely refuses to block. It would do so by a panic.
+/// A task is where tokio surely refuses to block. It would do so by a panic. Blocking jobs have ids too.
 fn refuse_in_task() -> Result<(), BlockOnError> {
-    match ::tokio::task::try_id() {
-        Some(_) => Err(BlockOnError::nested(NESTED)),
-        None => Ok(()),
+    if ::tokio::task::try_id().is_some() && !block::in_job() {
+        return Err(BlockOnError::nested(NESTED));
     }
+    Ok(())
 }
 
 /// Tells tokio's refusal to block, which comes before the first poll, from a panic of the future.

@@ -103,6 +103,7 @@ pub use self::enter::{AnyExecutor, Anywhere, Here};
 pub use self::entered::EnterGuard;
 pub use self::executor::{Clock, Executor, Job, LocalExecutor, LocalRunnable, Runnable};
 pub use self::join::{AbortHandle, JoinError, JoinHandle};
+pub use self::local::deliver_remote_wakes;
 pub use self::search::NoRuntime;
 pub use self::time::{
     Elapsed, Sleep, Timeout, YieldNow, now, sleep, sleep_until, timeout, yield_now,

@@ -293,3 +293,63 @@ fn a_burst_from_many_threads_keeps_each_threads_order() {
         assert!(calls.iter().copied().eq(0..CALLS));
     }
 }
+
+#[test]
+fn what_other_threads_submit_after_its_end_is_dropped() {
+    let event_loop = EventLoop::new();
+    let handle = event_loop.handle();
+    let mut sleep = Box::pin(shim::sleep(Duration::from_millis(20)));
+    event_loop.run_until_complete(async {
+        assert!(futures::poll!(sleep.as_mut()).is_pending());
+    });
+    drop(event_loop);
+    let held = Arc::new(());
+    let (called, spawned) = (Arc::clone(&held), Arc::clone(&held));
+    let submits = thread::spawn(move || {
+        handle.call_soon_threadsafe(move || drop(called));
+        let task = handle.spawn(async move { drop(spawned) });
+        futures::executor::block_on(task)
+            .unwrap_err()
+            .is_cancelled()
+    });
+    assert!(submits.join().unwrap());
+    assert_eq!(Arc::strong_count(&held), 1);
+    // A sleep that began on the loop ends by another clock.
+    futures::executor::block_on(sleep);
+}
+
+#[test]
+fn a_local_callback_cancelled_from_another_thread_is_released() {
+    let event_loop = EventLoop::new();
+    let held = Rc::new(());
+    let inside = Rc::clone(&held);
+    let timer = event_loop.call_later(Duration::from_secs(3600), move || drop(inside));
+    thread::spawn(move || timer.cancel()).join().unwrap();
+    assert_eq!(Rc::strong_count(&held), 2);
+    event_loop.run_until_complete(shim::yield_now());
+    assert_eq!(Rc::strong_count(&held), 1);
+}
+
+#[test]
+fn all_that_is_ready_runs_in_the_turn_that_stops() {
+    let event_loop = EventLoop::new();
+    let count = Rc::new(Cell::new(0));
+    event_loop.stop();
+    for _ in 0..200 {
+        let count = Rc::clone(&count);
+        event_loop.call_soon(move || count.set(count.get() + 1));
+    }
+    event_loop.run_forever();
+    assert_eq!(count.get(), 200);
+}
+
+#[test]
+fn a_blocking_job_may_block() {
+    let seen = EventLoop::new().run_until_complete(async {
+        ID.set(1);
+        shim::spawn_blocking(|| shim::try_block_on(async { shim::spawn(async { ID.get() }).await }))
+            .await
+            .unwrap()
+    });
+    assert_eq!(seen.unwrap().unwrap(), Some(1));
+}

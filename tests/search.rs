@@ -1,11 +1,10 @@
 //! Which executor the free functions of the shim go to. The default is the process's, so that only the first test
 //! may go without an executor of its own.
 
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::shim::{self, ContextAwareExecutor, FromSchedule, Runnable};
 use aiocontextvars::{Context, context_var};
 
@@ -151,24 +150,79 @@ fn a_fixed_executor_fixes_what_its_tasks_submit() {
 
 #[test]
 fn a_frame_whose_executor_is_gone_is_passed_over() {
-    let event_loop = EventLoop::new();
+    struct OnDrop(mpsc::Sender<Option<String>>);
+    impl Drop for OnDrop {
+        fn drop(&mut self) {
+            self.0.send(spawned_on()).unwrap();
+        }
+    }
     let (sender, receiver) = mpsc::channel();
-    event_loop
-        .spawn(async move {
-            struct OnDrop(mpsc::Sender<bool>);
-            impl Drop for OnDrop {
-                fn drop(&mut self) {
-                    self.0.send(shim::try_spawn(async {}).is_ok()).unwrap();
-                }
-            }
-            let _on_drop = OnDrop(sender);
-            std::future::pending::<()>().await;
-        })
-        .detach();
-    event_loop.run_until_complete(shim::yield_now());
-    drop(event_loop);
-    // The loop is on its way out, and takes what comes only to drop it.
-    assert_eq!(receiver.recv(), Ok(true));
+    let (steps, queue) = mpsc::channel::<Runnable>();
+    let gone = ContextAwareExecutor::from_schedule(move |step| steps.send(step).unwrap());
+    let gone = ContextAwareExecutor::new(Arc::new(gone.into_inner()));
+    let on_drop = OnDrop(sender);
+    gone.spawn(async move {
+        let _on_drop = on_drop;
+        std::future::pending::<()>().await;
+    })
+    .detach();
+    drop(gone);
+    let other = named("other");
+    let _entered = other.enter();
+    // The task is dropped in a frame that names the executor which is gone.
+    drop(queue.recv().unwrap());
+    let seen = receiver.recv().unwrap();
+    assert_ne!(
+        seen.as_deref(),
+        Some("other"),
+        "the frame around is not the innermost one"
+    );
+}
+
+#[test]
+fn executors_without_a_size_have_queues_of_their_own() {
+    struct First;
+    struct Second;
+    static STEPS: Mutex<Vec<(&str, Runnable)>> = Mutex::new(Vec::new());
+    impl shim::Executor for First {
+        fn schedule(&self, step: Runnable) {
+            STEPS.lock().unwrap().push(("first", step));
+        }
+    }
+    impl shim::Executor for Second {
+        fn schedule(&self, step: Runnable) {
+            STEPS.lock().unwrap().push(("second", step));
+        }
+    }
+    ContextAwareExecutor::new(&First).call_soon(|| ());
+    ContextAwareExecutor::new(&Second).call_soon(|| ());
+    let erased: Arc<dyn shim::Executor> = Arc::new(First);
+    ContextAwareExecutor::new(erased).call_soon(|| ());
+    let erased: &'static dyn shim::Executor = &Second;
+    let task = ContextAwareExecutor::new(erased).spawn(async { 1 });
+    let steps = std::mem::take(&mut *STEPS.lock().unwrap());
+    let names: Vec<_> = steps.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["first", "second", "first", "second"]);
+    steps.into_iter().for_each(|(_, step)| step.run());
+    assert!(task.is_finished());
+}
+
+#[test]
+fn a_long_line_of_inline_callbacks_is_no_stack_of_them() {
+    fn again(executor: ContextAwareExecutor<FromSchedule>, left: u32, done: mpsc::Sender<()>) {
+        if left == 0 {
+            return done.send(()).unwrap();
+        }
+        let next = executor.clone();
+        executor.call_soon(move || again(next, left - 1, done));
+    }
+    let (done, wait) = mpsc::channel();
+    again(
+        ContextAwareExecutor::from_schedule(Runnable::run),
+        20_000,
+        done,
+    );
+    wait.recv().unwrap();
 }
 
 #[test]

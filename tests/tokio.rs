@@ -325,3 +325,26 @@ fn a_future_that_is_pending_elsewhere_keeps_its_context() {
     assert_eq!(second.block_on(future), (Some(1), Some(2)));
     assert_eq!(ID.get(), Some(3));
 }
+
+#[test]
+fn a_blocking_job_may_block() {
+    for runtime in [multi_thread(), current_thread()] {
+        let seen = runtime.block_on(
+            async {
+                ID.set(1);
+                shim::spawn_blocking(|| shim::try_block_on(async { ID.get() })).await
+            }
+            .in_current_context(),
+        );
+        assert_eq!(seen.unwrap(), Ok(Some(1)));
+    }
+}
+
+#[test]
+fn a_task_of_one_runtime_does_not_block_on_another() {
+    let (current, multi) = (current_thread(), multi_thread());
+    let other = ContextAwareExecutor::new(multi.handle().clone());
+    let outcome =
+        current.block_on(async { shim::spawn(async move { other.try_block_on(async {}) }).await });
+    assert!(outcome.unwrap().unwrap_err().to_string().contains("await"));
+}

@@ -66,19 +66,50 @@ pub(crate) fn block_on<F: Future>(
 }
 
 thread_local! {
-    /// Whether this thread is running a step of an executor that cannot be run by whoever blocks on it.
-    static STEPPING: Cell<bool> = const { Cell::new(false) };
+    /// How many steps, of executors that cannot be run by whoever blocks on them, this thread is in.
+    static STEPS: Cell<u32> = const { Cell::new(0) };
+    /// Whether this thread is running a blocking job.
+    static IN_JOB: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Marks this thread as running a step, until dropped.
-pub(crate) fn stepping() -> Mark {
-    Mark::set(&STEPPING)
+/// Calls `f` as a step of an executor.
+pub(crate) fn step<R>(f: impl FnOnce() -> R) -> R {
+    struct Leave;
+
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            STEPS.set(STEPS.get() - 1);
+        }
+    }
+
+    STEPS.set(STEPS.get() + 1);
+    let _leave = Leave;
+    f()
+}
+
+/// Whether this thread is in a step that runs within another one.
+pub(crate) fn is_nested_step() -> bool {
+    STEPS.get() > 1
+}
+
+/// Marks this thread as running a blocking job, until dropped.
+pub(crate) fn job() -> Mark {
+    Mark::set(&IN_JOB)
+}
+
+/// Whether this thread is running a blocking job, which may block.
+#[cfg_attr(
+    not(feature = "tokio"),
+    expect(dead_code, reason = "other runtimes do not take jobs for tasks")
+)]
+pub(crate) fn in_job() -> bool {
+    IN_JOB.get()
 }
 
 /// Parks the thread until `future` is done: for executors that run by themselves.
 pub(crate) fn park_on(future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
     // The step would hold the thread that its own executor may need to complete the future.
-    if STEPPING.get() || futures::executor::enter().is_err() {
+    if STEPS.get() > 0 || futures::executor::enter().is_err() {
         return Err(BlockOnError::nested(
             "this thread is running a task; await the future instead",
         ));

@@ -2,13 +2,17 @@
 
 use std::any::Any;
 use std::fmt;
+use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::thread;
 use std::time::Instant;
 
+use super::entered;
 use super::join::panic_message;
 use super::queue::{CallId, Queue};
+use super::task::contain;
 use crate::context::Context;
 use crate::current::{self, Entered, FrameKind};
 use crate::future::{AnyContext, ContextExt, TaskContext, WithContext};
@@ -20,6 +24,9 @@ type Closure = Box<dyn FnOnce() + Send>;
 pub(crate) struct Call {
     work: Work,
     location: &'static Location<'static>,
+    /// The context of the fixed executor that it was submitted to. Wrappers of one executor share a queue, whose
+    /// driver has a frame of its own.
+    fixed: Option<Arc<Context>>,
 }
 
 enum Work {
@@ -40,7 +47,14 @@ impl Call {
                 }
             },
             location: Location::caller(),
+            fixed: None,
         }
+    }
+
+    /// The same call, submitted to an executor that has this fixed context.
+    pub(crate) fn fixed(mut self, fixed: Option<Arc<Context>>) -> Call {
+        self.fixed = fixed;
+        self
     }
 
     /// The shared context that the call has to enter, if it is for one.
@@ -51,9 +65,14 @@ impl Call {
         }
     }
 
-    /// Calls the closure in its context; `entered` is its shared one, if it has one.
-    pub(crate) fn run(self, entered: Option<Entered<'_>>) {
-        let Call { work, location } = self;
+    /// Calls the closure in its context; `shared` is its shared one, entered, if it has one.
+    pub(crate) fn run(self, shared: Option<Entered<'_>>) {
+        let Call {
+            work,
+            location,
+            fixed,
+        } = self;
+        let _frame = entered::enter_fixed(fixed);
         // The outer net is for what is dropped when the context is left.
         let net = panic::catch_unwind(AssertUnwindSafe(|| match work {
             Work::Own(work) => {
@@ -62,20 +81,23 @@ impl Call {
                 invoke(closure, location);
             }
             Work::Shared(_, work) => {
-                let _entered = entered;
+                let _entered = shared;
                 let (_waiter, closure) = work.into_parts();
                 invoke(closure, location);
             }
         }));
-        if let Err(payload) = net {
-            report(&CallError { location, payload });
-        }
+        report_panic(net, location);
     }
 }
 
 fn invoke(closure: Closure, location: &'static Location<'static>) {
-    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(closure)) {
-        report(&CallError { location, payload });
+    report_panic(panic::catch_unwind(AssertUnwindSafe(closure)), location);
+}
+
+fn report_panic(outcome: thread::Result<()>, location: &'static Location<'static>) {
+    if let Err(payload) = outcome {
+        // Neither the report nor the payload's destructor may keep the next callback from running.
+        contain(|| report(&CallError { location, payload }));
     }
 }
 
@@ -173,7 +195,8 @@ fn report(error: &CallError) {
     let handled = handler
         .is_some_and(|handler| panic::catch_unwind(AssertUnwindSafe(|| handler(error))).is_ok());
     if !handled {
-        eprintln!("aiocontextvars: {error}");
+        // Where standard error is closed there is nobody to tell.
+        let _ = writeln!(io::stderr(), "aiocontextvars: {error}");
     }
 }
 
@@ -208,7 +231,8 @@ impl CallHandle {
 
     /// Drops the closure and its context at once, so that it will not be called (HD-02).
     ///
-    /// Nothing happens if it has been called, is being called, or its executor is gone.
+    /// Nothing happens if it has been called, is being called, or its executor is gone. A closure that stays on its
+    /// thread and is cancelled from another is dropped there, at the next turn of a queue.
     pub fn cancel(&self) {
         let call = self.queue.upgrade().and_then(|queue| queue.remove(self.id));
         if let Some(call) = call {

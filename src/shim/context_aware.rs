@@ -35,7 +35,7 @@ use crate::id;
 /// | `shim::smol::Global`, `shim::async_std::Global` | yes, nested too; a task that blocks holds a worker, of which there may be one only |
 /// | `futures::executor::ThreadPool` | parks the thread |
 /// | `futures::executor::LocalSpawner` | no: run the `LocalPool` |
-/// | `event_loop::LoopHandle` | no: run the `EventLoop` |
+/// | `event_loop::LoopHandle` | from other threads, while the loop runs |
 /// | any `Fn(Runnable)` | parks the thread |
 ///
 /// Callbacks wait in one line for each executor, however many wrappers it has. Clones of a `ThreadPool` or a

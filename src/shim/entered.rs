@@ -164,6 +164,15 @@ pub(crate) fn enter(frame: ExecutorFrame) -> Left {
     }
 }
 
+/// Gives the innermost frame this fixed context until the guard goes.
+pub(crate) fn enter_fixed(fixed: Option<Arc<Context>>) -> Option<Left> {
+    let has_any = peek(|frame| frame.fixed.is_some()) || fixed.is_some();
+    has_any.then(|| {
+        let frame = peek(ExecutorFrame::clone);
+        enter(ExecutorFrame { fixed, ..frame })
+    })
+}
+
 /// Puts the outer frame back when dropped.
 pub(crate) struct Left {
     outer: Option<ExecutorFrame>,

@@ -399,7 +399,8 @@ impl EventLoop {
         let waker = Waker::from(Arc::clone(&shared.parker));
         let mut done = false;
         loop {
-            driver.turn(|item| match item {
+            // All that is ready, as asyncio does.
+            driver.turn(usize::MAX, |item| match item {
                 Item::Task(step) => {
                     step.run();
                 }
@@ -466,6 +467,8 @@ impl Drop for EventLoop {
             drop(shared.queue.drive());
             thread::yield_now();
         }
+        // What comes from now on is not of this thread's tasks, and is dropped where it comes from.
+        shared.queue.close();
     }
 }
 
@@ -549,8 +552,16 @@ impl Executor for Shared {
         Some(Arc::clone(&self.tasks))
     }
 
-    fn block_on(&self, _: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
-        Err(BlockOnError::nested(NESTED))
+    fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
+        if RUNNING.get() {
+            Err(BlockOnError::nested(NESTED))
+        } else if thread::current().id() == self.thread {
+            Err(BlockOnError::nested(
+                "the event loop belongs to this thread; await the future in its `run_until_complete`",
+            ))
+        } else {
+            block::park_on(future)
+        }
     }
 }
 

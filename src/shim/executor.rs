@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::{self, Rc};
 use std::sync::{Arc, Weak};
@@ -13,6 +12,7 @@ use futures::future::{BoxFuture, LocalBoxFuture};
 
 use super::block::{self, BlockOnError};
 use super::entered::{FrameExecutor, FrameLocal};
+use super::local::deliver_remote_wakes;
 use super::native::Native;
 use super::queue::QueueKey;
 use super::task::Registry;
@@ -160,34 +160,24 @@ macro_rules! forward_executor {
 // Weak, because an executor that owns its tasks would otherwise keep itself alive through them.
 forward_executor!([E: Executor] Arc<E>, this => FrameExecutor::Weak(Arc::downgrade(this) as Weak<dyn Executor>));
 forward_executor!([E: Executor] &'static E, this => FrameExecutor::Static(*this));
-forward_executor!([] Static, this => FrameExecutor::Static(this.0));
-
-/// A static executor of any type.
-pub(crate) struct Static(pub(crate) &'static dyn Executor);
-
-impl Deref for Static {
-    type Target = dyn Executor;
-
-    fn deref(&self) -> &(dyn Executor + 'static) {
-        self.0
-    }
-}
+forward_executor!([] Arc<dyn Executor>, this => FrameExecutor::Weak(Arc::downgrade(this)));
+forward_executor!([] &'static dyn Executor, this => FrameExecutor::Static(*this));
 
 /// An executor of tasks that stay on one thread.
 ///
 /// # Waking from other threads
 ///
-/// [`schedule_local`](LocalExecutor::schedule_local) is called on the executor's own thread only. A
-/// wake-up from another thread unparks this one and waits until it runs one of the executor's steps
-/// next. An executor that can poll futures itself, as the ones with an adapter here do, should
-/// implement [`spawn_local`](LocalExecutor::spawn_local) as well: then its tasks can be woken from
-/// anywhere.
+/// [`schedule_local`](LocalExecutor::schedule_local) is called on the executor's own thread only. A wake-up from
+/// another thread, a timer's for example, unparks this one; the executor then calls
+/// [`deliver_remote_wakes`](super::deliver_remote_wakes), before it looks for steps again. An executor that can poll
+/// futures itself, as the ones with an adapter here do, should implement
+/// [`spawn_local`](LocalExecutor::spawn_local) as well: then its tasks can be woken from anywhere.
 ///
 /// # Examples
 ///
 /// ```
-/// use std::{cell::RefCell, collections::VecDeque, rc::Rc};
-/// use aiocontextvars::shim::{ContextAwareExecutor, LocalExecutor, LocalRunnable};
+/// use std::{cell::RefCell, collections::VecDeque, rc::Rc, thread, time::Duration};
+/// use aiocontextvars::shim::{self, ContextAwareExecutor, LocalExecutor, LocalRunnable};
 ///
 /// #[derive(Default)]
 /// struct Steps(RefCell<VecDeque<LocalRunnable>>);
@@ -200,11 +190,17 @@ impl Deref for Static {
 ///
 /// let steps = Rc::new(Steps::default());
 /// let executor = ContextAwareExecutor::new(Rc::clone(&steps));
-/// let task = executor.spawn_local(async { 1 + 1 });
-/// while let Some(step) = { let step = steps.0.borrow_mut().pop_front(); step } {
-///     step.run();
+/// let task = executor.spawn_local(shim::sleep(Duration::from_millis(1)));
+/// while !task.is_finished() {
+///     let step = steps.0.borrow_mut().pop_front();
+///     match step {
+///         Some(step) => step.run(),
+///         None => {
+///             thread::park();
+///             shim::deliver_remote_wakes();
+///         }
+///     }
 /// }
-/// assert!(task.is_finished());
 /// ```
 pub trait LocalExecutor: 'static {
     /// Arranges for [`LocalRunnable::run`] to be called, soon, once and on this thread, but not before this
@@ -358,8 +354,7 @@ pub struct Runnable(pub(crate) async_task::Runnable);
 impl Runnable {
     /// Polls the task.
     pub fn run(self) {
-        let _stepping = block::stepping();
-        self.0.run();
+        block::step(|| self.0.run());
     }
 }
 
@@ -391,7 +386,7 @@ impl LocalRunnable {
 
     /// Polls the task.
     pub fn run(self) {
-        super::local::deliver_remote_wakes();
+        deliver_remote_wakes();
         self.task.run();
     }
 
@@ -448,6 +443,7 @@ pub struct Job(pub(crate) async_task::Runnable);
 impl Job {
     /// Runs the job.
     pub fn run(self) {
+        let _job = block::job();
         self.0.run();
     }
 }

@@ -87,7 +87,8 @@ impl<T> JoinHandle<T> {
     ///
     /// Awaiting the handle waits until the task's destructors have run. It then gives an error whose
     /// [`is_cancelled`](JoinError::is_cancelled) holds; a task that had finished gives its output. A task
-    /// that aborts itself and returns gives either. A blocking job that has started cannot be aborted.
+    /// that aborts itself and returns gives either, and so does one whose destructor panics: that is an error of
+    /// either kind. A blocking job that has started cannot be aborted.
     ///
     /// # Examples
     ///
@@ -139,7 +140,8 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    /// Whether the task has ended, and its destructors have run.
+    /// Whether the task has ended, and its destructors have run. (They may still run if an executor of one's own
+    /// drops the task, instead of running it.)
     ///
     /// # Examples
     ///

@@ -1,7 +1,8 @@
 //! Tasks that stay on their thread, on any [`LocalExecutor`].
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,14 +19,10 @@ use super::entered::{ExecutorFrame, FrameLocal};
 use super::executor::LocalRunnable;
 use super::join::{Abort, JoinError, JoinHandle};
 use super::native::in_home;
-use super::task::{CatchPanic, Unclaimed};
+use super::task::{CatchPanic, Unclaimed, contain};
 use crate::future::TaskContext;
 
-/// Spawns `future` in `context` on the executor that `frame` names.
-///
-/// # Panics
-///
-/// If that executor is gone.
+/// Spawns `future` in `context` on the executor that `frame` names. If that is gone, the task is cancelled.
 #[track_caller]
 pub(crate) fn spawn<C, F>(frame: ExecutorFrame, context: C, future: F) -> JoinHandle<F::Output>
 where
@@ -159,24 +156,25 @@ impl<T> LocalJoin<T> {
 
 // Tasks of executors that can only run steps.
 
-/// The steps that other threads have woken, and the thread they belong to.
+/// What other threads leave for a thread: the steps that they have woken.
 struct Inbox {
     home: thread::Thread,
-    woken: Mutex<Vec<async_task::Runnable>>,
+    /// With the key of the executor that runs the step.
+    woken: Mutex<Vec<(usize, async_task::Runnable)>>,
+    any: AtomicBool,
 }
 
 thread_local! {
+    static INBOX: Arc<Inbox> = Arc::new(Inbox {
+        home: thread::current(),
+        woken: Mutex::default(),
+        any: AtomicBool::new(false),
+    });
     /// The executors that run steps on this thread, by the key that their tasks know.
-    static STEPPERS: RefCell<Slab<Stepper>> = const { RefCell::new(Slab::new()) };
+    static STEPPERS: RefCell<Slab<FrameLocal>> = const { RefCell::new(Slab::new()) };
 }
 
-/// An executor of steps, as one of its tasks finds it.
-struct Stepper {
-    executor: FrameLocal,
-    inbox: Arc<Inbox>,
-}
-
-/// Removes the stepper of a task that has ended.
+/// Removes the executor of a task that has ended.
 struct RemoveStepper {
     key: usize,
     home: ThreadId,
@@ -193,15 +191,8 @@ impl Drop for RemoveStepper {
 }
 
 fn spawn_by_steps(executor: FrameLocal, task: LocalBoxFuture<'static, ()>) {
-    let inbox = Arc::new(Inbox {
-        home: thread::current(),
-        woken: Mutex::default(),
-    });
-    let stepper = Stepper {
-        executor,
-        inbox: Arc::clone(&inbox),
-    };
-    let key = STEPPERS.with(|steppers| steppers.borrow_mut().insert(stepper));
+    let inbox = INBOX.with(Arc::clone);
+    let key = STEPPERS.with(|steppers| steppers.borrow_mut().insert(executor));
     let remove = RemoveStepper {
         key,
         home: inbox.home.id(),
@@ -214,7 +205,8 @@ fn spawn_by_steps(executor: FrameLocal, task: LocalBoxFuture<'static, ()>) {
                 .woken
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .push(runnable);
+                .push((key, runnable));
+            inbox.any.store(true, Ordering::Release);
             inbox.home.unpark();
         }
     };
@@ -232,28 +224,32 @@ fn spawn_by_steps(executor: FrameLocal, task: LocalBoxFuture<'static, ()>) {
 /// Hands a step to its executor. Without the executor it is dropped, which cancels the task.
 fn step(key: usize, runnable: async_task::Runnable) {
     let executor = STEPPERS
-        .try_with(|steppers| steppers.borrow().get(key)?.executor.upgrade())
+        .try_with(|steppers| steppers.borrow().get(key)?.upgrade())
         .ok()
         .flatten();
     if let Some(executor) = executor {
-        executor.schedule_local(LocalRunnable::new(runnable));
+        // A panic drops the step. It would come out of a wake-up.
+        contain(|| executor.schedule_local(LocalRunnable::new(runnable)));
     }
 }
 
-/// Schedules what other threads have woken on this thread.
-pub(crate) fn deliver_remote_wakes() {
-    let mut woken = Vec::new();
-    let _ = STEPPERS.try_with(|steppers| {
-        for (key, stepper) in &*steppers.borrow() {
-            let mut inbox = stepper
-                .inbox
-                .woken
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            woken.extend(inbox.drain(..).map(|runnable| (key, runnable)));
+/// Schedules what other threads have woken on this thread, for a [`LocalExecutor`](super::LocalExecutor) that can
+/// only run steps.
+///
+/// A wake-up from another thread unparks this one. Every [`LocalRunnable::run`] calls this too, so that an executor
+/// has to call it only when it has nothing to run: after it was parked, before it looks for steps.
+///
+/// # Examples
+///
+/// See [`LocalExecutor`](super::LocalExecutor).
+pub fn deliver_remote_wakes() {
+    let woken = INBOX.try_with(|inbox| {
+        if !inbox.any.swap(false, Ordering::AcqRel) {
+            return Vec::new();
         }
+        mem::take(&mut *inbox.woken.lock().unwrap_or_else(PoisonError::into_inner))
     });
-    for (key, runnable) in woken {
+    for (key, runnable) in woken.unwrap_or_default() {
         step(key, runnable);
     }
 }
@@ -263,15 +259,20 @@ pub(crate) fn deliver_remote_wakes() {
 /// A closure and its serial number.
 type Numbered = (u64, Box<dyn FnOnce()>);
 
+/// The closures that other threads have cancelled, by key and serial number.
+type Trash = Arc<Mutex<Vec<(usize, u64)>>>;
+
 thread_local! {
     /// The closures that wait on this thread for their turn in a callback queue.
     static CALLS: RefCell<Slab<Numbered>> = const { RefCell::new(Slab::new()) };
     static NEXT_CALL: Cell<u64> = const { Cell::new(0) };
+    static TRASH: OnceCell<Trash> = const { OnceCell::new() };
 }
 
 /// A closure that stays on its thread, as a `Send` ticket that a callback queue can hold.
 pub(crate) struct LocalCall {
     home: ThreadId,
+    trash: Trash,
     key: usize,
     /// Tells this closure from others that had the key before.
     serial: u64,
@@ -281,42 +282,58 @@ impl LocalCall {
     pub(crate) fn new(f: impl FnOnce() + 'static) -> LocalCall {
         let serial = NEXT_CALL.get() + 1;
         NEXT_CALL.set(serial);
-        let key = CALLS.with(|calls| calls.borrow_mut().insert((serial, Box::new(f))));
         LocalCall {
             home: thread::current().id(),
-            key,
+            trash: TRASH.with(|trash| Arc::clone(trash.get_or_init(Trash::default))),
+            key: CALLS.with(|calls| calls.borrow_mut().insert((serial, Box::new(f)))),
             serial,
         }
     }
 
     /// Calls the closure, on the thread it belongs to.
     pub(crate) fn call(self) {
-        if let Some(f) = self.take() {
-            f();
+        if thread::current().id() == self.home {
+            if let Some(f) = take_call(self.key, self.serial) {
+                f();
+            }
         }
-    }
-
-    fn take(&self) -> Option<Box<dyn FnOnce()>> {
-        if thread::current().id() != self.home {
-            return None;
-        }
-        CALLS
-            .try_with(|calls| {
-                let mut calls = calls.borrow_mut();
-                match calls.get(self.key) {
-                    Some((serial, _)) if *serial == self.serial => Some(calls.remove(self.key).1),
-                    _ => None,
-                }
-            })
-            .ok()
-            .flatten()
     }
 }
 
 impl Drop for LocalCall {
-    /// Drops the closure if it was not called. On another thread it stays where it is, until its
-    /// thread exits.
+    /// Drops the closure if it was not called, on its thread.
     fn drop(&mut self) {
-        drop(self.take());
+        if thread::current().id() == self.home {
+            drop(take_call(self.key, self.serial));
+        } else {
+            let mut trash = self.trash.lock().unwrap_or_else(PoisonError::into_inner);
+            trash.push((self.key, self.serial));
+        }
+    }
+}
+
+fn take_call(key: usize, serial: u64) -> Option<Box<dyn FnOnce()>> {
+    // Not there any more when the thread's locals are being destroyed.
+    CALLS
+        .try_with(|calls| {
+            let mut calls = calls.borrow_mut();
+            match calls.get(key) {
+                Some((other, _)) if *other == serial => Some(calls.remove(key).1),
+                _ => None,
+            }
+        })
+        .ok()
+        .flatten()
+}
+
+/// Drops the closures of this thread that other threads have cancelled.
+pub(crate) fn empty_trash() {
+    let trash = TRASH.try_with(|trash| {
+        let trash = trash.get()?;
+        let mut trash = trash.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(mem::take(&mut *trash))
+    });
+    for (key, serial) in trash.ok().flatten().unwrap_or_default() {
+        contain(|| drop(take_call(key, serial)));
     }
 }

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::entered::{self, ExecutorFrame, FrameExecutor, FrameLocal, Home, InHome, ValueHome};
-use super::executor::{Executor, Static};
+use super::executor::Executor;
 use super::join::JoinHandle;
 use super::task;
 use crate::context::Context;
@@ -100,7 +100,7 @@ impl Target {
             Target::AsyncStd => Arc::new(super::async_std::Global),
             #[cfg(feature = "smol")]
             Target::Smol => Arc::new(super::smol::Global),
-            Target::Static(executor) => Arc::new(Static(*executor)),
+            Target::Static(executor) => Arc::new(*executor),
             Target::Value(executor) => Arc::clone(executor),
         }
     }

@@ -7,6 +7,7 @@
 
 mod driver;
 
+use std::any::TypeId;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -19,6 +20,7 @@ pub(crate) use self::driver::{Driver, Next, adding};
 
 use super::callback::Call;
 use super::executor::Clock;
+use super::task::contain;
 
 pub(crate) struct Queue {
     state: Mutex<State>,
@@ -35,6 +37,8 @@ struct State {
     timers: BTreeMap<(Instant, u64), CallId>,
     /// Whether a driver exists.
     driven: bool,
+    /// Whether the executor is gone: what is added is dropped.
+    closed: bool,
     /// Wakes the driver, if it waits.
     driver: Option<Waker>,
 }
@@ -85,6 +89,14 @@ impl Queue {
         let mut state = self.lock();
         let serial = state.next_serial;
         state.next_serial += 1;
+        if state.closed {
+            drop(state);
+            contain(|| drop(call));
+            return CallId {
+                key: usize::MAX,
+                serial,
+            };
+        }
         let key = state.calls.insert(Entry { serial, call, when });
         let id = CallId { key, serial };
         let is_next = match when {
@@ -109,8 +121,34 @@ impl Queue {
     /// Adds something that is no call to the end of the line.
     pub(crate) fn push_item(&self, item: Item) {
         let mut state = self.lock();
+        if state.closed {
+            drop(state);
+            contain(|| drop(item));
+            return;
+        }
         state.ready.push_back(item);
         wake(state);
+    }
+
+    /// Drops what is in the queue, and from now on what is added.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.empty();
+    }
+
+    /// Drops what is in the queue, each closure inside its context.
+    fn empty(&self) {
+        let (calls, ready) = {
+            let mut state = self.lock();
+            state.timers.clear();
+            (mem::take(&mut state.calls), mem::take(&mut state.ready))
+        };
+        for (_, entry) in calls {
+            contain(|| drop(entry.call));
+        }
+        for item in ready {
+            contain(|| drop(item));
+        }
     }
 
     /// Whether a timer is pending. The first one is when a runtime's ability to serve it shows.
@@ -168,20 +206,23 @@ impl State {
 
 /// What tells the queue of one executor from others.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct QueueKey(&'static str, u64);
+pub enum QueueKey {
+    /// An executor that is a value. Those without a size share addresses, but not with others of their type.
+    Value(TypeId, usize),
+    /// An executor of a runtime with a number of its own, or the only one.
+    Numbered(&'static str, u64),
+}
 
 impl QueueKey {
     /// For an executor that is a value.
-    pub(crate) fn address<E: ?Sized>(executor: &E) -> QueueKey {
-        QueueKey(
-            "address",
-            std::ptr::from_ref(executor).cast::<()>() as usize as u64,
-        )
+    pub(crate) fn address<E: ?Sized + 'static>(executor: &E) -> QueueKey {
+        let address = std::ptr::from_ref(executor).cast::<()>() as usize;
+        QueueKey::Value(TypeId::of::<E>(), address)
     }
 
     /// For an executor of `runtime` with a number of its own, or the only one.
     pub(crate) fn numbered(runtime: &'static str, number: u64) -> QueueKey {
-        QueueKey(runtime, number)
+        QueueKey::Numbered(runtime, number)
     }
 }
 

@@ -11,7 +11,7 @@ use super::entered::{ExecutorFrame, FrameExecutor, ValueHome};
 use super::executor::{self, Clock};
 use super::join::JoinHandle;
 use super::local;
-use super::native::{Destination, frame_of, in_home};
+use super::native::{Destination, Target, frame_of, in_home};
 use super::queue::{Driver, Queue, adding, queue_for};
 use super::search::Place;
 use super::task;
@@ -93,8 +93,13 @@ pub(crate) fn spawn_blocking<C: TaskContext, T: Send + 'static>(
         executor: frame_of(&executor),
         fixed: destination.fixed.clone(),
     };
-    let job = in_home(home, Once(Some(f)), context);
-    task::spawn_blocking(move |job| executor.spawn_blocking(job), job)
+    // By its frame's name: the handle of a job would keep an executor alive whose task awaits it.
+    let frame = home.executor.clone();
+    let submit = move |job| match Target::of_frame(&frame) {
+        Some(executor) => executor.as_executor().spawn_blocking(job),
+        None => executor::spawn_blocking(job),
+    };
+    task::spawn_blocking(submit, in_home(home, Once(Some(f)), context))
 }
 
 /// A closure as a future: ready at the first poll.
@@ -120,7 +125,7 @@ pub(crate) fn call_soon(destination: &Destination, call: Call) -> CallHandle {
     let executor = destination.executor.as_executor();
     let queue = queue_for(executor.queue_key(), || executor.clock());
     let _adding = adding();
-    let id = queue.push(call, None);
+    let id = queue.push(call.fixed(destination.fixed.clone()), None);
     start(destination, &queue);
     CallHandle::new(&queue, id)
 }
@@ -131,7 +136,7 @@ pub(crate) fn call_at(destination: &Destination, when: Instant, call: Call) -> T
     let queue = queue_for(executor.queue_key(), || executor.clock());
     check_timers(&queue, &*executor.clock(), when);
     let _adding = adding();
-    let id = queue.push(call, Some(when));
+    let id = queue.push(call.fixed(destination.fixed.clone()), Some(when));
     start(destination, &queue);
     TimerHandle::new(CallHandle::new(&queue, id), when)
 }
@@ -155,7 +160,7 @@ fn start(destination: &Destination, queue: &Arc<Queue>) {
 
 pub(crate) fn call_soon_local(frame: ExecutorFrame, call: Call) -> CallHandle {
     let queue = local_queue(&frame);
-    let id = queue.push(call, None);
+    let id = queue.push(call.fixed(frame.fixed.clone()), None);
     start_local(frame, queue.drive());
     CallHandle::new(&queue, id)
 }
@@ -164,7 +169,7 @@ pub(crate) fn call_soon_local(frame: ExecutorFrame, call: Call) -> CallHandle {
 pub(crate) fn call_at_local(frame: ExecutorFrame, when: Instant, call: Call) -> TimerHandle {
     let queue = local_queue(&frame);
     check_timers(&queue, &**queue.clock(), when);
-    let id = queue.push(call, Some(when));
+    let id = queue.push(call.fixed(frame.fixed.clone()), Some(when));
     start_local(frame, queue.drive());
     TimerHandle::new(CallHandle::new(&queue, id), when)
 }

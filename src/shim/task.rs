@@ -243,11 +243,13 @@ fn scheduler(
 ) -> impl Fn(async_task::Runnable) + Send + Sync + 'static {
     use super::native::Target;
 
-    let frame = executor.frame();
+    // The executor's own answer, not that of the pointer.
+    let frame = (**executor).frame();
     let held = frame.is_none().then(|| Arc::clone(executor));
     move |runnable| {
         let runnable = Runnable(runnable);
-        match (&held, &frame) {
+        // A panic, as of a channel that nobody receives from, drops the step. It would come out of a wake-up.
+        contain(|| match (&held, &frame) {
             (Some(executor), _) => executor.schedule(runnable),
             (None, Some(frame)) => {
                 if let Some(executor) = Target::of_frame(frame) {
@@ -255,7 +257,7 @@ fn scheduler(
                 }
             }
             (None, None) => {}
-        }
+        });
     }
 }
 
@@ -271,7 +273,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let schedule = move |runnable| submit(Job(runnable));
+    let schedule = move |runnable| contain(|| submit(Job(runnable)));
     let (runnable, task) = async_task::spawn(CatchPanic::new(job), schedule);
     runnable.schedule();
     JoinHandle::from_steps(StepTask::new(task))

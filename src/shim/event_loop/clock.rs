@@ -65,7 +65,7 @@ impl Clock for LoopClock {
             Some(queue) => Box::pin(LoopSleep {
                 at,
                 queue,
-                timer: None,
+                state: SleepState::New,
             }),
             None => StdClock.sleep_until(at),
         }
@@ -75,7 +75,14 @@ impl Clock for LoopClock {
 struct LoopSleep {
     at: Instant,
     queue: Arc<Queue>,
-    timer: Option<(TimerHandle, Arc<Alarm>)>,
+    state: SleepState,
+}
+
+enum SleepState {
+    New,
+    Waiting(TimerHandle, Arc<Alarm>),
+    /// The loop went before its time had come.
+    Orphaned(BoxFuture<'static, ()>),
 }
 
 #[derive(Default)]
@@ -84,39 +91,51 @@ struct Alarm {
     waker: AtomicWaker,
 }
 
+/// Rings when dropped: called or not, the sleeper has to hear of it.
+struct Ring(Arc<Alarm>);
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        self.0.rung.store(true, Ordering::Release);
+        self.0.waker.wake();
+    }
+}
+
 impl Future for LoopSleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
-        if self.timer.is_none() {
-            if self.at <= self.queue.clock().now() {
-                return Poll::Ready(());
+        loop {
+            let is_over = self.at <= self.queue.clock().now();
+            match &mut self.state {
+                SleepState::New if is_over => return Poll::Ready(()),
+                SleepState::New => {
+                    let alarm = Arc::new(Alarm::default());
+                    let ring = Ring(Arc::clone(&alarm));
+                    let call = Call::new(Context::new(), move || drop(ring));
+                    let id = self.queue.push(call, Some(self.at));
+                    let handle = TimerHandle::new(CallHandle::new(&self.queue, id), self.at);
+                    self.state = SleepState::Waiting(handle, alarm);
+                }
+                SleepState::Waiting(_, alarm) => {
+                    alarm.waker.register(cx.waker());
+                    if !alarm.rung.load(Ordering::Acquire) {
+                        return Poll::Pending;
+                    }
+                    if is_over {
+                        return Poll::Ready(());
+                    }
+                    self.state = SleepState::Orphaned(StdClock.sleep_until(self.at));
+                }
+                SleepState::Orphaned(sleep) => return sleep.as_mut().poll(cx),
             }
-            let alarm = Arc::new(Alarm::default());
-            let ring = Arc::clone(&alarm);
-            let call = Call::new(Context::new(), move || {
-                ring.rung.store(true, Ordering::Release);
-                ring.waker.wake();
-            });
-            let id = self.queue.push(call, Some(self.at));
-            let handle = TimerHandle::new(CallHandle::new(&self.queue, id), self.at);
-            self.timer = Some((handle, alarm));
-        }
-        let Some((_, alarm)) = &self.timer else {
-            return Poll::Ready(());
-        };
-        alarm.waker.register(cx.waker());
-        if alarm.rung.load(Ordering::Acquire) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
         }
     }
 }
 
 impl Drop for LoopSleep {
     fn drop(&mut self) {
-        if let Some((timer, _)) = &self.timer {
+        if let SleepState::Waiting(timer, _) = &self.state {
             timer.cancel();
         }
     }

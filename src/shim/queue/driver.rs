@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::mem;
-use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{self, Poll, Waker};
@@ -15,9 +14,11 @@ use futures::task::AtomicWaker;
 
 use super::{CallId, Item, Queue};
 use crate::shared::{SharedContext, Waiter};
+use crate::shim::block;
+use crate::shim::local;
 use crate::shim::mark::Mark;
 
-/// How many callbacks a driver runs before it lets the executor's other tasks run.
+/// How many callbacks a driver that is a task runs before it lets the executor's other tasks run.
 const BATCH: usize = 64;
 
 /// Runs a queue. Dropped, it empties the queue: each closure is dropped inside its context.
@@ -85,9 +86,10 @@ impl Driver {
         }
     }
 
-    /// Runs what is due now, one batch at most. What is scheduled meanwhile has to wait for the next
-    /// turn. `other` runs the items that are not calls.
-    pub(crate) fn turn(&mut self, mut other: impl FnMut(Item)) {
+    /// Runs what is due now, at most `limit` of it. What is scheduled meanwhile has to wait for the next turn.
+    /// `other` runs the items that are not calls.
+    pub(crate) fn turn(&mut self, limit: usize, mut other: impl FnMut(Item)) {
+        local::empty_trash();
         let unparked = mem::take(
             &mut *self
                 .unparked
@@ -103,7 +105,7 @@ impl Driver {
                 state.ripen(now);
             }
             state.ready.extend(unparked.into_iter().map(Item::Parked));
-            state.ready.len().min(BATCH)
+            state.ready.len().min(limit)
         };
         for _ in 0..due {
             let Some(item) = self.queue.lock().ready.pop_front() else {
@@ -251,15 +253,18 @@ impl Future for Driver {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
-        if ADDING.get() {
+        if ADDING.get() || block::is_nested_step() {
             // The executor runs steps where they are scheduled. A callback never runs within the call that
-            // schedules it, so this has to come from elsewhere.
+            // schedules it, and a line of callbacks must not become a stack of them, so this has to come from
+            // elsewhere.
             let waker = cx.waker().clone();
             blocking::unblock(move || waker.wake()).detach();
             return Poll::Pending;
         }
         let this = &mut *self;
-        this.turn(|_| unreachable!("only the event loop queues anything but calls"));
+        this.turn(BATCH, |_| {
+            unreachable!("only the event loop queues anything but calls")
+        });
         match this.next(cx.waker()) {
             Next::Again => cx.waker().wake_by_ref(),
             Next::Parked => {}
@@ -288,26 +293,12 @@ impl Drop for Driver {
             return;
         }
         self.parked.clear();
-        let (calls, ready, waker) = {
+        let waker = {
             let mut state = self.queue.lock();
             state.driven = false;
-            state.timers.clear();
-            (
-                mem::take(&mut state.calls),
-                mem::take(&mut state.ready),
-                state.driver.take(),
-            )
+            state.driver.take()
         };
         drop(waker);
-        let drop_one = |garbage: Box<dyn FnOnce() + '_>| {
-            // The hook has reported a panicking destructor; the others still run.
-            let _panic = panic::catch_unwind(AssertUnwindSafe(garbage));
-        };
-        for (_, entry) in calls {
-            drop_one(Box::new(move || drop(entry.call)));
-        }
-        for item in ready {
-            drop_one(Box::new(move || drop(item)));
-        }
+        self.queue.empty();
     }
 }

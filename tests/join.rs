@@ -1,0 +1,278 @@
+//! Join and abort handles where several have a hand in a task: races, panics, and what they keep alive.
+
+use std::future::{self, Future};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::task::{self, Wake, Waker};
+use std::thread;
+
+use aiocontextvars::event_loop::EventLoop;
+use aiocontextvars::shim::{self, AbortHandle, ContextAwareExecutor, FromSchedule, Runnable};
+use aiocontextvars::{context_var, shim::JoinHandle};
+use futures::executor::{ThreadPool, block_on};
+
+context_var! {
+    static ID: u64;
+}
+
+fn pool() -> ContextAwareExecutor<ThreadPool> {
+    let mut builder = ThreadPool::builder();
+    ContextAwareExecutor::new(builder.pool_size(1).create().unwrap())
+}
+
+/// An executor that runs steps where they are scheduled.
+fn inline() -> ContextAwareExecutor<FromSchedule> {
+    ContextAwareExecutor::from_schedule(Runnable::run)
+}
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        std::panic::resume_unwind(Box::new("an output's destructor"));
+    }
+}
+
+#[test]
+fn an_unread_output_that_panics_harms_nobody() {
+    let pool = pool();
+    pool.spawn(async { Bomb }).detach();
+    pool.spawn_blocking(|| Bomb).detach();
+    assert_eq!(pool.block_on(pool.spawn(async { 1 })).unwrap(), 1);
+    let event_loop = EventLoop::new();
+    event_loop.spawn(async { Bomb }).detach();
+    event_loop.handle().spawn(async { Bomb }).detach();
+    let main = async {
+        shim::yield_now().await;
+        shim::yield_now().await;
+        2
+    };
+    assert_eq!(event_loop.run_until_complete(main), 2);
+    #[cfg(feature = "smol")]
+    shim::smol::block_on(async {
+        shim::smol::spawn(async { Bomb }).detach();
+        shim::smol::spawn(async {}).await.unwrap();
+    });
+    #[cfg(feature = "async-std")]
+    shim::async_std::block_on(async {
+        shim::async_std::spawn(async { Bomb }).detach();
+        shim::async_std::spawn(async {}).await.unwrap();
+    });
+}
+
+/// Awaits tasks while another thread asks whether they have finished.
+fn asked_beside_the_await(abort: bool, spawn: impl Fn() -> JoinHandle<()>) {
+    for _ in 0..2000 {
+        let task = spawn();
+        let handle = task.abort_handle();
+        if abort {
+            handle.abort();
+        }
+        let asks = thread::spawn(move || while !handle.is_finished() {});
+        assert_eq!(block_on(task).is_ok(), !abort);
+        asks.join().unwrap();
+    }
+}
+
+#[test]
+fn asking_takes_no_wake_up_from_the_awaiter() {
+    let pool = pool();
+    asked_beside_the_await(false, || pool.spawn(shim::yield_now()));
+    asked_beside_the_await(true, || pool.spawn(future::pending()));
+    #[cfg(feature = "async-std")]
+    asked_beside_the_await(false, || shim::async_std::spawn(shim::yield_now()));
+}
+
+#[test]
+fn an_abort_beside_an_abort_handle_is_not_lost() {
+    let pool = pool();
+    for _ in 0..2000 {
+        let task = pool.spawn(future::pending::<()>());
+        let both = Barrier::new(2);
+        let handle = thread::scope(|scope| {
+            let handle = scope.spawn(|| {
+                both.wait();
+                task.abort_handle()
+            });
+            both.wait();
+            task.abort();
+            handle.join().unwrap()
+        });
+        assert!(block_on(task).unwrap_err().is_cancelled());
+        assert!(handle.is_finished());
+    }
+}
+
+#[test]
+fn an_abort_handle_made_by_the_destructor_that_the_abort_runs() {
+    struct Asks {
+        task: Arc<Mutex<Option<Arc<JoinHandle<()>>>>>,
+        made: mpsc::Sender<AbortHandle>,
+    }
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            let task = self.task.lock().unwrap().take().unwrap();
+            task.abort();
+            self.made.send(task.abort_handle()).unwrap();
+        }
+    }
+    let slot = Arc::default();
+    let (made, handles) = mpsc::channel();
+    let asks = Asks {
+        task: Arc::clone(&slot),
+        made,
+    };
+    let task = inline().spawn(async move {
+        let _asks = asks;
+        future::pending::<()>().await;
+    });
+    let task = Arc::new(task);
+    *slot.lock().unwrap() = Some(Arc::clone(&task));
+    task.abort();
+    assert!(task.is_finished());
+    assert!(handles.recv().unwrap().is_finished());
+}
+
+#[test]
+fn an_abort_handle_keeps_no_output() {
+    for abort_first in [false, true] {
+        let pool = pool();
+        let (hold, held) = mpsc::channel::<()>();
+        pool.spawn(async move { held.recv().is_ok() }).detach();
+        let output = Arc::new(());
+        let task = pool.spawn({
+            let output = Arc::clone(&output);
+            async move { output }
+        });
+        let handle = task.abort_handle();
+        if abort_first {
+            handle.abort();
+        }
+        drop(task);
+        drop(hold);
+        while !handle.is_finished() {
+            thread::yield_now();
+        }
+        // What runs on the pool's one thread comes after the end of the task.
+        block_on(pool.spawn(async {})).unwrap();
+        assert_eq!(Arc::strong_count(&output), 1);
+    }
+}
+
+#[test]
+fn a_waker_may_use_the_handle() {
+    struct Asks(Mutex<Option<AbortHandle>>);
+    impl Wake for Asks {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            if let Some(handle) = self.0.lock().unwrap().take() {
+                assert!(!handle.is_finished());
+                handle.abort();
+            }
+        }
+    }
+    let mut task = pin!(pool().spawn(future::pending::<()>()));
+    let asks = Asks(Mutex::new(Some(task.abort_handle())));
+    let waker = Waker::from(Arc::new(asks));
+    let first = task.as_mut().poll(&mut task::Context::from_waker(&waker));
+    assert!(first.is_pending());
+    drop(waker);
+    assert!(block_on(task).is_err());
+}
+
+#[test]
+fn a_schedule_closure_that_panics_cancels_the_task() {
+    let (sender, receiver) = mpsc::channel::<Runnable>();
+    let dying = ContextAwareExecutor::from_schedule(move |step| sender.send(step).unwrap());
+    let pool = pool();
+    let (go, going) = futures::channel::oneshot::channel::<()>();
+    let inner = pool.spawn(async move { going.await.is_ok() });
+    let outer = dying.spawn(inner);
+    receiver.recv().unwrap().run();
+    drop(receiver);
+    go.send(()).unwrap();
+    // The wake-up comes from the pool, which goes on.
+    assert!(block_on(outer).unwrap_err().is_cancelled());
+    assert_eq!(block_on(pool.spawn(async { 1 })).unwrap(), 1);
+}
+
+#[test]
+#[should_panic(expected = "polled after it gave its result")]
+fn polled_again_a_handle_panics() {
+    let event_loop = EventLoop::new();
+    let mut task = event_loop.spawn(async {});
+    event_loop.run_until_complete(async {
+        (&mut task).await.unwrap();
+        let _again = Pin::new(&mut task).await;
+    });
+}
+
+#[test]
+fn a_job_keeps_no_executor_alive() {
+    // A task that awaits a job of its own executor.
+    let (executor, steps) = {
+        let (sender, steps) = mpsc::channel::<Runnable>();
+        (
+            ContextAwareExecutor::from_schedule(move |step| drop(sender.send(step))),
+            steps,
+        )
+    };
+    let shared = ContextAwareExecutor::new(Arc::new(executor.into_inner()));
+    let alive = Arc::downgrade(shared.get_ref());
+    let (go, going) = mpsc::channel::<()>();
+    let held = Arc::new(());
+    let task = shared.spawn({
+        let held = Arc::clone(&held);
+        async move {
+            let _held = held;
+            shim::spawn_blocking(move || going.recv().is_ok()).await
+        }
+    });
+    steps.recv().unwrap().run();
+    drop(shared);
+    assert!(alive.upgrade().is_none());
+    go.send(()).unwrap();
+    // The job's end wakes a task whose executor is gone.
+    assert!(block_on(task).unwrap_err().is_cancelled());
+    assert_eq!(Arc::strong_count(&held), 1);
+}
+
+#[test]
+fn wrappers_of_one_queue_keep_their_contexts_apart() {
+    let event_loop = EventLoop::new();
+    let fixed_to = |id| {
+        let context = aiocontextvars::Context::new().with_value(&ID, id);
+        ContextAwareExecutor::fixed(event_loop.handle(), context)
+    };
+    let plain = ContextAwareExecutor::new(event_loop.handle());
+    let (sender, receiver) = mpsc::channel();
+    ID.set(1);
+    let submit = |name: &'static str| {
+        let sender = sender.clone();
+        move || {
+            let seen = ID.get();
+            ID.set(100);
+            let task = shim::spawn(async move { sender.send((name, seen, ID.get())).unwrap() });
+            task.detach();
+        }
+    };
+    fixed_to(7).call_soon(submit("seven"));
+    plain.call_soon(submit("plain"));
+    fixed_to(8).call_soon(submit("eight"));
+    event_loop.run_until_complete(async {
+        for _ in 0..4 {
+            shim::yield_now().await;
+        }
+    });
+    drop(sender);
+    let seen: Vec<_> = receiver.try_iter().collect();
+    let expected = [
+        ("seven", Some(7), Some(7)),
+        ("plain", Some(1), Some(100)),
+        ("eight", Some(8), Some(8)),
+    ];
+    assert_eq!(seen, expected);
+}
