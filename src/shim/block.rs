@@ -1,10 +1,11 @@
 //! Running a future on the calling thread.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::task::Waker;
 
 use super::entered::ExecutorFrame;
 use super::mark::Mark;
@@ -68,6 +69,8 @@ pub(crate) fn block_on<F: Future>(
 thread_local! {
     /// How many steps, of executors that cannot be run by whoever blocks on them, this thread is in.
     static STEPS: Cell<u32> = const { Cell::new(0) };
+    /// Who is woken from elsewhere when this thread has left its outermost step.
+    static LATER: RefCell<Vec<Waker>> = const { RefCell::new(Vec::new()) };
     /// Whether this thread is running a blocking job.
     static IN_JOB: Cell<bool> = const { Cell::new(false) };
 }
@@ -79,6 +82,11 @@ pub(crate) fn step<R>(f: impl FnOnce() -> R) -> R {
     impl Drop for Leave {
         fn drop(&mut self) {
             STEPS.set(STEPS.get() - 1);
+            if STEPS.get() == 0 {
+                for waker in LATER.take() {
+                    blocking::unblock(move || waker.wake()).detach();
+                }
+            }
         }
     }
 
@@ -90,6 +98,12 @@ pub(crate) fn step<R>(f: impl FnOnce() -> R) -> R {
 /// Whether this thread is in a step that runs within another one.
 pub(crate) fn is_nested_step() -> bool {
     STEPS.get() > 1
+}
+
+/// Wakes a task that is being run as a step of this thread, from another thread and when all of its steps are over:
+/// an executor that runs steps where they are scheduled would run it within them.
+pub(crate) fn wake_after_steps(waker: Waker) {
+    LATER.with_borrow_mut(|later| later.push(waker));
 }
 
 /// Marks this thread as running a blocking job, until dropped.

@@ -257,8 +257,7 @@ impl Future for Driver {
             // The executor runs steps where they are scheduled. A callback never runs within the call that
             // schedules it, and a line of callbacks must not become a stack of them, so this has to come from
             // elsewhere.
-            let waker = cx.waker().clone();
-            blocking::unblock(move || waker.wake()).detach();
+            block::wake_after_steps(cx.waker().clone());
             return Poll::Pending;
         }
         let this = &mut *self;
