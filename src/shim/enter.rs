@@ -183,16 +183,18 @@ mod sealed {
     impl<E: LocalExecutor> ContextAwareExecutor<E> {
         /// The frame of work on this executor.
         pub(crate) fn frame(&self) -> ExecutorFrame {
-            let local = self.inner.frame_local().unwrap_or_else(|| {
+            // The executor's own answers, not those of the pointer.
+            let executor: &E = &self.inner;
+            let local = executor.frame_local().unwrap_or_else(|| {
                 let inner: Arc<dyn LocalExecutor> = self.inner.clone();
-                if self.inner.is_handle() {
+                if executor.is_handle() {
                     FrameLocal::Strong(inner)
                 } else {
                     FrameLocal::Weak(Arc::downgrade(&inner))
                 }
             });
             ExecutorFrame {
-                executor: self.inner.frame().unwrap_or(FrameExecutor::None),
+                executor: executor.frame().unwrap_or(FrameExecutor::None),
                 local: Some(local),
                 fixed: self.fixed.clone(),
             }

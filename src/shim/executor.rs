@@ -299,6 +299,7 @@ macro_rules! forward_local_executor {
 }
 
 forward_local_executor!(Rc<E>, this => FrameLocal::Rc(Rc::downgrade(this) as rc::Weak<dyn LocalExecutor>));
+forward_local_executor!(Arc<E>, this => FrameLocal::Weak(Arc::downgrade(this) as Weak<dyn LocalExecutor>));
 forward_local_executor!(&'static E, this => FrameLocal::Static(*this));
 
 /// A clock, and timers that follow it.

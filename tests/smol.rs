@@ -1,0 +1,62 @@
+//! What is smol's own: its executors as values, by every kind of pointer.
+#![cfg(feature = "smol")]
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use aiocontextvars::context_var;
+use aiocontextvars::shim::{self, AnyExecutor, ContextAwareExecutor, LocalExecutor};
+
+context_var! {
+    static ID: u64;
+}
+
+fn local_tasks_inherit<E: LocalExecutor + AnyExecutor<shim::Here>>(executor: E) {
+    let executor = ContextAwareExecutor::new(executor);
+    ID.set(1);
+    let seen = executor.block_on(async {
+        let one = Rc::new(1);
+        let task = shim::spawn_local(async move { (*one, ID.get()) });
+        ID.set(2);
+        // Nothing else is entered, so this goes to the local executor as well.
+        let other = shim::spawn(async { ID.get() });
+        (task.await.unwrap(), other.await.unwrap())
+    });
+    assert_eq!((seen, ID.get()), (((1, Some(1)), Some(2)), Some(1)));
+}
+
+#[test]
+fn local_executors_by_rc_arc_and_reference() {
+    local_tasks_inherit(Rc::new(smol::LocalExecutor::new()));
+    // Only for programs that have one already: it stays on its thread all the same.
+    #[allow(clippy::arc_with_non_send_sync)]
+    local_tasks_inherit(Arc::new(smol::LocalExecutor::new()));
+    local_tasks_inherit::<&'static smol::LocalExecutor<'static>>(Box::leak(Box::default()));
+}
+
+#[test]
+fn executors_by_arc_and_reference() {
+    ID.set(1);
+    let shared = ContextAwareExecutor::new(Arc::new(smol::Executor::new()));
+    let task = shared.spawn(async { ID.get() });
+    assert_eq!(shared.block_on(task).unwrap(), Some(1));
+    let leaked: &'static smol::Executor<'static> = Box::leak(Box::default());
+    let leaked = ContextAwareExecutor::new(leaked);
+    let task = leaked.spawn(async { shim::spawn(async { ID.get() }).await });
+    assert_eq!(leaked.block_on(task).unwrap().unwrap(), Some(1));
+}
+
+#[test]
+fn wrappers_of_one_executor_share_its_queue() {
+    let executor = Arc::new(smol::Executor::new());
+    let wrappers = [0, 1].map(|_| ContextAwareExecutor::new(Arc::clone(&executor)));
+    let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+    for n in 0..100 {
+        let order = Arc::clone(&order);
+        wrappers[n % 2].call_soon(move || order.lock().unwrap().push(n));
+    }
+    let (done, wait) = futures::channel::oneshot::channel();
+    wrappers[0].call_soon(move || done.send(()).unwrap());
+    wrappers[1].block_on(wait).unwrap();
+    assert!(order.lock().unwrap().iter().copied().eq(0..100));
+}
