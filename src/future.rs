@@ -109,6 +109,13 @@ mod sealed {
 
     /// Where a context is entered from, kept in the wrapper.
     pub trait Place: Default {
+        /// Whether this may be a [`SharedContext`].
+        const IS_SHARED: bool = false;
+
+        fn shared(&self) -> Option<&SharedContext> {
+            None
+        }
+
         /// Enters the context, or asks to be woken when it can be entered. `None` means that it is
         /// this thread's innermost frame already.
         #[allow(
@@ -171,6 +178,12 @@ mod sealed {
 
     #[allow(private_interfaces, reason = "as in the trait")]
     impl Place for Waiter {
+        const IS_SHARED: bool = true;
+
+        fn shared(&self) -> Option<&SharedContext> {
+            Waiter::shared(self)
+        }
+
         fn poll_enter(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Entered<'_>>> {
             Waiter::poll_enter(self, cx)
         }
@@ -185,7 +198,7 @@ mod sealed {
     }
 }
 
-use sealed::Place;
+pub(crate) use sealed::Place;
 
 /// Puts any future, stream, sink, reader or writer into a context.
 pub trait ContextExt: Sized {
@@ -294,6 +307,10 @@ impl<T, C: TaskContext> WithContext<T, C> {
     /// What is wrapped, without the context.
     pub fn into_inner(self) -> T {
         self.into_parts().1
+    }
+
+    pub(crate) fn shared(&self) -> Option<&SharedContext> {
+        self.enter.place.shared()
     }
 
     pub(crate) fn into_parts(self) -> (C::Place, T) {

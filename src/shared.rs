@@ -289,6 +289,10 @@ impl From<SharedContext> for Waiter {
 }
 
 impl Waiter {
+    pub(crate) fn shared(&self) -> Option<&SharedContext> {
+        self.shared.as_ref()
+    }
+
     /// Enters the context, or asks to be woken when it is free. `None`: this thread's innermost frame
     /// is this context already.
     pub(crate) fn poll_enter(

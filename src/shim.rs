@@ -71,6 +71,7 @@ mod executor;
 mod hyper;
 mod join;
 mod local;
+mod location;
 mod mark;
 mod native;
 mod pools;
@@ -111,7 +112,6 @@ pub use self::time::{
 
 use self::callback::Call;
 use self::event_loop::EventLoop;
-use self::local::LocalCall;
 use self::search::Place;
 use crate::current;
 use crate::future::TaskContext;
@@ -397,7 +397,7 @@ pub fn try_block_on<F: Future>(future: F) -> Result<F::Output, BlockOnError> {
 #[track_caller]
 pub fn call_soon(f: impl FnOnce() + Send + 'static) -> CallHandle {
     let place = place();
-    let call = Call::new(place.new_context(), f);
+    let call = Call::new(place.new_context(), place.fixed(), f);
     place.call_soon(call)
 }
 
@@ -427,7 +427,9 @@ pub fn call_soon(f: impl FnOnce() + Send + 'static) -> CallHandle {
 /// ```
 #[track_caller]
 pub fn call_soon_in<C: TaskContext>(context: C, f: impl FnOnce() + Send + 'static) -> CallHandle {
-    place().call_soon(Call::new(context, f))
+    let place = place();
+    let call = Call::new(context, place.fixed(), f);
+    place.call_soon(call)
 }
 
 /// Schedules `f` to be called soon on this thread, by the local executor that is entered, in a copy of the
@@ -456,9 +458,8 @@ pub fn call_soon_in<C: TaskContext>(context: C, f: impl FnOnce() + Send + 'stati
 #[track_caller]
 pub fn call_soon_local(f: impl FnOnce() + 'static) -> CallHandle {
     let frame = local_frame();
-    let call = LocalCall::new(f);
-    let call = Call::new(frame.new_context(), move || call.call());
-    submit::call_soon_local(frame, call)
+    let call = Call::new_local(frame.new_context(), frame.fixed.clone(), f);
+    Place::Here(frame).call_soon(call)
 }
 
 /// Schedules `f` to be called when `delay` has passed on the executor's clock, in a copy of the current
@@ -524,7 +525,8 @@ fn call_later_at<C: TaskContext>(
     f: impl FnOnce() + Send + 'static,
 ) -> TimerHandle {
     let when = time::deadline(place.clock().now(), delay);
-    place.call_at(when, Call::new(context, f))
+    let call = Call::new(context, place.fixed(), f);
+    place.call_at(when, call)
 }
 
 /// Schedules `f` to be called at `when` on the executor's clock, in a copy of the current context, taken
@@ -547,7 +549,7 @@ fn call_later_at<C: TaskContext>(
 #[track_caller]
 pub fn call_at(when: Instant, f: impl FnOnce() + Send + 'static) -> TimerHandle {
     let place = place();
-    let call = Call::new(place.new_context(), f);
+    let call = Call::new(place.new_context(), place.fixed(), f);
     place.call_at(when, call)
 }
 
@@ -572,7 +574,9 @@ pub fn call_at_in<C: TaskContext>(
     when: Instant,
     f: impl FnOnce() + Send + 'static,
 ) -> TimerHandle {
-    place().call_at(when, Call::new(context, f))
+    let place = place();
+    let call = Call::new(context, place.fixed(), f);
+    place.call_at(when, call)
 }
 
 /// A function that calls `f` in a copy of the current context, taken now, wherever it is called. See

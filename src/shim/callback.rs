@@ -1,202 +1,174 @@
-//! Callbacks: what is kept of a scheduled closure, the handles that cancel it, and its failures.
+//! Callbacks: what is kept of a scheduled closure, and the handles that cancel it.
+//!
+//! A queue and a handle share each callback, so that a cancellation takes the closure and its context out at
+//! once, from any thread and without the queue.
 
-use std::any::Any;
+mod exception;
+mod local;
+
 use std::fmt;
-use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
-use std::thread;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
+pub use self::exception::{CallError, set_exception_handler};
+pub(crate) use self::local::empty_trash;
+
+use self::exception::report_panic;
+use self::local::Ticket;
 use super::entered;
-use super::join::panic_message;
-use super::queue::{CallId, Queue};
-use super::task::contain;
+use super::queue::Queue;
 use crate::context::Context;
-use crate::current::{self, Entered, FrameKind};
-use crate::future::{AnyContext, ContextExt, TaskContext, WithContext};
+use crate::current::Entered;
+use crate::future::{ContextExt, Place, TaskContext, WithContext};
 use crate::shared::SharedContext;
 
-type Closure = Box<dyn FnOnce() + Send>;
-
-/// A closure that waits for its turn. Dropped, called or not, inside its context.
-pub(crate) struct Call {
-    work: Work,
-    location: &'static Location<'static>,
-    /// The context of the fixed executor that it was submitted to. Wrappers of one executor share a queue, whose
-    /// driver has a frame of its own.
-    fixed: Option<Arc<Context>>,
+/// A callback that waits for its turn: one of the references to it.
+#[derive(Clone)]
+pub(crate) enum Call {
+    /// Any thread may run it.
+    Anywhere(Arc<dyn Pending>),
+    /// Its closure stays on the thread that scheduled it.
+    Here(Arc<Ticket>),
 }
 
-enum Work {
-    Own(WithContext<Closure, Context>),
-    Shared(SharedContext, WithContext<Closure, SharedContext>),
+/// What is left to do of a callback, until somebody takes it.
+pub(crate) trait Pending: Send + Sync {
+    /// The shared context that has to be entered first, if the callback is for one.
+    fn shared(&self) -> Option<SharedContext>;
+    fn run(&self, shared: Option<Entered<'_>>) -> Option<&'static Location<'static>>;
+    fn is_pending(&self) -> bool;
+    /// Drops the closure, inside its context, and then the context. Returns whether they were there.
+    fn discard(&self) -> bool;
 }
 
 impl Call {
+    /// A callback for an executor that has this fixed context, if any.
     #[track_caller]
-    pub(crate) fn new<C: TaskContext>(context: C, f: impl FnOnce() + Send + 'static) -> Call {
-        let closure: Closure = Box::new(f);
-        Call {
-            work: match context.into_any() {
-                AnyContext::Own(context) => Work::Own(closure.in_context(context)),
-                AnyContext::Shared(shared) => {
-                    let work = closure.in_context(&shared);
-                    Work::Shared(shared, work)
-                }
-            },
-            location: Location::caller(),
-            fixed: None,
+    pub(crate) fn new<C, F>(context: C, fixed: Option<Arc<Context>>, f: F) -> Call
+    where
+        C: TaskContext,
+        F: FnOnce() + Send + 'static,
+    {
+        let work = Work::new(context, fixed, f);
+        Call::Anywhere(Arc::new(Slot(Mutex::new(Some(work)))))
+    }
+
+    /// As [`new`](Call::new), for a closure that stays on this thread.
+    #[track_caller]
+    pub(crate) fn new_local<C, F>(context: C, fixed: Option<Arc<Context>>, f: F) -> Call
+    where
+        C: TaskContext,
+        F: FnOnce() + 'static,
+    {
+        Call::Here(Arc::new(Ticket::new(Work::new(context, fixed, f))))
+    }
+
+    pub(crate) fn shared(&self) -> Option<SharedContext> {
+        match self {
+            Call::Anywhere(call) => call.shared(),
+            Call::Here(call) => call.shared(),
         }
     }
 
-    /// The same call, submitted to an executor that has this fixed context.
-    pub(crate) fn fixed(mut self, fixed: Option<Arc<Context>>) -> Call {
-        self.fixed = fixed;
-        self
-    }
-
-    /// The shared context that the call has to enter, if it is for one.
-    pub(crate) fn shared(&self) -> Option<&SharedContext> {
-        match &self.work {
-            Work::Own(_) => None,
-            Work::Shared(shared, _) => Some(shared),
+    /// Calls the closure in its context, unless it was cancelled. `shared` is its shared context, entered, if it
+    /// has one. Returns where the callback was scheduled, if it was called.
+    pub(crate) fn run(&self, shared: Option<Entered<'_>>) -> Option<&'static Location<'static>> {
+        match self {
+            Call::Anywhere(call) => call.run(shared),
+            Call::Here(call) => call.run(shared),
         }
     }
 
-    /// Calls the closure in its context; `shared` is its shared one, entered, if it has one.
-    pub(crate) fn run(self, shared: Option<Entered<'_>>) {
-        let Call {
-            work,
-            location,
+    /// Whether it has been neither called nor cancelled.
+    pub(crate) fn is_pending(&self) -> bool {
+        match self {
+            Call::Anywhere(call) => call.is_pending(),
+            Call::Here(call) => call.is_pending(),
+        }
+    }
+
+    /// Cancels the callback. Returns whether that came in time.
+    pub(crate) fn discard(&self) -> bool {
+        match self {
+            Call::Anywhere(call) => call.discard(),
+            Call::Here(call) => call.discard(),
+        }
+    }
+}
+
+/// A closure in its context. Dropped, called or not, inside it.
+struct Work<F, C: TaskContext> {
+    f: WithContext<F, C>,
+    /// The context of the fixed executor that it was submitted to. Wrappers of one executor share a queue, whose
+    /// driver has a frame of its own.
+    fixed: Option<Arc<Context>>,
+    location: &'static Location<'static>,
+}
+
+impl<F: FnOnce(), C: TaskContext> Work<F, C> {
+    #[track_caller]
+    fn new<D>(context: D, fixed: Option<Arc<Context>>, f: F) -> Work<F, C>
+    where
+        D: TaskContext<Owned = C>,
+    {
+        Work {
+            f: f.in_context(context),
             fixed,
-        } = self;
+            location: Location::caller(),
+        }
+    }
+
+    fn run(self, shared: Option<Entered<'_>>) -> &'static Location<'static> {
+        let Work { f, fixed, location } = self;
         let _frame = entered::enter_fixed(fixed);
         // The outer net is for what is dropped when the context is left.
-        let net = panic::catch_unwind(AssertUnwindSafe(|| match work {
-            Work::Own(work) => {
-                let (mut context, closure) = work.into_parts();
-                let _entered = current::enter(&mut context, FrameKind::Inside);
-                invoke(closure, location);
-            }
-            Work::Shared(_, work) => {
-                let _entered = shared;
-                let (_waiter, closure) = work.into_parts();
-                invoke(closure, location);
-            }
+        let net = panic::catch_unwind(AssertUnwindSafe(|| {
+            let (mut place, f) = f.into_parts();
+            let _entered = shared.or_else(|| place.enter_now());
+            report_panic(panic::catch_unwind(AssertUnwindSafe(f)), location);
         }));
         report_panic(net, location);
+        location
     }
 }
 
-fn invoke(closure: Closure, location: &'static Location<'static>) {
-    report_panic(panic::catch_unwind(AssertUnwindSafe(closure)), location);
-}
+struct Slot<F, C: TaskContext>(Mutex<Option<Work<F, C>>>);
 
-fn report_panic(outcome: thread::Result<()>, location: &'static Location<'static>) {
-    if let Err(payload) = outcome {
-        // Neither the report nor the payload's destructor may keep the next callback from running.
-        contain(|| report(&CallError { location, payload }));
+impl<F, C: TaskContext> Slot<F, C> {
+    fn lock(&self) -> MutexGuard<'_, Option<Work<F, C>>> {
+        // No user code runs under this lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Option<Work<F, C>> {
+        self.lock().take()
     }
 }
 
-/// A callback panicked. Given to the handler of
-/// [`set_exception_handler`](super::set_exception_handler).
-///
-/// # Examples
-///
-/// ```
-/// use aiocontextvars::shim;
-///
-/// shim::set_exception_handler(|error| {
-///     assert_eq!(error.message(), "on purpose");
-///     eprintln!("from {}: {error}", error.location());
-/// });
-/// shim::block_on(async {
-///     shim::call_soon(|| std::panic::resume_unwind(Box::new("on purpose")));
-///     shim::yield_now().await;
-/// });
-/// ```
-pub struct CallError {
-    location: &'static Location<'static>,
-    payload: Box<dyn Any + Send>,
-}
-
-impl CallError {
-    /// Where the callback was scheduled.
-    pub fn location(&self) -> &'static Location<'static> {
-        self.location
+impl<F, C> Pending for Slot<F, C>
+where
+    F: FnOnce() + Send + 'static,
+    C: TaskContext,
+{
+    fn shared(&self) -> Option<SharedContext> {
+        if !C::Place::IS_SHARED {
+            return None;
+        }
+        self.lock().as_ref()?.f.shared().cloned()
     }
 
-    /// The text of the panic.
-    pub fn message(&self) -> &str {
-        panic_message(&*self.payload)
+    fn run(&self, shared: Option<Entered<'_>>) -> Option<&'static Location<'static>> {
+        self.take().map(|work| work.run(shared))
     }
 
-    /// The payload of the panic.
-    pub fn payload(&self) -> &(dyn Any + Send) {
-        &*self.payload
+    fn is_pending(&self) -> bool {
+        self.lock().is_some()
     }
-}
 
-impl fmt::Debug for CallError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CallError")
-            .field("location", &format_args!("{}", self.location))
-            .field("message", &self.message())
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Display for CallError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the callback scheduled at {} panicked: {}",
-            self.location,
-            self.message()
-        )
-    }
-}
-
-impl std::error::Error for CallError {}
-
-type Handler = Arc<dyn Fn(&CallError) + Send + Sync>;
-
-static HANDLER: RwLock<Option<Handler>> = RwLock::new(None);
-
-/// Sets what happens when a callback panics, on any executor of the process. By default one line on
-/// standard error names the callback's call site.
-///
-/// The handler runs in the callback's context (CS-06), when the callback has been unwound and before
-/// the next one runs. If it panics itself, the default does its work.
-///
-/// # Examples
-///
-/// ```
-/// use aiocontextvars::shim;
-///
-/// shim::set_exception_handler(|error| eprintln!("{error}"));
-/// ```
-pub fn set_exception_handler(f: impl Fn(&CallError) + Send + Sync + 'static) {
-    let old = HANDLER
-        .write()
-        .unwrap_or_else(PoisonError::into_inner)
-        .replace(Arc::new(f));
-    drop(old);
-}
-
-fn report(error: &CallError) {
-    let handler = HANDLER
-        .read()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
-    let handled = handler
-        .is_some_and(|handler| panic::catch_unwind(AssertUnwindSafe(|| handler(error))).is_ok());
-    if !handled {
-        // Where standard error is closed there is nobody to tell.
-        let _ = writeln!(io::stderr(), "aiocontextvars: {error}");
+    fn discard(&self) -> bool {
+        self.take().is_some()
     }
 }
 
@@ -215,30 +187,33 @@ fn report(error: &CallError) {
 /// });
 /// ```
 pub struct CallHandle {
-    queue: Weak<Queue>,
-    id: CallId,
+    call: Call,
     cancelled: AtomicBool,
 }
 
 impl CallHandle {
-    pub(crate) fn new(queue: &Arc<Queue>, id: CallId) -> CallHandle {
+    pub(crate) fn new(call: Call) -> CallHandle {
         CallHandle {
-            queue: Arc::downgrade(queue),
-            id,
+            call,
             cancelled: AtomicBool::new(false),
         }
     }
 
-    /// Drops the closure and its context at once, so that it will not be called (HD-02).
+    /// Drops the closure and its context at once, so that it will not be called (HD-02). Takes the same time
+    /// however many callbacks wait.
     ///
-    /// Nothing happens if it has been called, is being called, or its executor is gone. A closure that stays on its
-    /// thread and is cancelled from another is dropped there, at the next turn of a queue.
+    /// Nothing happens if it has been called, is being called (also by itself), or its executor is gone. A closure
+    /// that stays on its thread and is cancelled from another is dropped there, at the next turn of a queue.
     pub fn cancel(&self) {
-        let call = self.queue.upgrade().and_then(|queue| queue.remove(self.id));
-        if let Some(call) = call {
+        self.cancel_in_time();
+    }
+
+    fn cancel_in_time(&self) -> bool {
+        let in_time = self.call.discard();
+        if in_time {
             self.cancelled.store(true, Ordering::Release);
-            drop(call);
         }
+        in_time
     }
 
     /// Whether [`cancel`](Self::cancel) came in time.
@@ -274,16 +249,26 @@ impl fmt::Debug for CallHandle {
 pub struct TimerHandle {
     call: CallHandle,
     when: Instant,
+    /// Hears of cancellations, so that it can make room.
+    queue: Weak<Queue>,
 }
 
 impl TimerHandle {
-    pub(crate) fn new(call: CallHandle, when: Instant) -> TimerHandle {
-        TimerHandle { call, when }
+    pub(crate) fn new(call: Call, when: Instant, queue: &Arc<Queue>) -> TimerHandle {
+        TimerHandle {
+            call: CallHandle::new(call),
+            when,
+            queue: Arc::downgrade(queue),
+        }
     }
 
-    /// As [`CallHandle::cancel`].
+    /// As [`CallHandle::cancel`] (HD-03). The room that cancelled timers take in their queue is used again.
     pub fn cancel(&self) {
-        self.call.cancel();
+        if self.call.cancel_in_time() {
+            if let Some(queue) = self.queue.upgrade() {
+                queue.note_cancelled_timer();
+            }
+        }
     }
 
     /// As [`CallHandle::is_cancelled`].

@@ -12,9 +12,10 @@ use super::callback::{Call, CallHandle, TimerHandle};
 use super::entered;
 use super::executor::{Executor, LocalExecutor, Runnable};
 use super::join::JoinHandle;
-use super::local::{self, LocalCall};
+use super::local;
 use super::native::Destination;
 use super::queue::QueueKey;
+use super::search::Place;
 use super::submit;
 use super::time::deadline;
 use crate::context::Context;
@@ -202,6 +203,10 @@ impl<E: Executor> ContextAwareExecutor<E> {
         Destination::new(self.inner.clone(), self.fixed.clone())
     }
 
+    fn place(&self) -> Place {
+        Place::Anywhere(self.destination())
+    }
+
     /// Spawns a task that starts in a copy of the current context, taken now.
     ///
     /// See [`shim::spawn`](super::spawn).
@@ -337,7 +342,7 @@ impl<E: Executor> ContextAwareExecutor<E> {
         context: C,
         f: impl FnOnce() + Send + 'static,
     ) -> CallHandle {
-        submit::call_soon(&self.destination(), Call::new(context, f))
+        self.place().call_soon(Call::new(context, self.fixed.clone(), f))
     }
 
     /// Schedules `f` for when `delay` has passed, in a copy of the current context, taken now.
@@ -387,7 +392,8 @@ impl<E: Executor> ContextAwareExecutor<E> {
         f: impl FnOnce() + Send + 'static,
     ) -> TimerHandle {
         let when = deadline(self.inner.clock().now(), delay);
-        submit::call_at(&self.destination(), when, Call::new(context, f))
+        self.place()
+            .call_at(when, Call::new(context, self.fixed.clone(), f))
     }
 
     /// Schedules `f` for `when`, on the executor's clock, in a copy of the current context, taken now.
@@ -435,7 +441,8 @@ impl<E: Executor> ContextAwareExecutor<E> {
         when: Instant,
         f: impl FnOnce() + Send + 'static,
     ) -> TimerHandle {
-        submit::call_at(&self.destination(), when, Call::new(context, f))
+        self.place()
+            .call_at(when, Call::new(context, self.fixed.clone(), f))
     }
 }
 
@@ -541,8 +548,8 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
         context: C,
         f: impl FnOnce() + 'static,
     ) -> CallHandle {
-        let call = LocalCall::new(f);
-        submit::call_soon_local(self.frame(), Call::new(context, move || call.call()))
+        let call = Call::new_local(context, self.fixed.clone(), f);
+        Place::Here(self.frame()).call_soon(call)
     }
 
     /// Schedules `f` on this thread for when `delay` has passed, in a copy of the current context, taken
@@ -591,9 +598,8 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// ```
     #[track_caller]
     pub fn call_at_local(&self, when: Instant, f: impl FnOnce() + 'static) -> TimerHandle {
-        let call = LocalCall::new(f);
-        let call = Call::new(self.new_context(), move || call.call());
-        submit::call_at_local(self.frame(), when, call)
+        let call = Call::new_local(self.new_context(), self.fixed.clone(), f);
+        Place::Here(self.frame()).call_at(when, call)
     }
 }
 

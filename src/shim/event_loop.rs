@@ -22,12 +22,14 @@
 //! ```
 
 mod clock;
+mod debug;
 mod handle;
 mod parker;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,22 +40,23 @@ use std::time::{Duration, Instant};
 
 use futures::future::LocalBoxFuture;
 
+pub use self::debug::SlowCallback;
 pub use self::handle::LoopHandle;
 
 use self::clock::LoopClock;
+use self::debug::{Debug, Unit};
 use self::parker::Parker;
 use super::block::{self, BlockOnError};
-use super::callback::{CallHandle, TimerHandle};
+use super::callback::{Call, CallHandle, TimerHandle};
 use super::context_aware::ContextAwareExecutor;
 use super::entered::{self, ExecutorFrame, FrameExecutor, FrameLocal};
 use super::executor::{Clock, Executor, LocalExecutor, LocalRunnable, Runnable};
 use super::join::JoinHandle;
 use super::mark::Mark;
-use super::queue::{Driver, Item, Next, Queue, QueueKey, queue_for};
+use super::queue::{Driver, Item, Next, Queue, Turns};
 use super::task::Registry;
 use crate::current;
 use crate::future::TaskContext;
-use crate::id;
 
 /// An event loop of one thread.
 ///
@@ -83,12 +86,12 @@ pub struct EventLoop {
     local: ContextAwareExecutor<Rc<OnLoop>>,
     /// Taken when the loop is dropped.
     driver: RefCell<Option<Driver>>,
+    debug: Debug,
 }
 
 /// What the loop shares with its handles and its tasks' wakers.
 struct Shared {
     this: Weak<Shared>,
-    key: QueueKey,
     queue: Arc<Queue>,
     clock: Arc<LoopClock>,
     parker: Arc<Parker>,
@@ -143,13 +146,11 @@ impl EventLoop {
 
     fn with_clock(start: Option<Instant>) -> EventLoop {
         let clock = Arc::new(LoopClock::new(start));
-        let key = QueueKey::numbered("event loop", id::next());
-        let queue = queue_for(key, || clock.clone());
+        let queue = Arc::new(Queue::new(clock.clone()));
         clock.attach(&queue);
         let driver = queue.drive();
         let shared = Arc::new_cyclic(|this: &Weak<Shared>| Shared {
             this: this.clone(),
-            key,
             queue,
             clock,
             parker: Arc::default(),
@@ -162,6 +163,7 @@ impl EventLoop {
             local: ContextAwareExecutor::new(Rc::new(OnLoop(Arc::clone(&shared)))),
             shared,
             driver: RefCell::new(driver),
+            debug: Debug::default(),
         }
     }
 
@@ -331,7 +333,7 @@ impl EventLoop {
     /// ```
     #[track_caller]
     pub fn call_soon(&self, f: impl FnOnce() + 'static) -> CallHandle {
-        self.local.call_soon_local(f)
+        self.call_soon_in(current::inherit(), f)
     }
 
     /// Schedules `f` for the next turn, in `context`.
@@ -352,7 +354,10 @@ impl EventLoop {
         context: C,
         f: impl FnOnce() + 'static,
     ) -> CallHandle {
-        self.local.call_soon_local_in(context, f)
+        let call = Call::new_local(context, None, f);
+        // The loop drives its queue itself.
+        drop(self.shared.queue.push(call.clone(), None));
+        CallHandle::new(call)
     }
 
     /// Schedules `f` for when `delay` has passed, in a copy of the current context, taken now.
@@ -397,17 +402,15 @@ impl EventLoop {
             return;
         };
         let waker = Waker::from(Arc::clone(&shared.parker));
-        let mut done = false;
+        let mut turns = LoopTurns {
+            main,
+            done: false,
+            debug: &self.debug,
+        };
         loop {
             // All that is ready, as asyncio does.
-            driver.turn(usize::MAX, |item| match item {
-                Item::Task(step) => {
-                    step.run();
-                }
-                Item::Main => done = done || main(),
-                Item::Call(_) | Item::Parked(_) => unreachable!("the driver runs these itself"),
-            });
-            if shared.stop.swap(false, Ordering::AcqRel) || done {
+            driver.turn(usize::MAX, &mut turns);
+            if turns.done || shared.take_stop() {
                 return;
             }
             match driver.next(&waker) {
@@ -417,7 +420,7 @@ impl EventLoop {
                         shared.parker.park_until(Some(when));
                     }
                 }
-                Next::Parked | Next::Idle => shared.parker.park_until(None),
+                Next::Waiting | Next::Idle => shared.parker.park_until(None),
             }
         }
     }
@@ -483,6 +486,35 @@ fn start_running() -> Option<Mark> {
     (!RUNNING.get()).then(|| Mark::set(&RUNNING))
 }
 
+/// How the loop runs what waits in its line.
+struct LoopTurns<'a> {
+    main: &'a mut dyn FnMut() -> bool,
+    done: bool,
+    debug: &'a Debug,
+}
+
+impl Turns for LoopTurns<'_> {
+    fn call(&mut self, run: impl FnOnce() -> Option<&'static Location<'static>>) {
+        self.debug.watch(Unit::Callback, run);
+    }
+
+    fn task(&mut self, step: async_task::Runnable) {
+        self.debug.watch(Unit::Task, || {
+            step.run();
+            None
+        });
+    }
+
+    fn main(&mut self) {
+        if !self.done {
+            self.debug.watch(Unit::Main, || {
+                self.done = (self.main)();
+                None
+            });
+        }
+    }
+}
+
 /// Puts the main future into the line.
 struct WakeMain {
     shared: Arc<Shared>,
@@ -516,6 +548,11 @@ impl Shared {
         task::Wake::wake(Arc::clone(&self.parker));
     }
 
+    /// Whether the run is to be stopped now.
+    fn take_stop(&self) -> bool {
+        self.stop.load(Ordering::Acquire) && self.stop.swap(false, Ordering::AcqRel)
+    }
+
     fn push(&self, step: async_task::Runnable) {
         if self.closed.load(Ordering::Acquire) && thread::current().id() == self.thread {
             // Cancels the task.
@@ -544,8 +581,8 @@ impl Executor for Shared {
         (thread::current().id() == self.thread).then(|| FrameLocal::Strong(Arc::new(OnLoop(this))))
     }
 
-    fn queue_key(&self) -> QueueKey {
-        self.key
+    fn queue(&self) -> Option<&Arc<Queue>> {
+        Some(&self.queue)
     }
 
     fn registry(&self) -> Option<Arc<Registry>> {
@@ -603,7 +640,7 @@ impl LocalExecutor for OnLoop {
         Executor::frame(&*self.0)
     }
 
-    fn queue_key(&self) -> QueueKey {
-        self.0.key
+    fn queue(&self) -> Option<&Arc<Queue>> {
+        Some(&self.0.queue)
     }
 }

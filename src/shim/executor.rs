@@ -14,7 +14,7 @@ use super::block::{self, BlockOnError};
 use super::entered::{FrameExecutor, FrameLocal};
 use super::local::deliver_remote_wakes;
 use super::native::Native;
-use super::queue::QueueKey;
+use super::queue::{Queue, QueueKey};
 use super::task::Registry;
 use super::time::StdClock;
 
@@ -86,6 +86,12 @@ pub trait Executor: Send + Sync + 'static {
         None
     }
 
+    /// The executor's callback queue, if it has it at hand.
+    #[doc(hidden)]
+    fn queue(&self) -> Option<&Arc<Queue>> {
+        None
+    }
+
     /// What tells this executor's callback queue from others.
     #[doc(hidden)]
     fn queue_key(&self) -> QueueKey {
@@ -137,6 +143,10 @@ macro_rules! forward_executor {
 
             fn local(&self) -> Option<FrameLocal> {
                 (**self).local()
+            }
+
+            fn queue(&self) -> Option<&Arc<Queue>> {
+                (**self).queue()
             }
 
             fn queue_key(&self) -> QueueKey {
@@ -243,6 +253,12 @@ pub trait LocalExecutor: 'static {
         false
     }
 
+    /// The executor's callback queue, if it has it at hand.
+    #[doc(hidden)]
+    fn queue(&self) -> Option<&Arc<Queue>> {
+        None
+    }
+
     /// What tells this executor's callback queue from others.
     #[doc(hidden)]
     fn queue_key(&self) -> QueueKey {
@@ -282,6 +298,10 @@ macro_rules! forward_local_executor {
             fn frame_local(&self) -> Option<FrameLocal> {
                 let $this = self;
                 Some((**self).frame_local().unwrap_or_else(|| $frame))
+            }
+
+            fn queue(&self) -> Option<&Arc<Queue>> {
+                (**self).queue()
             }
 
             fn queue_key(&self) -> QueueKey {

@@ -1,6 +1,6 @@
 //! Tasks that stay on their thread, on any [`LocalExecutor`].
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::RefCell;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
@@ -251,89 +251,5 @@ pub fn deliver_remote_wakes() {
     });
     for (key, runnable) in woken.unwrap_or_default() {
         step(key, runnable);
-    }
-}
-
-// Callbacks that stay on their thread.
-
-/// A closure and its serial number.
-type Numbered = (u64, Box<dyn FnOnce()>);
-
-/// The closures that other threads have cancelled, by key and serial number.
-type Trash = Arc<Mutex<Vec<(usize, u64)>>>;
-
-thread_local! {
-    /// The closures that wait on this thread for their turn in a callback queue.
-    static CALLS: RefCell<Slab<Numbered>> = const { RefCell::new(Slab::new()) };
-    static NEXT_CALL: Cell<u64> = const { Cell::new(0) };
-    static TRASH: OnceCell<Trash> = const { OnceCell::new() };
-}
-
-/// A closure that stays on its thread, as a `Send` ticket that a callback queue can hold.
-pub(crate) struct LocalCall {
-    home: ThreadId,
-    trash: Trash,
-    key: usize,
-    /// Tells this closure from others that had the key before.
-    serial: u64,
-}
-
-impl LocalCall {
-    pub(crate) fn new(f: impl FnOnce() + 'static) -> LocalCall {
-        let serial = NEXT_CALL.get() + 1;
-        NEXT_CALL.set(serial);
-        LocalCall {
-            home: thread::current().id(),
-            trash: TRASH.with(|trash| Arc::clone(trash.get_or_init(Trash::default))),
-            key: CALLS.with(|calls| calls.borrow_mut().insert((serial, Box::new(f)))),
-            serial,
-        }
-    }
-
-    /// Calls the closure, on the thread it belongs to.
-    pub(crate) fn call(self) {
-        if thread::current().id() == self.home {
-            if let Some(f) = take_call(self.key, self.serial) {
-                f();
-            }
-        }
-    }
-}
-
-impl Drop for LocalCall {
-    /// Drops the closure if it was not called, on its thread.
-    fn drop(&mut self) {
-        if thread::current().id() == self.home {
-            drop(take_call(self.key, self.serial));
-        } else {
-            let mut trash = self.trash.lock().unwrap_or_else(PoisonError::into_inner);
-            trash.push((self.key, self.serial));
-        }
-    }
-}
-
-fn take_call(key: usize, serial: u64) -> Option<Box<dyn FnOnce()>> {
-    // Not there any more when the thread's locals are being destroyed.
-    CALLS
-        .try_with(|calls| {
-            let mut calls = calls.borrow_mut();
-            match calls.get(key) {
-                Some((other, _)) if *other == serial => Some(calls.remove(key).1),
-                _ => None,
-            }
-        })
-        .ok()
-        .flatten()
-}
-
-/// Drops the closures of this thread that other threads have cancelled.
-pub(crate) fn empty_trash() {
-    let trash = TRASH.try_with(|trash| {
-        let trash = trash.get()?;
-        let mut trash = trash.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(mem::take(&mut *trash))
-    });
-    for (key, serial) in trash.ok().flatten().unwrap_or_default() {
-        contain(|| drop(take_call(key, serial)));
     }
 }

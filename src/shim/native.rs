@@ -91,7 +91,21 @@ impl Target {
         }
     }
 
-    /// The executor as a value, for everything but spawning.
+    /// Calls `f` with the executor.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&dyn Executor) -> R) -> R {
+        match self {
+            #[cfg(feature = "tokio")]
+            Target::TokioCurrent => f(&::tokio::runtime::Handle::current()),
+            #[cfg(feature = "async-std")]
+            Target::AsyncStd => f(&super::async_std::Global),
+            #[cfg(feature = "smol")]
+            Target::Smol => f(&super::smol::Global),
+            Target::Static(executor) => f(*executor),
+            Target::Value(executor) => f(&**executor),
+        }
+    }
+
+    /// The executor as a value, for everything but spawning and callbacks.
     pub(crate) fn as_executor(&self) -> Arc<dyn Executor> {
         match self {
             #[cfg(feature = "tokio")]

@@ -6,35 +6,37 @@
 //! threads.
 
 mod driver;
+mod timers;
 
 use std::any::TypeId;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Instant;
 
-use slab::Slab;
+pub(crate) use self::driver::{Driver, Next, Turns, adding};
 
-pub(crate) use self::driver::{Driver, Next, adding};
-
+use self::timers::Timers;
 use super::callback::Call;
 use super::executor::Clock;
 use super::task::contain;
 
-pub(crate) struct Queue {
+/// The callbacks of one executor.
+pub struct Queue {
     state: Mutex<State>,
     clock: Arc<dyn Clock>,
 }
 
 #[derive(Default)]
 struct State {
-    calls: Slab<Entry>,
-    next_serial: u64,
-    /// What is due, in order. Ids of calls that were cancelled are skipped.
+    /// What is due, in order.
     ready: VecDeque<Item>,
-    /// What is not due yet, by deadline and then in the order of scheduling.
-    timers: BTreeMap<(Instant, u64), CallId>,
+    timers: Timers,
+    /// How many [`Reservation`]s there are.
+    reserved: usize,
     /// Whether a driver exists.
     driven: bool,
     /// Whether the executor is gone: what is added is dropped.
@@ -43,28 +45,25 @@ struct State {
     driver: Option<Waker>,
 }
 
-struct Entry {
-    serial: u64,
-    call: Call,
-    when: Option<Instant>,
-}
-
-/// A call in the queue. The serial number tells it from others that had the key before.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CallId {
-    key: usize,
-    serial: u64,
-}
-
 /// One turn of something in the queue.
 pub(crate) enum Item {
-    Call(CallId),
+    Call(Call),
     /// A call for this shared context, which was taken when its turn came.
     Parked(usize),
     /// A step of a task of the event loop.
     Task(async_task::Runnable),
     /// The event loop's main future.
     Main,
+}
+
+impl Item {
+    /// Drops the work that it stands for. A handle may stay.
+    fn discard(self) {
+        contain(|| match self {
+            Item::Call(call) => drop(call.discard()),
+            item => drop(item),
+        });
+    }
 }
 
 impl Queue {
@@ -84,38 +83,26 @@ impl Queue {
         &self.clock
     }
 
-    /// Adds a call: to the end of the line, or for later.
-    pub(crate) fn push(&self, call: Call, when: Option<Instant>) -> CallId {
+    /// Adds a call: to the end of the line, or for later. Returns a driver, to be started at once, if there is none.
+    pub(crate) fn push(self: &Arc<Self>, call: Call, when: Option<Instant>) -> Option<Driver> {
         let mut state = self.lock();
-        let serial = state.next_serial;
-        state.next_serial += 1;
         if state.closed {
             drop(state);
-            contain(|| drop(call));
-            return CallId {
-                key: usize::MAX,
-                serial,
-            };
+            Item::Call(call).discard();
+            return None;
         }
-        let key = state.calls.insert(Entry { serial, call, when });
-        let id = CallId { key, serial };
-        let is_next = match when {
+        let comes_first = match when {
             None => {
-                state.ready.push_back(Item::Call(id));
+                state.ready.push_back(Item::Call(call));
                 true
             }
-            Some(when) => {
-                state.timers.insert((when, serial), id);
-                state
-                    .timers
-                    .first_key_value()
-                    .is_some_and(|(&(first, _), _)| first == when)
-            }
+            Some(when) => state.timers.push(when, call),
         };
-        if is_next {
+        let driven = mem::replace(&mut state.driven, true);
+        if comes_first {
             wake(state);
         }
-        id
+        (!driven).then(|| Driver::new(Arc::clone(self)))
     }
 
     /// Adds something that is no call to the end of the line.
@@ -123,7 +110,7 @@ impl Queue {
         let mut state = self.lock();
         if state.closed {
             drop(state);
-            contain(|| drop(item));
+            item.discard();
             return;
         }
         state.ready.push_back(item);
@@ -138,17 +125,12 @@ impl Queue {
 
     /// Drops what is in the queue, each closure inside its context.
     fn empty(&self) {
-        let (calls, ready) = {
+        let (ready, timers) = {
             let mut state = self.lock();
-            state.timers.clear();
-            (mem::take(&mut state.calls), mem::take(&mut state.ready))
+            (mem::take(&mut state.ready), mem::take(&mut state.timers))
         };
-        for (_, entry) in calls {
-            contain(|| drop(entry.call));
-        }
-        for item in ready {
-            contain(|| drop(item));
-        }
+        ready.into_iter().for_each(Item::discard);
+        timers.into_items().for_each(Item::discard);
     }
 
     /// Whether a timer is pending. The first one is when a runtime's ability to serve it shows.
@@ -156,20 +138,56 @@ impl Queue {
         !self.lock().timers.is_empty()
     }
 
-    /// Takes a call out, to be dropped by the caller. `None` if its turn has come.
-    pub(crate) fn remove(&self, id: CallId) -> Option<Call> {
-        let mut state = self.lock();
-        let entry = state.remove(id)?;
-        if let Some(when) = entry.when {
-            state.timers.remove(&(when, id.serial));
-        }
-        Some(entry.call)
+    pub(crate) fn note_cancelled_timer(&self) {
+        self.lock().timers.note_cancelled();
     }
 
     /// A driver, unless there is one. The caller starts it at once.
     pub(crate) fn drive(self: &Arc<Self>) -> Option<Driver> {
         let driven = mem::replace(&mut self.lock().driven, true);
         (!driven).then(|| Driver::new(Arc::clone(self)))
+    }
+
+    /// Keeps a driver until a call comes that is to be added later, from any thread and without the executor.
+    /// Returns a driver, to be started at once, if there is none.
+    pub(crate) fn reserve(self: &Arc<Self>) -> (Reservation, Option<Driver>) {
+        self.lock().reserved += 1;
+        (Reservation(Arc::clone(self)), self.drive())
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // Of an executor that was gone when its queue was made.
+        self.empty();
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").finish_non_exhaustive()
+    }
+}
+
+/// A place for one call in a queue. Made where the executor is at hand, used where it may not be.
+pub(crate) struct Reservation(Arc<Queue>);
+
+impl Reservation {
+    /// Adds the call to the end of the line. It is dropped if the executor is gone.
+    pub(crate) fn submit(self, call: Call) {
+        // There is a driver, or the executor has dropped it: then a new one has nowhere to run.
+        drop(self.0.push(call, None));
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.reserved -= 1;
+        if state.reserved == 0 {
+            // It may have nothing to wait for any more.
+            wake(state);
+        }
     }
 }
 
@@ -178,29 +196,6 @@ fn wake(mut state: MutexGuard<'_, State>) {
     drop(state);
     if let Some(driver) = driver {
         driver.wake();
-    }
-}
-
-impl State {
-    fn remove(&mut self, id: CallId) -> Option<Entry> {
-        match self.calls.get(id.key) {
-            Some(entry) if entry.serial == id.serial => Some(self.calls.remove(id.key)),
-            _ => None,
-        }
-    }
-
-    /// Moves the timers that are due to the end of the line.
-    fn ripen(&mut self, now: Instant) {
-        while let Some(timer) = self.timers.first_entry() {
-            if timer.key().0 > now {
-                break;
-            }
-            let id = timer.remove();
-            if let Some(entry) = self.calls.get_mut(id.key) {
-                entry.when = None;
-            }
-            self.ready.push_back(Item::Call(id));
-        }
     }
 }
 
@@ -226,9 +221,27 @@ impl QueueKey {
     }
 }
 
+thread_local! {
+    /// The queue that this thread used last.
+    static LAST: RefCell<Option<(QueueKey, Weak<Queue>)>> = const { RefCell::new(None) };
+}
+
 /// The queue of the executor with this key, made now if it has none. A queue lives as long as something
 /// waits in it.
 pub(crate) fn queue_for(key: QueueKey, clock: impl FnOnce() -> Arc<dyn Clock>) -> Arc<Queue> {
+    let last = LAST.try_with(|last| match &*last.borrow() {
+        Some((last, queue)) if *last == key => queue.upgrade(),
+        _ => None,
+    });
+    if let Some(queue) = last.ok().flatten() {
+        return queue;
+    }
+    let queue = find_or_make(key, clock);
+    let _no_cache_at_thread_exit = LAST.try_with(|last| last.replace(Some((key, Arc::downgrade(&queue)))));
+    queue
+}
+
+fn find_or_make(key: QueueKey, clock: impl FnOnce() -> Arc<dyn Clock>) -> Arc<Queue> {
     static QUEUES: Mutex<Option<HashMap<QueueKey, Weak<Queue>>>> = Mutex::new(None);
 
     let find = || {

@@ -7,12 +7,12 @@ use std::task::Poll;
 use std::time::Instant;
 
 use super::callback::{Call, CallHandle, TimerHandle};
-use super::entered::{ExecutorFrame, FrameExecutor, ValueHome};
+use super::entered::{FrameExecutor, ValueHome};
 use super::executor::{self, Clock};
 use super::join::JoinHandle;
 use super::local;
 use super::native::{Destination, Target, frame_of, in_home};
-use super::queue::{Driver, Queue, adding, queue_for};
+use super::queue::{Driver, Queue, Reservation, adding, queue_for};
 use super::search::Place;
 use super::task;
 use super::time::StdClock;
@@ -59,26 +59,83 @@ impl Place {
         }
     }
 
-    #[track_caller]
-    pub(crate) fn call_soon(self, call: Call) -> CallHandle {
+    /// The context of the fixed executor, if this is one.
+    pub(crate) fn fixed(&self) -> Option<Arc<Context>> {
         match self {
-            Place::Anywhere(destination) => call_soon(&destination, call),
-            Place::Here(frame) => call_soon_local(frame, call),
+            Place::Anywhere(destination) => destination.fixed.clone(),
+            Place::Here(frame) => frame.fixed.clone(),
         }
     }
 
     #[track_caller]
+    pub(crate) fn call_soon(self, call: Call) -> CallHandle {
+        self.push(call.clone(), None);
+        CallHandle::new(call)
+    }
+
+    #[track_caller]
     pub(crate) fn call_at(self, when: Instant, call: Call) -> TimerHandle {
+        let queue = self.push(call.clone(), Some(when));
+        TimerHandle::new(call, when, &queue)
+    }
+
+    #[track_caller]
+    fn push(self, call: Call, when: Option<Instant>) -> Arc<Queue> {
+        let queue = self.queue();
+        if let Some(when) = when {
+            check_timers(&queue, when);
+        }
+        let _adding = adding();
+        let driver = queue.push(call, when);
+        self.start(driver);
+        queue
+    }
+
+    /// Keeps a place for a call that is to be made later, from any thread.
+    #[track_caller]
+    pub(crate) fn reserve(self) -> Reservation {
+        let _adding = adding();
+        let (reservation, driver) = self.queue().reserve();
+        self.start(driver);
+        reservation
+    }
+
+    /// Without the local executor, the queue is one that nobody drives: what is pushed is dropped with it.
+    fn queue(&self) -> Arc<Queue> {
         match self {
-            Place::Anywhere(destination) => call_at(&destination, when, call),
-            Place::Here(frame) => call_at_local(frame, when, call),
+            Place::Anywhere(destination) => destination.executor.with(|executor| match executor.queue() {
+                Some(queue) => Arc::clone(queue),
+                None => queue_for(executor.queue_key(), || executor.clock()),
+            }),
+            Place::Here(frame) => match frame.upgrade_local() {
+                Some(executor) => match executor.queue() {
+                    Some(queue) => Arc::clone(queue),
+                    None => queue_for(executor.queue_key(), || executor.clock()),
+                },
+                None => Arc::new(Queue::new(Arc::new(StdClock))),
+            },
+        }
+    }
+
+    #[track_caller]
+    fn start(self, driver: Option<Driver>) {
+        let Some(driver) = driver else {
+            return;
+        };
+        // In an empty context: the driver outlives the caller and must not pin its values.
+        match self {
+            Place::Anywhere(destination) => destination.spawn(Context::new(), driver).detach(),
+            Place::Here(frame) => local::spawn(frame, Context::new(), driver).detach(),
         }
     }
 
     pub(crate) fn clock(&self) -> Arc<dyn Clock> {
         match self {
-            Place::Anywhere(destination) => destination.executor.as_executor().clock(),
-            Place::Here(frame) => local_clock(frame),
+            Place::Anywhere(destination) => destination.executor.with(|executor| executor.clock()),
+            Place::Here(frame) => match frame.upgrade_local() {
+                Some(executor) => executor.clock(),
+                None => Arc::new(StdClock),
+            },
         }
     }
 }
@@ -120,78 +177,10 @@ impl<T, F: FnOnce() -> T> Future for Once<F> {
     }
 }
 
-#[track_caller]
-pub(crate) fn call_soon(destination: &Destination, call: Call) -> CallHandle {
-    let executor = destination.executor.as_executor();
-    let queue = queue_for(executor.queue_key(), || executor.clock());
-    let _adding = adding();
-    let id = queue.push(call.fixed(destination.fixed.clone()), None);
-    start(destination, &queue);
-    CallHandle::new(&queue, id)
-}
-
-#[track_caller]
-pub(crate) fn call_at(destination: &Destination, when: Instant, call: Call) -> TimerHandle {
-    let executor = destination.executor.as_executor();
-    let queue = queue_for(executor.queue_key(), || executor.clock());
-    check_timers(&queue, &*executor.clock(), when);
-    let _adding = adding();
-    let id = queue.push(call.fixed(destination.fixed.clone()), Some(when));
-    start(destination, &queue);
-    TimerHandle::new(CallHandle::new(&queue, id), when)
-}
-
 /// A runtime that cannot serve timers refuses the first one here, in the caller.
 #[track_caller]
-fn check_timers(queue: &Queue, clock: &dyn Clock, when: Instant) {
+fn check_timers(queue: &Queue, when: Instant) {
     if !queue.has_timers() {
-        drop(clock.sleep_until(when));
-    }
-}
-
-/// Starts a driver for the queue unless it has one.
-#[track_caller]
-fn start(destination: &Destination, queue: &Arc<Queue>) {
-    if let Some(driver) = queue.drive() {
-        // In an empty context: the driver outlives the caller and must not pin its values.
-        destination.spawn(Context::new(), driver).detach();
-    }
-}
-
-pub(crate) fn call_soon_local(frame: ExecutorFrame, call: Call) -> CallHandle {
-    let queue = local_queue(&frame);
-    let id = queue.push(call.fixed(frame.fixed.clone()), None);
-    start_local(frame, queue.drive());
-    CallHandle::new(&queue, id)
-}
-
-#[track_caller]
-pub(crate) fn call_at_local(frame: ExecutorFrame, when: Instant, call: Call) -> TimerHandle {
-    let queue = local_queue(&frame);
-    check_timers(&queue, &**queue.clock(), when);
-    let id = queue.push(call.fixed(frame.fixed.clone()), Some(when));
-    start_local(frame, queue.drive());
-    TimerHandle::new(CallHandle::new(&queue, id), when)
-}
-
-/// The queue of a local executor. Without the executor it is one that nobody drives: what is pushed is
-/// dropped with it.
-fn local_queue(frame: &ExecutorFrame) -> Arc<Queue> {
-    match frame.upgrade_local() {
-        Some(executor) => queue_for(executor.queue_key(), || executor.clock()),
-        None => Arc::new(Queue::new(Arc::new(StdClock))),
-    }
-}
-
-fn local_clock(frame: &ExecutorFrame) -> Arc<dyn Clock> {
-    match frame.upgrade_local() {
-        Some(executor) => executor.clock(),
-        None => Arc::new(StdClock),
-    }
-}
-
-fn start_local(frame: ExecutorFrame, driver: Option<Driver>) {
-    if let Some(driver) = driver {
-        local::spawn(frame, Context::new(), driver).detach();
+        drop(queue.clock().sleep_until(when));
     }
 }

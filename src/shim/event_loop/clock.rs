@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use futures::task::AtomicWaker;
 
 use crate::context::Context;
-use crate::shim::callback::{Call, CallHandle, TimerHandle};
+use crate::shim::callback::{Call, TimerHandle};
 use crate::shim::executor::Clock;
 use crate::shim::queue::Queue;
 use crate::shim::time::StdClock;
@@ -112,9 +112,10 @@ impl Future for LoopSleep {
                 SleepState::New => {
                     let alarm = Arc::new(Alarm::default());
                     let ring = Ring(Arc::clone(&alarm));
-                    let call = Call::new(Context::new(), move || drop(ring));
-                    let id = self.queue.push(call, Some(self.at));
-                    let handle = TimerHandle::new(CallHandle::new(&self.queue, id), self.at);
+                    let call = Call::new(Context::new(), None, move || drop(ring));
+                    // The loop drives its queue as long as it exists; a driver has nowhere to run after that.
+                    drop(self.queue.push(call.clone(), Some(self.at)));
+                    let handle = TimerHandle::new(call, self.at, &self.queue);
                     self.state = SleepState::Waiting(handle, alarm);
                 }
                 SleepState::Waiting(_, alarm) => {

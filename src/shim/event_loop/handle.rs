@@ -14,7 +14,7 @@ use crate::shim::context_aware::ContextAwareExecutor;
 use crate::shim::entered::{FrameExecutor, FrameLocal};
 use crate::shim::executor::{Clock, Executor, Runnable};
 use crate::shim::join::JoinHandle;
-use crate::shim::queue::QueueKey;
+use crate::shim::queue::Queue;
 use crate::shim::task::Registry;
 
 /// A handle to an [`EventLoop`](super::EventLoop), for other threads and for [`ContextAwareExecutor`].
@@ -54,8 +54,8 @@ impl Executor for LoopHandle {
         self.0.local()
     }
 
-    fn queue_key(&self) -> QueueKey {
-        self.0.key
+    fn queue(&self) -> Option<&Arc<Queue>> {
+        Some(&self.0.queue)
     }
 
     fn registry(&self) -> Option<Arc<Registry>> {

@@ -4,18 +4,19 @@ use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::mem;
+use std::panic;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{self, Poll, Waker};
 use std::time::Instant;
 
 use futures::future::BoxFuture;
 use futures::task::AtomicWaker;
 
-use super::{CallId, Item, Queue};
+use super::{Item, Queue, State};
 use crate::shared::{SharedContext, Waiter};
 use crate::shim::block;
-use crate::shim::local;
+use crate::shim::callback::{Call, empty_trash};
 use crate::shim::mark::Mark;
 
 /// How many callbacks a driver that is a task runs before it lets the executor's other tasks run.
@@ -24,6 +25,8 @@ const BATCH: usize = 64;
 /// Runs a queue. Dropped, it empties the queue: each closure is dropped inside its context.
 pub(crate) struct Driver {
     queue: Arc<Queue>,
+    /// What has been taken out of the line, and not been run.
+    due: VecDeque<Item>,
     /// Calls for shared contexts that were taken when their turn came, by the context's address.
     parked: HashMap<usize, Parked>,
     unparked: Arc<Unparked>,
@@ -35,7 +38,7 @@ pub(crate) struct Driver {
 struct Parked {
     shared: SharedContext,
     waiter: Waiter,
-    calls: VecDeque<CallId>,
+    calls: VecDeque<Call>,
 }
 
 /// The shared contexts that have become free.
@@ -43,6 +46,16 @@ struct Parked {
 struct Unparked {
     contexts: Mutex<Vec<usize>>,
     driver: AtomicWaker,
+}
+
+impl Unparked {
+    fn lock(&self) -> MutexGuard<'_, Vec<usize>> {
+        self.contexts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Vec<usize> {
+        mem::take(&mut *self.lock())
+    }
 }
 
 /// Wakes the driver for one shared context.
@@ -53,12 +66,36 @@ struct Unpark {
 
 impl task::Wake for Unpark {
     fn wake(self: Arc<Self>) {
-        self.unparked
-            .contexts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(self.context);
+        self.unparked.lock().push(self.context);
         self.unparked.driver.wake();
+    }
+}
+
+/// Where a call was scheduled, if it was made.
+type Location = Option<&'static panic::Location<'static>>;
+
+/// How the items of a turn are run.
+pub(crate) trait Turns {
+    /// Makes a call, by `run`.
+    fn call(&mut self, run: impl FnOnce() -> Location);
+    fn task(&mut self, step: async_task::Runnable);
+    fn main(&mut self);
+}
+
+/// The turns of a queue in which only calls wait.
+struct OnlyCalls;
+
+impl Turns for OnlyCalls {
+    fn call(&mut self, run: impl FnOnce() -> Location) {
+        run();
+    }
+
+    fn task(&mut self, _: async_task::Runnable) {
+        unreachable!("only the event loop queues steps");
+    }
+
+    fn main(&mut self) {
+        unreachable!("only the event loop has a main future");
     }
 }
 
@@ -68,8 +105,8 @@ pub(crate) enum Next {
     Again,
     /// Nothing before this moment.
     At(Instant),
-    /// Nothing until a shared context is free.
-    Parked,
+    /// Nothing until a shared context is free, or a reserved place is taken.
+    Waiting,
     /// Nothing at all.
     Idle,
 }
@@ -79,6 +116,7 @@ impl Driver {
     pub(super) fn new(queue: Arc<Queue>) -> Driver {
         Driver {
             queue,
+            due: VecDeque::new(),
             parked: HashMap::new(),
             unparked: Arc::default(),
             sleep: None,
@@ -87,147 +125,118 @@ impl Driver {
     }
 
     /// Runs what is due now, at most `limit` of it. What is scheduled meanwhile has to wait for the next turn.
-    /// `other` runs the items that are not calls.
-    pub(crate) fn turn(&mut self, limit: usize, mut other: impl FnMut(Item)) {
-        local::empty_trash();
-        let unparked = mem::take(
-            &mut *self
-                .unparked
-                .contexts
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-        let has_timers = self.queue.has_timers();
-        let now = has_timers.then(|| self.queue.clock.now());
-        let due = {
-            let mut state = self.queue.lock();
-            if let Some(now) = now {
-                state.ripen(now);
-            }
-            state.ready.extend(unparked.into_iter().map(Item::Parked));
-            state.ready.len().min(limit)
-        };
-        for _ in 0..due {
-            let Some(item) = self.queue.lock().ready.pop_front() else {
+    pub(crate) fn turn(&mut self, limit: usize, turns: &mut impl Turns) {
+        empty_trash();
+        if self.due.is_empty() {
+            self.take_due();
+        }
+        for _ in 0..self.due.len().min(limit) {
+            let Some(item) = self.due.pop_front() else {
                 break;
             };
             match item {
-                Item::Call(id) => self.run(id),
-                Item::Parked(context) => self.run_parked(context),
-                item => other(item),
+                Item::Call(call) => turns.call(|| self.run(call)),
+                Item::Parked(context) => turns.call(|| self.run_parked(context)),
+                Item::Task(step) => turns.task(step),
+                Item::Main => turns.main(),
             }
         }
     }
 
+    /// Takes all that is due out of the line.
+    fn take_due(&mut self) {
+        let mut state = self.queue.lock();
+        if !state.timers.is_empty() {
+            // Clocks are the user's code: asked without the lock.
+            drop(state);
+            let now = self.queue.clock.now();
+            state = self.queue.lock();
+            let State { timers, ready, .. } = &mut *state;
+            timers.ripen(now, ready);
+        }
+        if !self.parked.is_empty() {
+            let unparked = self.unparked.take();
+            state.ready.extend(unparked.into_iter().map(Item::Parked));
+        }
+        mem::swap(&mut state.ready, &mut self.due);
+    }
+
     /// What is left after a turn. If nothing is to be run now, `waker` is told of what comes.
     pub(crate) fn next(&self, waker: &Waker) -> Next {
+        if !self.due.is_empty() || !self.queue.lock().ready.is_empty() {
+            return Next::Again;
+        }
         let waker = waker.clone();
         self.unparked.driver.register(&waker);
-        let unparked = !self
-            .unparked
-            .contexts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_empty();
+        let unparked = !self.parked.is_empty() && !self.unparked.lock().is_empty();
         let mut state = self.queue.lock();
         if unparked || !state.ready.is_empty() {
             return Next::Again;
         }
-        let first = state.timers.first_key_value().map(|(&(when, _), _)| when);
+        let first = state.timers.first();
+        let is_reserved = state.reserved > 0;
         let old = state.driver.replace(waker);
         drop(state);
         drop(old);
         match first {
             Some(when) => Next::At(when),
-            None if self.parked.is_empty() => Next::Idle,
-            None => Next::Parked,
+            None if self.parked.is_empty() && !is_reserved => Next::Idle,
+            None => Next::Waiting,
         }
     }
 
-    fn run(&mut self, id: CallId) {
-        let shared = {
-            let state = self.queue.lock();
-            match state.calls.get(id.key) {
-                Some(entry) if entry.serial == id.serial => entry.call.shared().cloned(),
-                _ => return,
-            }
+    fn run(&mut self, call: Call) -> Location {
+        let Some(shared) = call.shared() else {
+            return call.run(None);
         };
-        if let Some(shared) = shared {
-            // Behind the calls for the same context that wait already, or first in a new line.
-            let context = shared.address();
-            let parked = self.parked.entry(context).or_insert_with(|| Parked {
-                waiter: Waiter::from(shared.clone()),
-                shared,
-                calls: VecDeque::new(),
-            });
-            parked.calls.push_back(id);
-            if parked.calls.len() == 1 {
-                self.run_parked(context);
-            }
-            return;
+        // Behind the calls for the same context that wait already, or first in a new line.
+        let context = shared.address();
+        let parked = self.parked.entry(context).or_insert_with(|| Parked {
+            waiter: Waiter::from(shared.clone()),
+            shared,
+            calls: VecDeque::new(),
+        });
+        parked.calls.push_back(call);
+        if parked.calls.len() == 1 {
+            return self.run_parked(context);
         }
-        let call = self.queue.lock().remove(id);
-        if let Some(entry) = call {
-            entry.call.run(None);
-        }
+        None
     }
 
     /// Runs the first of the calls that wait for a shared context, if it can be entered.
-    fn run_parked(&mut self, context: usize) {
-        let Some(parked) = self.parked.get_mut(&context) else {
-            return;
-        };
+    fn run_parked(&mut self, context: usize) -> Location {
+        let parked = self.parked.get_mut(&context)?;
         // Those that were cancelled are gone; their place in line is not theirs any more.
-        {
-            let state = self.queue.lock();
-            let is_live = |id: &CallId| {
-                state
-                    .calls
-                    .get(id.key)
-                    .is_some_and(|entry| entry.serial == id.serial)
-            };
-            while parked.calls.front().is_some_and(|id| !is_live(id)) {
-                parked.calls.pop_front();
-            }
+        while parked.calls.front().is_some_and(|call| !call.is_pending()) {
+            parked.calls.pop_front();
         }
-        let Some(&id) = parked.calls.front() else {
+        if parked.calls.is_empty() {
             self.parked.remove(&context);
-            return;
-        };
+            return None;
+        }
         debug_assert_eq!(parked.shared.address(), context);
         let waker = Waker::from(Arc::new(Unpark {
             context,
             unparked: Arc::clone(&self.unparked),
         }));
-        match parked
-            .waiter
-            .poll_enter(&mut task::Context::from_waker(&waker))
-        {
-            Poll::Pending => {}
-            Poll::Ready(entered) => {
-                parked.calls.pop_front();
-                let call = self.queue.lock().remove(id);
-                match call {
-                    Some(entry) => entry.call.run(entered),
-                    None => drop(entered),
-                }
-                let done = self
-                    .parked
-                    .get(&context)
-                    .is_none_or(|parked| parked.calls.is_empty());
-                if done {
-                    self.parked.remove(&context);
-                } else {
-                    self.queue.push_item(Item::Parked(context));
-                }
-            }
+        let mut cx = task::Context::from_waker(&waker);
+        let Poll::Ready(entered) = parked.waiter.poll_enter(&mut cx) else {
+            return None;
+        };
+        let call = parked.calls.pop_front()?;
+        let location = call.run(entered);
+        if parked.calls.is_empty() {
+            self.parked.remove(&context);
+        } else {
+            self.queue.push_item(Item::Parked(context));
         }
+        location
     }
 
     /// Ends a driver that has nothing to do. Gives it back if something came in between.
     fn finish(&mut self) -> bool {
         let mut state = self.queue.lock();
-        if !state.ready.is_empty() || !state.timers.is_empty() {
+        if !state.ready.is_empty() || !state.timers.is_empty() || state.reserved > 0 {
             return false;
         }
         state.driven = false;
@@ -261,12 +270,10 @@ impl Future for Driver {
             return Poll::Pending;
         }
         let this = &mut *self;
-        this.turn(BATCH, |_| {
-            unreachable!("only the event loop queues anything but calls")
-        });
+        this.turn(BATCH, &mut OnlyCalls);
         match this.next(cx.waker()) {
             Next::Again => cx.waker().wake_by_ref(),
-            Next::Parked => {}
+            Next::Waiting => {}
             Next::Idle if this.finish() => return Poll::Ready(()),
             Next::Idle => cx.waker().wake_by_ref(),
             Next::At(when) => {
@@ -291,7 +298,9 @@ impl Drop for Driver {
             // The queue may have another driver by now.
             return;
         }
-        self.parked.clear();
+        let parked = mem::take(&mut self.parked).into_values();
+        let parked = parked.flat_map(|parked| parked.calls).map(Item::Call);
+        parked.chain(mem::take(&mut self.due)).for_each(Item::discard);
         let waker = {
             let mut state = self.queue.lock();
             state.driven = false;

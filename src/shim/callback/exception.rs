@@ -1,0 +1,119 @@
+//! What happens when a callback panics.
+
+use std::any::Any;
+use std::fmt;
+use std::io::{self, Write};
+use std::panic::{self, AssertUnwindSafe, Location};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
+
+use crate::shim::join::panic_message;
+use crate::shim::task::contain;
+
+/// Tells the exception handler of a callback that panicked, in what context it was.
+pub(super) fn report_panic(outcome: thread::Result<()>, location: &'static Location<'static>) {
+    if let Err(payload) = outcome {
+        // Neither the report nor the payload's destructor may keep the next callback from running.
+        contain(|| report(&CallError { location, payload }));
+    }
+}
+
+/// A callback panicked. Given to the handler of
+/// [`set_exception_handler`](super::set_exception_handler).
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::shim;
+///
+/// shim::set_exception_handler(|error| {
+///     assert_eq!(error.message(), "on purpose");
+///     eprintln!("from {}: {error}", error.location());
+/// });
+/// shim::block_on(async {
+///     shim::call_soon(|| std::panic::resume_unwind(Box::new("on purpose")));
+///     shim::yield_now().await;
+/// });
+/// ```
+pub struct CallError {
+    location: &'static Location<'static>,
+    payload: Box<dyn Any + Send>,
+}
+
+impl CallError {
+    /// Where the callback was scheduled.
+    pub fn location(&self) -> &'static Location<'static> {
+        self.location
+    }
+
+    /// The text of the panic.
+    pub fn message(&self) -> &str {
+        panic_message(&*self.payload)
+    }
+
+    /// The payload of the panic.
+    pub fn payload(&self) -> &(dyn Any + Send) {
+        &*self.payload
+    }
+}
+
+impl fmt::Debug for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallError")
+            .field("location", &format_args!("{}", self.location))
+            .field("message", &self.message())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the callback scheduled at {} panicked: {}",
+            self.location,
+            self.message()
+        )
+    }
+}
+
+impl std::error::Error for CallError {}
+
+type Handler = Arc<dyn Fn(&CallError) + Send + Sync>;
+
+static HANDLER: RwLock<Option<Handler>> = RwLock::new(None);
+
+/// Sets what happens when a callback panics, on any executor of the process. By default one line on
+/// standard error names the callback's call site.
+///
+/// The handler runs in the callback's context (CS-06), when the callback has been unwound and before
+/// the next one runs. If it panics itself, the default does its work.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::shim;
+///
+/// shim::set_exception_handler(|error| eprintln!("{error}"));
+/// ```
+pub fn set_exception_handler(f: impl Fn(&CallError) + Send + Sync + 'static) {
+    let old = HANDLER
+        .write()
+        .unwrap_or_else(PoisonError::into_inner)
+        .replace(Arc::new(f));
+    drop(old);
+}
+
+fn report(error: &CallError) {
+    let handler = HANDLER
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    let handled = handler
+        .is_some_and(|handler| panic::catch_unwind(AssertUnwindSafe(|| handler(error))).is_ok());
+    if !handled {
+        // Where standard error is closed there is nobody to tell.
+        let _ = writeln!(io::stderr(), "aiocontextvars: {error}");
+    }
+}
+
