@@ -324,6 +324,7 @@ impl Context {
     }
 
     /// A copy for a new unit of work: without the bindings of `local` variables.
+    #[inline]
     pub(crate) fn inherit(&self) -> Context {
         Context {
             node: node::inherit(&self.node, self.id),

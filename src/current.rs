@@ -5,12 +5,12 @@
 //! own, is freed at thread exit, by [`RootGuard`].
 //!
 //! Invariants:
-//! - Whoever takes the cell's content puts it back before any user code can run ([`peek`], [`update`]).
+//! - The cell is borrowed only while no user code can run ([`peek`], [`update`]).
 //! - Frames nest: what [`enter`] or [`enter_for_drop`] put in is taken out by the matching leave, in
 //!   reverse order, also when the code between them panics.
 
 use std::marker::PhantomData;
-use std::mem::{self, ManuallyDrop};
+use std::mem;
 use std::sync::OnceLock;
 
 use crate::context::Context;
@@ -50,17 +50,15 @@ thread_local! {
     static ROOT: RootGuard = const { RootGuard };
 }
 
-fn replace(frame: Frame) -> Frame {
-    FRAMES.with(|frames| frames.replace(frame))
+#[inline]
+fn swap(frame: &mut Frame) {
+    FRAMES.with(|frames| frames.swap(frame));
 }
 
 /// Runs `f`, which must not call user code, on the current frame.
+#[inline]
 fn peek<R>(f: impl FnOnce(&mut Frame) -> R) -> R {
-    let mut frame = replace(Frame::root());
-    let result = f(&mut frame);
-    // What comes out is the placeholder, which has nothing to drop.
-    mem::forget(replace(frame));
-    result
+    FRAMES.with(|frames| frames.peek(f))
 }
 
 /// Frees the thread's own context when the thread exits.
@@ -89,6 +87,7 @@ pub(crate) fn copy() -> Context {
 }
 
 /// A copy of the current context for a new unit of work: without `local` variables.
+#[inline]
 pub(crate) fn inherit() -> Context {
     peek(|frame| frame.context.inherit())
 }
@@ -154,24 +153,27 @@ pub(crate) fn id() -> u64 {
 }
 
 /// Makes `context` current until the guard goes; then `context` has what was set inside.
+#[inline]
 pub(crate) fn enter(context: &mut Context, kind: FrameKind) -> Entered<'_> {
-    let outer = replace(Frame {
+    let mut frame = Frame {
         context: mem::take(context),
         kind,
-    });
+    };
+    swap(&mut frame);
     Entered {
         home: Some(context),
-        outer: ManuallyDrop::new(outer),
+        other: frame,
         _not_send: PhantomData,
     }
 }
 
 /// Makes `frame` current until the guard goes, and lets go of it then.
-pub(crate) fn enter_frame(frame: Frame) -> Entered<'static> {
-    let outer = replace(frame);
+#[inline]
+pub(crate) fn enter_frame(mut frame: Frame) -> Entered<'static> {
+    swap(&mut frame);
     Entered {
         home: None,
-        outer: ManuallyDrop::new(outer),
+        other: frame,
         _not_send: PhantomData,
     }
 }
@@ -179,32 +181,32 @@ pub(crate) fn enter_frame(frame: Frame) -> Entered<'static> {
 /// Leaves the context when dropped. Not `Send`: it puts back this thread's frame.
 pub(crate) struct Entered<'a> {
     home: Option<&'a mut Context>,
-    outer: ManuallyDrop<Frame>,
+    /// The outer frame, and the inner one when that was left.
+    other: Frame,
     _not_send: PhantomData<*const ()>,
 }
 
 impl Drop for Entered<'_> {
+    #[inline]
     fn drop(&mut self) {
-        let outer = mem::replace(&mut *self.outer, Frame::root());
-        let inner = replace(outer);
+        swap(&mut self.other);
         if let Some(home) = &mut self.home {
             // The home has been empty since `enter` took its content.
-            mem::forget(mem::replace(*home, inner.context));
-            return;
+            mem::swap(*home, &mut self.other.context);
         }
-        inner.release();
+        self.other.release();
     }
 }
 
 impl Frame {
     /// Lets go of a frame that was left. The thread is back in the outer one, so values may be
     /// dropped here.
-    fn release(self) {
-        let Frame { context, kind } = self;
-        if let FrameKind::Shared(shared) = kind {
+    #[inline]
+    fn release(&mut self) {
+        if let FrameKind::Shared(shared) = mem::replace(&mut self.kind, FrameKind::Root) {
             shared.release();
         }
-        drop(context);
+        drop(mem::take(&mut self.context));
     }
 }
 
@@ -215,7 +217,7 @@ pub(crate) fn enter_for_drop(frame: Option<Frame>) {
 }
 
 pub(crate) fn leave_after_drop() {
-    if let Some(left) = FRAMES.with(Frames::pop) {
+    if let Some(mut left) = FRAMES.with(Frames::pop) {
         left.release();
     }
 }

@@ -1,7 +1,7 @@
 //! A stack of frames in a thread-local that has no destructor.
 
-use std::cell::Cell;
-use std::mem::ManuallyDrop;
+use std::cell::{Cell, RefCell};
+use std::mem::{self, ManuallyDrop};
 
 /// The innermost frame, and the frames that wait under values being dropped.
 ///
@@ -9,7 +9,8 @@ use std::mem::ManuallyDrop;
 /// them back. Only a value that is dropped in a frame needs [`push`](Frames::push) and
 /// [`pop`](Frames::pop), which the destructors of the fields before and after it call.
 pub(crate) struct Frames<T> {
-    current: Cell<ManuallyDrop<T>>,
+    /// Borrowed only while no user code can run.
+    current: RefCell<ManuallyDrop<T>>,
     outer: Cell<ManuallyDrop<Outer<T>>>,
 }
 
@@ -31,14 +32,27 @@ impl<T> Outer<T> {
 impl<T> Frames<T> {
     pub(crate) const fn new(root: T) -> Frames<T> {
         Frames {
-            current: Cell::new(ManuallyDrop::new(root)),
+            current: RefCell::new(ManuallyDrop::new(root)),
             outer: Cell::new(ManuallyDrop::new(Outer::new())),
         }
     }
 
     /// Makes `frame` current and returns what was.
+    #[inline]
     pub(crate) fn replace(&self, frame: T) -> T {
         ManuallyDrop::into_inner(self.current.replace(ManuallyDrop::new(frame)))
+    }
+
+    /// Exchanges the current frame for `frame`.
+    #[inline]
+    pub(crate) fn swap(&self, frame: &mut T) {
+        mem::swap(&mut **self.current.borrow_mut(), frame);
+    }
+
+    /// Calls `f`, which must not call user code, on the current frame.
+    #[inline]
+    pub(crate) fn peek<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        f(&mut self.current.borrow_mut())
     }
 
     /// Makes `frame`, if any, current until [`pop`](Frames::pop).

@@ -191,6 +191,9 @@ pub(crate) fn replace(node: &mut Option<Arc<Node>>, var: u64, local: bool, slot:
 /// `node` for a copy of `context`, in which the layers mean nothing: those that have ended are taken out.
 pub(crate) fn copy(node: &Option<Arc<Node>>, context: u64) -> Option<Arc<Node>> {
     let shared = node.as_ref()?;
+    if shared.layered.is_empty() {
+        return Some(Arc::clone(shared));
+    }
     let stale: Vec<u64> = shared.stale(context).collect();
     if stale.is_empty() {
         return Some(Arc::clone(shared));
@@ -205,6 +208,7 @@ pub(crate) fn copy(node: &Option<Arc<Node>>, context: u64) -> Option<Arc<Node>> 
 }
 
 /// `node` as a new unit of work starts with it: without the bindings of `local` variables.
+#[inline]
 pub(crate) fn inherit(node: &Option<Arc<Node>>, context: u64) -> Option<Arc<Node>> {
     let shared = copy(node, context)?;
     if !shared.has_locals() {

@@ -396,6 +396,11 @@ pub fn try_block_on<F: Future>(future: F) -> Result<F::Output, BlockOnError> {
 /// ```
 #[track_caller]
 pub fn call_soon(f: impl FnOnce() + Send + 'static) -> CallHandle {
+    // Callbacks that schedule callbacks need no search.
+    if let Some(fixed) = entered::own_queue(|serves| serves.anywhere) {
+        let call = Call::new(entered::new_context(fixed.as_ref()), fixed, f);
+        return queue::push_own(call);
+    }
     let place = place();
     let call = Call::new(place.new_context(), place.fixed(), f);
     place.call_soon(call)
@@ -457,6 +462,10 @@ pub fn call_soon_in<C: TaskContext>(context: C, f: impl FnOnce() + Send + 'stati
 /// ```
 #[track_caller]
 pub fn call_soon_local(f: impl FnOnce() + 'static) -> CallHandle {
+    if let Some(fixed) = entered::own_queue(|serves| serves.here) {
+        let call = Call::new_local(entered::new_context(fixed.as_ref()), fixed, f);
+        return queue::push_own(call);
+    }
     let frame = local_frame();
     let call = Call::new_local(frame.new_context(), frame.fixed.clone(), f);
     Place::Here(frame).call_soon(call)

@@ -35,12 +35,28 @@ pub(crate) enum Call {
 
 /// What is left to do of a callback, until somebody takes it.
 pub(crate) trait Pending: Send + Sync {
-    /// The shared context that has to be entered first, if the callback is for one.
-    fn shared(&self) -> Option<SharedContext>;
-    fn run(&self, shared: Option<Entered<'_>>) -> Option<&'static Location<'static>>;
+    fn run(&self, entry: Entry<'_>) -> Ran;
     fn is_pending(&self) -> bool;
     /// Drops the closure, inside its context, and then the context. Returns whether they were there.
     fn discard(&self) -> bool;
+}
+
+/// How a callback gets into its context.
+pub(crate) enum Entry<'a> {
+    /// By itself, if that takes no waiting.
+    Own,
+    /// It is in it: its shared context has been entered for it, or is the thread's innermost frame.
+    Shared(Option<Entered<'a>>),
+}
+
+/// What came of running a callback.
+pub(crate) enum Ran {
+    /// It was called. It had been scheduled there.
+    Called(&'static Location<'static>),
+    /// It had been cancelled.
+    Cancelled,
+    /// This context has to be entered first.
+    Enter(SharedContext),
 }
 
 impl Call {
@@ -65,19 +81,12 @@ impl Call {
         Call::Here(Arc::new(Ticket::new(Work::new(context, fixed, f))))
     }
 
-    pub(crate) fn shared(&self) -> Option<SharedContext> {
+    /// Calls the closure in its context, unless it was cancelled or has to wait for a shared context.
+    #[inline]
+    pub(crate) fn run(&self, entry: Entry<'_>) -> Ran {
         match self {
-            Call::Anywhere(call) => call.shared(),
-            Call::Here(call) => call.shared(),
-        }
-    }
-
-    /// Calls the closure in its context, unless it was cancelled. `shared` is its shared context, entered, if it
-    /// has one. Returns where the callback was scheduled, if it was called.
-    pub(crate) fn run(&self, shared: Option<Entered<'_>>) -> Option<&'static Location<'static>> {
-        match self {
-            Call::Anywhere(call) => call.run(shared),
-            Call::Here(call) => call.run(shared),
+            Call::Anywhere(call) => call.run(entry),
+            Call::Here(call) => call.run(entry),
         }
     }
 
@@ -120,17 +129,28 @@ impl<F: FnOnce(), C: TaskContext> Work<F, C> {
         }
     }
 
-    fn run(self, shared: Option<Entered<'_>>) -> &'static Location<'static> {
+    /// The shared context that has to be entered first.
+    fn enter_first(&self, entry: &Entry<'_>) -> Option<SharedContext> {
+        match entry {
+            Entry::Own if C::Place::IS_SHARED => self.f.shared().cloned(),
+            _ => None,
+        }
+    }
+
+    fn run(self, entry: Entry<'_>) -> Ran {
         let Work { f, fixed, location } = self;
         let _frame = entered::enter_fixed(fixed);
         // The outer net is for what is dropped when the context is left.
         let net = panic::catch_unwind(AssertUnwindSafe(|| {
             let (mut place, f) = f.into_parts();
-            let _entered = shared.or_else(|| place.enter_now());
+            let _entered = match entry {
+                Entry::Own => place.enter_now(),
+                Entry::Shared(entered) => entered,
+            };
             report_panic(panic::catch_unwind(AssertUnwindSafe(f)), location);
         }));
         report_panic(net, location);
-        location
+        Ran::Called(location)
     }
 }
 
@@ -152,15 +172,17 @@ where
     F: FnOnce() + Send + 'static,
     C: TaskContext,
 {
-    fn shared(&self) -> Option<SharedContext> {
-        if !C::Place::IS_SHARED {
-            return None;
+    fn run(&self, entry: Entry<'_>) -> Ran {
+        let mut slot = self.lock();
+        let Some(work) = &*slot else {
+            return Ran::Cancelled;
+        };
+        if let Some(shared) = work.enter_first(&entry) {
+            return Ran::Enter(shared);
         }
-        self.lock().as_ref()?.f.shared().cloned()
-    }
-
-    fn run(&self, shared: Option<Entered<'_>>) -> Option<&'static Location<'static>> {
-        self.take().map(|work| work.run(shared))
+        let work = slot.take();
+        drop(slot);
+        work.map_or(Ran::Cancelled, |work| work.run(entry))
     }
 
     fn is_pending(&self) -> bool {

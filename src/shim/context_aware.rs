@@ -342,7 +342,8 @@ impl<E: Executor> ContextAwareExecutor<E> {
         context: C,
         f: impl FnOnce() + Send + 'static,
     ) -> CallHandle {
-        self.place().call_soon(Call::new(context, self.fixed.clone(), f))
+        self.place()
+            .call_soon(Call::new(context, self.fixed.clone(), f))
     }
 
     /// Schedules `f` for when `delay` has passed, in a copy of the current context, taken now.

@@ -148,20 +148,16 @@ mod sealed {
             // Held weakly: the guard borrows the wrapper. A native's own name for itself may mean "this
             // thread's runtime", which is not where the guard is.
             let executor: Arc<dyn Executor> = aware.inner.clone();
-            ExecutorFrame {
-                executor: FrameExecutor::Weak(Arc::downgrade(&executor)),
-                local: None,
-                fixed: aware.fixed.clone(),
-            }
+            ExecutorFrame::new(
+                FrameExecutor::Weak(Arc::downgrade(&executor)),
+                None,
+                aware.fixed.clone(),
+            )
         }
 
         fn running_frame(aware: &ContextAwareExecutor<E>) -> ExecutorFrame {
             let executor: Arc<dyn Executor> = aware.inner.clone();
-            ExecutorFrame {
-                executor: frame_of(&executor),
-                local: None,
-                fixed: aware.fixed.clone(),
-            }
+            ExecutorFrame::new(frame_of(&executor), None, aware.fixed.clone())
         }
 
         fn block(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
@@ -193,11 +189,11 @@ mod sealed {
                     FrameLocal::Weak(Arc::downgrade(&inner))
                 }
             });
-            ExecutorFrame {
-                executor: executor.frame().unwrap_or(FrameExecutor::None),
-                local: Some(local),
-                fixed: self.fixed.clone(),
-            }
+            ExecutorFrame::new(
+                executor.frame().unwrap_or(FrameExecutor::None),
+                Some(local),
+                self.fixed.clone(),
+            )
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::mem;
 use std::pin::Pin;
 use std::rc::{self, Rc};
 use std::sync::{Arc, Weak};
@@ -19,12 +20,32 @@ use crate::current;
 use crate::frames::Frames;
 
 /// What a frame knows of executors.
-#[derive(Clone)]
 pub(crate) struct ExecutorFrame {
     pub(crate) executor: FrameExecutor,
     pub(crate) local: Option<FrameLocal>,
     /// The context of a fixed executor, in a copy of which everything submitted from here starts.
     pub(crate) fixed: Option<Arc<Context>>,
+    /// What goes to the callback queue that runs its turns in this frame, now.
+    driving: Serves,
+}
+
+/// Which calls go to a queue, from the frame in which its turns run.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Serves {
+    /// Those that go to the current executor.
+    pub(crate) anywhere: bool,
+    /// Those that go to the current local executor.
+    pub(crate) here: bool,
+}
+
+impl Clone for ExecutorFrame {
+    fn clone(&self) -> ExecutorFrame {
+        ExecutorFrame::new(
+            self.executor.clone(),
+            self.local.clone(),
+            self.fixed.clone(),
+        )
+    }
 }
 
 /// How a frame names its executor.
@@ -112,10 +133,22 @@ impl ExecutorFrame {
     }
 
     pub(crate) const fn named(executor: FrameExecutor) -> ExecutorFrame {
+        ExecutorFrame::new(executor, None, None)
+    }
+
+    pub(crate) const fn new(
+        executor: FrameExecutor,
+        local: Option<FrameLocal>,
+        fixed: Option<Arc<Context>>,
+    ) -> ExecutorFrame {
         ExecutorFrame {
             executor,
-            local: None,
-            fixed: None,
+            local,
+            fixed,
+            driving: Serves {
+                anywhere: false,
+                here: false,
+            },
         }
     }
 
@@ -135,6 +168,7 @@ impl ExecutorFrame {
 }
 
 /// The context that a new unit of work starts in: a copy of the executor's fixed one or of the current.
+#[inline]
 pub(crate) fn new_context(fixed: Option<&Arc<Context>>) -> Context {
     match fixed {
         Some(fixed) => Context::clone(fixed),
@@ -147,13 +181,9 @@ thread_local! {
 }
 
 /// Reads the innermost frame. `f` must not call user code.
+#[inline]
 pub(crate) fn peek<R>(f: impl FnOnce(&ExecutorFrame) -> R) -> R {
-    FRAMES.with(|frames| {
-        let frame = frames.replace(ExecutorFrame::none());
-        let result = f(&frame);
-        std::mem::forget(frames.replace(frame));
-        result
-    })
+    FRAMES.with(|frames| frames.peek(|frame| f(frame)))
 }
 
 /// Makes `frame` the innermost one until the guard goes.
@@ -165,12 +195,46 @@ pub(crate) fn enter(frame: ExecutorFrame) -> Left {
 }
 
 /// Gives the innermost frame this fixed context until the guard goes.
+#[inline]
 pub(crate) fn enter_fixed(fixed: Option<Arc<Context>>) -> Option<Left> {
     let has_any = peek(|frame| frame.fixed.is_some()) || fixed.is_some();
     has_any.then(|| {
+        let driving = peek(|frame| frame.driving);
         let frame = peek(ExecutorFrame::clone);
-        enter(ExecutorFrame { fixed, ..frame })
+        enter(ExecutorFrame {
+            fixed,
+            driving,
+            ..frame
+        })
     })
+}
+
+/// Marks the innermost frame as one in which a callback queue runs its turns, until the guard goes.
+pub(crate) fn driving(serves: Serves) -> Driving {
+    let before =
+        FRAMES.with(|frames| frames.peek(|frame| mem::replace(&mut frame.driving, serves)));
+    Driving {
+        before,
+        _not_send: PhantomData,
+    }
+}
+
+pub(crate) struct Driving {
+    before: Serves,
+    _not_send: PhantomData<*const ()>,
+}
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        FRAMES.with(|frames| frames.peek(|frame| frame.driving = self.before));
+    }
+}
+
+/// If calls for the current executor, or for the current local one, go to the callback queue that runs its turns in
+/// the innermost frame: the fixed context of those who submit there.
+#[inline]
+pub(crate) fn own_queue(which: impl Fn(Serves) -> bool) -> Option<Option<Arc<Context>>> {
+    peek(|frame| which(frame.driving).then(|| frame.fixed.clone()))
 }
 
 /// Puts the outer frame back when dropped.
@@ -236,11 +300,7 @@ pub(crate) struct ValueHome {
 
 impl Home for ValueHome {
     fn frame(&self) -> ExecutorFrame {
-        ExecutorFrame {
-            executor: self.executor.clone(),
-            local: None,
-            fixed: self.fixed.clone(),
-        }
+        ExecutorFrame::new(self.executor.clone(), None, self.fixed.clone())
     }
 }
 

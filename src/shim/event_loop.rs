@@ -49,7 +49,7 @@ use self::parker::Parker;
 use super::block::{self, BlockOnError};
 use super::callback::{Call, CallHandle, TimerHandle};
 use super::context_aware::ContextAwareExecutor;
-use super::entered::{self, ExecutorFrame, FrameExecutor, FrameLocal};
+use super::entered::{self, ExecutorFrame, FrameExecutor, FrameLocal, Serves};
 use super::executor::{Clock, Executor, LocalExecutor, LocalRunnable, Runnable};
 use super::join::JoinHandle;
 use super::mark::Mark;
@@ -148,7 +148,12 @@ impl EventLoop {
         let clock = Arc::new(LoopClock::new(start));
         let queue = Arc::new(Queue::new(clock.clone()));
         clock.attach(&queue);
-        let driver = queue.drive();
+        let driver = queue.drive().map(|driver| {
+            driver.serving(Serves {
+                anywhere: true,
+                here: true,
+            })
+        });
         let shared = Arc::new_cyclic(|this: &Weak<Shared>| Shared {
             this: this.clone(),
             queue,
@@ -355,8 +360,7 @@ impl EventLoop {
         f: impl FnOnce() + 'static,
     ) -> CallHandle {
         let call = Call::new_local(context, None, f);
-        // The loop drives its queue itself.
-        drop(self.shared.queue.push(call.clone(), None));
+        self.shared.push(Item::Call(call.clone()));
         CallHandle::new(call)
     }
 
@@ -407,13 +411,17 @@ impl EventLoop {
             done: false,
             debug: &self.debug,
         };
+        let mut running = driver.start();
         loop {
             // All that is ready, as asyncio does.
-            driver.turn(usize::MAX, &mut turns);
+            let any = running.turn(usize::MAX, &mut turns);
             if turns.done || shared.take_stop() {
                 return;
             }
-            match driver.next(&waker) {
+            if any {
+                continue;
+            }
+            match running.next(&waker) {
                 Next::Again => {}
                 Next::At(when) => {
                     if !shared.clock.jump_to(when) {
@@ -528,7 +536,7 @@ impl task::Wake for WakeMain {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.queued.swap(true, Ordering::AcqRel) {
-            self.shared.queue.push_item(Item::Main);
+            self.shared.push(Item::Main);
         }
     }
 }
@@ -536,11 +544,11 @@ impl task::Wake for WakeMain {
 impl Shared {
     fn loop_frame(&self, local: &ContextAwareExecutor<Rc<OnLoop>>) -> ExecutorFrame {
         let local: Rc<dyn LocalExecutor> = local.get_ref().clone();
-        ExecutorFrame {
-            executor: FrameExecutor::Weak(self.this.clone()),
-            local: Some(FrameLocal::Rc(Rc::downgrade(&local))),
-            fixed: None,
-        }
+        ExecutorFrame::new(
+            FrameExecutor::Weak(self.this.clone()),
+            Some(FrameLocal::Rc(Rc::downgrade(&local))),
+            None,
+        )
     }
 
     fn stop(&self) {
@@ -553,19 +561,24 @@ impl Shared {
         self.stop.load(Ordering::Acquire) && self.stop.swap(false, Ordering::AcqRel)
     }
 
-    fn push(&self, step: async_task::Runnable) {
+    /// Puts something into the line, which the loop drives itself.
+    fn push(&self, item: Item) {
+        self.queue.push_item(item, &mut drop);
+    }
+
+    fn push_step(&self, step: async_task::Runnable) {
         if self.closed.load(Ordering::Acquire) && thread::current().id() == self.thread {
             // Cancels the task.
             drop(step);
         } else {
-            self.queue.push_item(Item::Task(step));
+            self.push(Item::Task(step));
         }
     }
 }
 
 impl Executor for Shared {
     fn schedule(&self, task: Runnable) {
-        self.push(task.0);
+        self.push_step(task.0);
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
@@ -604,7 +617,7 @@ impl Executor for Shared {
 
 impl LocalExecutor for OnLoop {
     fn schedule_local(&self, task: LocalRunnable) {
-        self.0.push(task.into_step());
+        self.0.push_step(task.into_step());
     }
 
     fn spawn_local(
@@ -614,7 +627,7 @@ impl LocalExecutor for OnLoop {
         let shared = Weak::clone(&self.0.this);
         let schedule = move |step| {
             if let Some(shared) = shared.upgrade() {
-                shared.push(step);
+                shared.push_step(step);
             }
         };
         let entry = self.0.tasks.entry();

@@ -135,11 +135,11 @@ impl Destination {
 
     /// The frame of work on this executor.
     pub(crate) fn frame(&self) -> ExecutorFrame {
-        ExecutorFrame {
-            executor: frame_of(&self.executor.as_executor()),
-            local: None,
-            fixed: self.fixed.clone(),
-        }
+        ExecutorFrame::new(
+            frame_of(&self.executor.as_executor()),
+            None,
+            self.fixed.clone(),
+        )
     }
 
     /// Spawns `future` in `context`.

@@ -6,6 +6,7 @@
 //! threads.
 
 mod driver;
+mod line;
 mod timers;
 
 use std::any::TypeId;
@@ -13,6 +14,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Instant;
@@ -20,19 +22,23 @@ use std::time::Instant;
 pub(crate) use self::driver::{Driver, Next, Turns, adding};
 
 use self::timers::Timers;
-use super::callback::Call;
+use super::callback::{Call, CallHandle};
 use super::executor::Clock;
 use super::task::contain;
 
 /// The callbacks of one executor.
 pub struct Queue {
     state: Mutex<State>,
+    /// Whether something is ready in the state. Changed under its lock.
+    has_others: AtomicBool,
+    /// Whether there may be timers. Changed under the lock of the state.
+    may_have_timers: AtomicBool,
     clock: Arc<dyn Clock>,
 }
 
 #[derive(Default)]
 struct State {
-    /// What is due, in order.
+    /// What is due, in order, and behind the line of a turn that is running.
     ready: VecDeque<Item>,
     timers: Timers,
     /// How many [`Reservation`]s there are.
@@ -70,6 +76,8 @@ impl Queue {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Queue {
         Queue {
             state: Mutex::default(),
+            has_others: AtomicBool::new(false),
+            may_have_timers: AtomicBool::new(false),
             clock,
         }
     }
@@ -83,30 +91,36 @@ impl Queue {
         &self.clock
     }
 
-    /// Adds a call: to the end of the line, or for later. Returns a driver, to be started at once, if there is none.
-    pub(crate) fn push(self: &Arc<Self>, call: Call, when: Option<Instant>) -> Option<Driver> {
+    /// Adds a call: to the end of the line, or for later. `start` gets a driver if there is none.
+    pub(crate) fn push(self: &Arc<Self>, call: Call, when: Option<Instant>, start: Start<'_>) {
+        let Some(when) = when else {
+            self.push_item(Item::Call(call), start);
+            return;
+        };
         let mut state = self.lock();
         if state.closed {
             drop(state);
             Item::Call(call).discard();
-            return None;
+            return;
         }
-        let comes_first = match when {
-            None => {
-                state.ready.push_back(Item::Call(call));
-                true
-            }
-            Some(when) => state.timers.push(when, call),
-        };
+        let comes_first = state.timers.push(when, call);
+        self.may_have_timers.store(true, Ordering::Release);
         let driven = mem::replace(&mut state.driven, true);
         if comes_first {
             wake(state);
+        } else {
+            drop(state);
         }
-        (!driven).then(|| Driver::new(Arc::clone(self)))
+        if !driven {
+            start(Driver::new(Arc::clone(self)));
+        }
     }
 
-    /// Adds something that is no call to the end of the line.
-    pub(crate) fn push_item(&self, item: Item) {
+    /// Adds something to the end of the line.
+    pub(crate) fn push_item(self: &Arc<Self>, item: Item, start: Start<'_>) {
+        let Err(item) = line::push(self, item) else {
+            return;
+        };
         let mut state = self.lock();
         if state.closed {
             drop(state);
@@ -114,7 +128,12 @@ impl Queue {
             return;
         }
         state.ready.push_back(item);
+        self.has_others.store(true, Ordering::Release);
+        let driven = mem::replace(&mut state.driven, true);
         wake(state);
+        if !driven {
+            start(Driver::new(Arc::clone(self)));
+        }
     }
 
     /// Drops what is in the queue, and from now on what is added.
@@ -127,6 +146,7 @@ impl Queue {
     fn empty(&self) {
         let (ready, timers) = {
             let mut state = self.lock();
+            self.has_others.store(false, Ordering::Relaxed);
             (mem::take(&mut state.ready), mem::take(&mut state.timers))
         };
         ready.into_iter().for_each(Item::discard);
@@ -149,11 +169,23 @@ impl Queue {
     }
 
     /// Keeps a driver until a call comes that is to be added later, from any thread and without the executor.
-    /// Returns a driver, to be started at once, if there is none.
-    pub(crate) fn reserve(self: &Arc<Self>) -> (Reservation, Option<Driver>) {
+    /// `start` gets a driver if there is none.
+    pub(crate) fn reserve(self: &Arc<Self>, start: Start<'_>) -> Reservation {
         self.lock().reserved += 1;
-        (Reservation(Arc::clone(self)), self.drive())
+        let reservation = Reservation(Arc::clone(self));
+        self.drive().into_iter().for_each(start);
+        reservation
     }
+}
+
+/// Starts a driver.
+pub(crate) type Start<'a> = &'a mut dyn FnMut(Driver);
+
+/// Adds a call to the queue whose turns this thread is running.
+#[inline]
+pub(crate) fn push_own(call: Call) -> CallHandle {
+    line::with(|line| line.push(Item::Call(call.clone())));
+    CallHandle::new(call)
 }
 
 impl Drop for Queue {
@@ -175,8 +207,9 @@ pub(crate) struct Reservation(Arc<Queue>);
 impl Reservation {
     /// Adds the call to the end of the line. It is dropped if the executor is gone.
     pub(crate) fn submit(self, call: Call) {
+        let _adding = adding();
         // There is a driver, or the executor has dropped it: then a new one has nowhere to run.
-        drop(self.0.push(call, None));
+        self.0.push(call, None, &mut drop);
     }
 }
 
@@ -237,7 +270,8 @@ pub(crate) fn queue_for(key: QueueKey, clock: impl FnOnce() -> Arc<dyn Clock>) -
         return queue;
     }
     let queue = find_or_make(key, clock);
-    let _no_cache_at_thread_exit = LAST.try_with(|last| last.replace(Some((key, Arc::downgrade(&queue)))));
+    let _no_cache_at_thread_exit =
+        LAST.try_with(|last| last.replace(Some((key, Arc::downgrade(&queue)))));
     queue
 }
 

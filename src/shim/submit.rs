@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use super::callback::{Call, CallHandle, TimerHandle};
-use super::entered::{FrameExecutor, ValueHome};
+use super::entered::{FrameExecutor, Serves, ValueHome};
 use super::executor::{self, Clock};
 use super::join::JoinHandle;
 use super::local;
@@ -86,27 +86,28 @@ impl Place {
             check_timers(&queue, when);
         }
         let _adding = adding();
-        let driver = queue.push(call, when);
-        self.start(driver);
+        queue.push(call, when, &mut |driver| self.start(driver));
         queue
     }
 
     /// Keeps a place for a call that is to be made later, from any thread.
     #[track_caller]
-    pub(crate) fn reserve(self) -> Reservation {
+    pub(crate) fn reserve(&self) -> Reservation {
         let _adding = adding();
-        let (reservation, driver) = self.queue().reserve();
-        self.start(driver);
-        reservation
+        self.queue().reserve(&mut |driver| self.start(driver))
     }
 
     /// Without the local executor, the queue is one that nobody drives: what is pushed is dropped with it.
     fn queue(&self) -> Arc<Queue> {
         match self {
-            Place::Anywhere(destination) => destination.executor.with(|executor| match executor.queue() {
-                Some(queue) => Arc::clone(queue),
-                None => queue_for(executor.queue_key(), || executor.clock()),
-            }),
+            Place::Anywhere(destination) => {
+                destination
+                    .executor
+                    .with(|executor| match executor.queue() {
+                        Some(queue) => Arc::clone(queue),
+                        None => queue_for(executor.queue_key(), || executor.clock()),
+                    })
+            }
             Place::Here(frame) => match frame.upgrade_local() {
                 Some(executor) => match executor.queue() {
                     Some(queue) => Arc::clone(queue),
@@ -118,14 +119,23 @@ impl Place {
     }
 
     #[track_caller]
-    fn start(self, driver: Option<Driver>) {
-        let Some(driver) = driver else {
-            return;
-        };
+    fn start(&self, driver: Driver) {
         // In an empty context: the driver outlives the caller and must not pin its values.
         match self {
-            Place::Anywhere(destination) => destination.spawn(Context::new(), driver).detach(),
-            Place::Here(frame) => local::spawn(frame, Context::new(), driver).detach(),
+            Place::Anywhere(destination) => {
+                let driver = driver.serving(Serves {
+                    anywhere: true,
+                    here: false,
+                });
+                destination.spawn(Context::new(), driver).detach();
+            }
+            Place::Here(frame) => {
+                let driver = driver.serving(Serves {
+                    anywhere: matches!(frame.executor, FrameExecutor::None),
+                    here: true,
+                });
+                local::spawn(frame.clone(), Context::new(), driver).detach();
+            }
         }
     }
 

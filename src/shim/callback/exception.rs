@@ -11,11 +11,17 @@ use crate::shim::join::panic_message;
 use crate::shim::task::contain;
 
 /// Tells the exception handler of a callback that panicked, in what context it was.
+#[inline]
 pub(super) fn report_panic(outcome: thread::Result<()>, location: &'static Location<'static>) {
     if let Err(payload) = outcome {
-        // Neither the report nor the payload's destructor may keep the next callback from running.
-        contain(|| report(&CallError { location, payload }));
+        report_payload(payload, location);
     }
+}
+
+#[cold]
+fn report_payload(payload: Box<dyn Any + Send>, location: &'static Location<'static>) {
+    // Neither the report nor the payload's destructor may keep the next callback from running.
+    contain(|| report(&CallError { location, payload }));
 }
 
 /// A callback panicked. Given to the handler of
@@ -116,4 +122,3 @@ fn report(error: &CallError) {
         let _ = writeln!(io::stderr(), "aiocontextvars: {error}");
     }
 }
-

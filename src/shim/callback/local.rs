@@ -1,53 +1,72 @@
 //! Callbacks that stay on their thread: the closures wait in a thread-local, and queues and handles, which are
 //! `Send`, hold tickets.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::mem;
-use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use slab::Slab;
 
-use super::Work;
-use crate::current::Entered;
+use super::{Entry, Ran, Work};
 use crate::future::TaskContext;
+use crate::id;
 use crate::shared::SharedContext;
 use crate::shim::task::contain;
 
 /// A closure that stays on this thread, in its context.
 trait LocalWork {
-    fn shared(&self) -> Option<SharedContext>;
-    fn run(self: Box<Self>, shared: Option<Entered<'_>>) -> &'static Location<'static>;
+    fn enter_first(&self, entry: &Entry<'_>) -> Option<SharedContext>;
+    fn run(self: Box<Self>, entry: Entry<'_>) -> Ran;
 }
 
 impl<F: FnOnce(), C: TaskContext> LocalWork for Work<F, C> {
-    fn shared(&self) -> Option<SharedContext> {
-        self.f.shared().cloned()
+    fn enter_first(&self, entry: &Entry<'_>) -> Option<SharedContext> {
+        Work::enter_first(self, entry)
     }
 
-    fn run(self: Box<Self>, shared: Option<Entered<'_>>) -> &'static Location<'static> {
-        Work::run(*self, shared)
+    fn run(self: Box<Self>, entry: Entry<'_>) -> Ran {
+        Work::run(*self, entry)
     }
 }
 
-/// The keys of the closures that other threads have cancelled.
-#[derive(Default)]
-struct Trash {
-    keys: Mutex<Vec<usize>>,
-    any: AtomicBool,
+/// The closures that wait on this thread.
+struct Waiting {
+    /// Tells this thread from others. 0 until it is needed.
+    thread: u64,
+    closures: Slab<Box<dyn LocalWork>>,
 }
 
 thread_local! {
-    /// The closures that wait on this thread.
-    static WAITING: RefCell<Slab<Box<dyn LocalWork>>> = const { RefCell::new(Slab::new()) };
-    /// Also tells this thread from others.
-    static TRASH: OnceCell<Arc<Trash>> = const { OnceCell::new() };
+    static WAITING: RefCell<Waiting> = const {
+        RefCell::new(Waiting {
+            thread: 0,
+            closures: Slab::new(),
+        })
+    };
+}
+
+/// The threads on which closures may wait, with the keys of those that other threads have cancelled.
+static TRASH: Mutex<BTreeMap<u64, Vec<usize>>> = Mutex::new(BTreeMap::new());
+
+/// Whether there is any, so that queues need no lock to see that there is none.
+static ANY_TRASH: AtomicBool = AtomicBool::new(false);
+
+fn trash() -> MutexGuard<'static, BTreeMap<u64, Vec<usize>>> {
+    TRASH.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Waiting {
+    /// At thread exit.
+    fn drop(&mut self) {
+        trash().remove(&self.thread);
+    }
 }
 
 /// A ticket for a closure of one thread.
 pub(crate) struct Ticket {
-    home: Arc<Trash>,
+    home: u64,
     /// Stays this closure's until it is taken out.
     key: usize,
     /// Whoever sets it takes the closure out, or has it done at home.
@@ -60,35 +79,41 @@ impl Ticket {
         F: FnOnce() + 'static,
         C: TaskContext + 'static,
     {
-        Ticket {
-            home: TRASH.with(|trash| Arc::clone(trash.get_or_init(Arc::default))),
-            key: WAITING.with_borrow_mut(|waiting| waiting.insert(Box::new(work))),
-            taken: AtomicBool::new(false),
-        }
+        WAITING.with_borrow_mut(|waiting| {
+            if waiting.thread == 0 {
+                waiting.thread = id::next();
+                trash().insert(waiting.thread, Vec::new());
+            }
+            Ticket {
+                home: waiting.thread,
+                key: waiting.closures.insert(Box::new(work)),
+                taken: AtomicBool::new(false),
+            }
+        })
     }
 
     fn is_home(&self) -> bool {
-        TRASH
-            .try_with(|trash| {
-                let here = trash.get();
-                here.is_some_and(|here| Arc::ptr_eq(here, &self.home))
-            })
-            .unwrap_or(false)
+        // Not there any more when the thread's locals are being destroyed.
+        let here = WAITING.try_with(|waiting| waiting.borrow().thread);
+        here.is_ok_and(|here| here == self.home)
     }
 
-    /// Known at home only.
-    pub(super) fn shared(&self) -> Option<SharedContext> {
-        if !self.is_home() || !self.is_pending() {
-            return None;
+    /// At home only.
+    pub(super) fn run(&self, entry: Entry<'_>) -> Ran {
+        if !self.is_pending() || !self.is_home() {
+            return Ran::Cancelled;
         }
-        WAITING.with_borrow(|waiting| waiting.get(self.key)?.shared())
-    }
-
-    pub(super) fn run(&self, shared: Option<Entered<'_>>) -> Option<&'static Location<'static>> {
-        if !self.is_home() || self.taken.swap(true, Ordering::AcqRel) {
-            return None;
+        let shared = WAITING.with_borrow(|waiting| {
+            let work = waiting.closures.get(self.key)?;
+            work.enter_first(&entry)
+        });
+        if let Some(shared) = shared {
+            return Ran::Enter(shared);
         }
-        take(self.key).map(|work| work.run(shared))
+        if self.taken.swap(true, Ordering::AcqRel) {
+            return Ran::Cancelled;
+        }
+        take(self.key).map_or(Ran::Cancelled, |work| work.run(entry))
     }
 
     pub(super) fn is_pending(&self) -> bool {
@@ -103,35 +128,45 @@ impl Ticket {
         if self.is_home() {
             drop(take(self.key));
         } else {
-            let keys = &self.home.keys;
-            let mut keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
-            keys.push(self.key);
-            self.home.any.store(true, Ordering::Release);
+            if let Some(keys) = trash().get_mut(&self.home) {
+                keys.push(self.key);
+                ANY_TRASH.store(true, Ordering::Release);
+            }
         }
         true
     }
 }
 
 fn take(key: usize) -> Option<Box<dyn LocalWork>> {
-    // Not there any more when the thread's locals are being destroyed.
     WAITING
-        .try_with(|waiting| waiting.borrow_mut().try_remove(key))
+        .try_with(|waiting| waiting.borrow_mut().closures.try_remove(key))
         .ok()
         .flatten()
 }
 
 /// Drops the closures of this thread that other threads have cancelled.
+#[inline]
 pub(crate) fn empty_trash() {
-    let trash = TRASH.try_with(|trash| {
-        let trash = trash.get()?;
-        if !trash.any.load(Ordering::Acquire) {
-            return None;
-        }
-        trash.any.store(false, Ordering::Relaxed);
-        let mut keys = trash.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(mem::take(&mut *keys))
-    });
-    for key in trash.ok().flatten().unwrap_or_default() {
+    if ANY_TRASH.load(Ordering::Acquire) {
+        empty_trash_here();
+    }
+}
+
+#[cold]
+fn empty_trash_here() {
+    let Ok(thread) = WAITING.try_with(|waiting| waiting.borrow().thread) else {
+        return;
+    };
+    let keys = {
+        let mut trash = trash();
+        let keys = trash.get_mut(&thread).map(mem::take);
+        ANY_TRASH.store(
+            trash.values().any(|keys| !keys.is_empty()),
+            Ordering::Release,
+        );
+        keys
+    };
+    for key in keys.unwrap_or_default() {
         contain(|| drop(take(key)));
     }
 }

@@ -99,15 +99,21 @@ impl Debug {
     }
 
     /// Runs something, and reports it if it was slow. `run` tells where a callback came from.
+    #[inline]
     pub(super) fn watch(
         &self,
         unit: Unit,
         run: impl FnOnce() -> Option<&'static Location<'static>>,
     ) {
-        if !self.enabled.get() {
+        if self.enabled.get() {
+            self.time(unit, run);
+        } else {
             run();
-            return;
         }
+    }
+
+    #[cold]
+    fn time(&self, unit: Unit, run: impl FnOnce() -> Option<&'static Location<'static>>) {
         let start = Instant::now();
         location::announce(None);
         let location = run().or_else(location::announced);

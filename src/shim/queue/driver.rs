@@ -6,6 +6,7 @@ use std::future::Future;
 use std::mem;
 use std::panic;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{self, Poll, Waker};
 use std::time::Instant;
@@ -13,10 +14,12 @@ use std::time::Instant;
 use futures::future::BoxFuture;
 use futures::task::AtomicWaker;
 
-use super::{Item, Queue, State};
+use super::line::{self, Line};
+use super::{Item, Queue};
 use crate::shared::{SharedContext, Waiter};
 use crate::shim::block;
-use crate::shim::callback::{Call, empty_trash};
+use crate::shim::callback::{Call, Entry, Ran, empty_trash};
+use crate::shim::entered::{self, Driving, Serves};
 use crate::shim::mark::Mark;
 
 /// How many callbacks a driver that is a task runs before it lets the executor's other tasks run.
@@ -24,7 +27,9 @@ const BATCH: usize = 64;
 
 /// Runs a queue. Dropped, it empties the queue: each closure is dropped inside its context.
 pub(crate) struct Driver {
-    queue: Arc<Queue>,
+    /// `None` while turns are running.
+    line: Option<Box<Line>>,
+    serves: Serves,
     /// What has been taken out of the line, and not been run.
     due: VecDeque<Item>,
     /// Calls for shared contexts that were taken when their turn came, by the context's address.
@@ -86,6 +91,7 @@ pub(crate) trait Turns {
 struct OnlyCalls;
 
 impl Turns for OnlyCalls {
+    #[inline]
     fn call(&mut self, run: impl FnOnce() -> Location) {
         run();
     }
@@ -115,7 +121,11 @@ impl Driver {
     /// A driver of a queue that has no other.
     pub(super) fn new(queue: Arc<Queue>) -> Driver {
         Driver {
-            queue,
+            line: Some(Box::new(Line {
+                queue,
+                items: VecDeque::new(),
+            })),
+            serves: Serves::default(),
             due: VecDeque::new(),
             parked: HashMap::new(),
             unparked: Arc::default(),
@@ -124,70 +134,62 @@ impl Driver {
         }
     }
 
-    /// Runs what is due now, at most `limit` of it. What is scheduled meanwhile has to wait for the next turn.
-    pub(crate) fn turn(&mut self, limit: usize, turns: &mut impl Turns) {
-        empty_trash();
-        if self.due.is_empty() {
-            self.take_due();
-        }
-        for _ in 0..self.due.len().min(limit) {
-            let Some(item) = self.due.pop_front() else {
-                break;
-            };
-            match item {
-                Item::Call(call) => turns.call(|| self.run(call)),
-                Item::Parked(context) => turns.call(|| self.run_parked(context)),
-                Item::Task(step) => turns.task(step),
-                Item::Main => turns.main(),
-            }
+    /// Says which calls go to this queue from the frame in which the driver runs.
+    pub(crate) fn serving(mut self, serves: Serves) -> Driver {
+        self.serves = serves;
+        self
+    }
+
+    /// Not while turns are running.
+    fn queue(&self) -> &Arc<Queue> {
+        &self.line.as_ref().expect("no turn is running").queue
+    }
+
+    /// Begins to run turns, in the innermost frame of this thread.
+    pub(crate) fn start(&mut self) -> Running<'_> {
+        let driving = entered::driving(self.serves);
+        Running {
+            outer: line::replace(self.line.take()),
+            driver: self,
+            _driving: driving,
         }
     }
 
-    /// Takes all that is due out of the line.
+    /// Takes all that is due out of the line, if nothing is left of the last time.
     fn take_due(&mut self) {
-        let mut state = self.queue.lock();
-        if !state.timers.is_empty() {
-            // Clocks are the user's code: asked without the lock.
-            drop(state);
-            let now = self.queue.clock.now();
-            state = self.queue.lock();
-            let State { timers, ready, .. } = &mut *state;
-            timers.ripen(now, ready);
+        if !self.due.is_empty() {
+            return;
         }
-        if !self.parked.is_empty() {
-            let unparked = self.unparked.take();
-            state.ready.extend(unparked.into_iter().map(Item::Parked));
-        }
-        mem::swap(&mut state.ready, &mut self.due);
-    }
-
-    /// What is left after a turn. If nothing is to be run now, `waker` is told of what comes.
-    pub(crate) fn next(&self, waker: &Waker) -> Next {
-        if !self.due.is_empty() || !self.queue.lock().ready.is_empty() {
-            return Next::Again;
-        }
-        let waker = waker.clone();
-        self.unparked.driver.register(&waker);
-        let unparked = !self.parked.is_empty() && !self.unparked.lock().is_empty();
-        let mut state = self.queue.lock();
-        if unparked || !state.ready.is_empty() {
-            return Next::Again;
-        }
-        let first = state.timers.first();
-        let is_reserved = state.reserved > 0;
-        let old = state.driver.replace(waker);
-        drop(state);
-        drop(old);
-        match first {
-            Some(when) => Next::At(when),
-            None if self.parked.is_empty() && !is_reserved => Next::Idle,
-            None => Next::Waiting,
-        }
+        let unparked = if self.parked.is_empty() {
+            Vec::new()
+        } else {
+            self.unparked.take()
+        };
+        let timers = line::with(|line| {
+            line.take_others();
+            if line.queue.may_have_timers.load(Ordering::Acquire) || !unparked.is_empty() {
+                return Some(Arc::clone(&line.queue));
+            }
+            mem::swap(&mut line.items, &mut self.due);
+            None
+        });
+        let Some(queue) = timers else {
+            return;
+        };
+        // Clocks are the user's code: asked without a borrow and a lock.
+        let now = queue.clock.now();
+        line::with(|line| {
+            line.ripen(now);
+            line.items.extend(unparked.into_iter().map(Item::Parked));
+            mem::swap(&mut line.items, &mut self.due);
+        });
     }
 
     fn run(&mut self, call: Call) -> Location {
-        let Some(shared) = call.shared() else {
-            return call.run(None);
+        let shared = match call.run(Entry::Own) {
+            Ran::Called(location) => return Some(location),
+            Ran::Cancelled => return None,
+            Ran::Enter(shared) => shared,
         };
         // Behind the calls for the same context that wait already, or first in a new line.
         let context = shared.address();
@@ -224,27 +226,92 @@ impl Driver {
             return None;
         };
         let call = parked.calls.pop_front()?;
-        let location = call.run(entered);
+        let location = match call.run(Entry::Shared(entered)) {
+            Ran::Called(location) => Some(location),
+            Ran::Cancelled | Ran::Enter(_) => None,
+        };
         if parked.calls.is_empty() {
             self.parked.remove(&context);
         } else {
-            self.queue.push_item(Item::Parked(context));
+            line::with(|line| line.push(Item::Parked(context)));
         }
         location
     }
 
     /// Ends a driver that has nothing to do. Gives it back if something came in between.
     fn finish(&mut self) -> bool {
-        let mut state = self.queue.lock();
+        let mut state = self.queue().lock();
         if !state.ready.is_empty() || !state.timers.is_empty() || state.reserved > 0 {
             return false;
         }
         state.driven = false;
-        self.finished = true;
         let waker = state.driver.take();
         drop(state);
         drop(waker);
+        self.finished = true;
         true
+    }
+}
+
+/// A driver that is running turns: what this thread adds to its queue meanwhile goes into its line.
+pub(crate) struct Running<'a> {
+    driver: &'a mut Driver,
+    outer: Option<Box<Line>>,
+    _driving: Driving,
+}
+
+impl Running<'_> {
+    /// Runs what is due now, at most `limit` of it, and returns whether anything was. What is scheduled meanwhile has
+    /// to wait for the next turn.
+    pub(crate) fn turn(&mut self, limit: usize, turns: &mut impl Turns) -> bool {
+        empty_trash();
+        let driver = &mut *self.driver;
+        driver.take_due();
+        let any = !driver.due.is_empty();
+        for _ in 0..driver.due.len().min(limit) {
+            let Some(item) = driver.due.pop_front() else {
+                break;
+            };
+            match item {
+                Item::Call(call) => turns.call(|| driver.run(call)),
+                Item::Parked(context) => turns.call(|| driver.run_parked(context)),
+                Item::Task(step) => turns.task(step),
+                Item::Main => turns.main(),
+            }
+        }
+        any
+    }
+
+    /// What is left after a turn. If nothing is to be run now, `waker` is told of what comes.
+    pub(crate) fn next(&self, waker: &Waker) -> Next {
+        let driver = &*self.driver;
+        if !driver.due.is_empty() || line::with(|line| !line.items.is_empty()) {
+            return Next::Again;
+        }
+        let waker = waker.clone();
+        driver.unparked.driver.register(&waker);
+        let is_unparked = !driver.parked.is_empty() && !driver.unparked.lock().is_empty();
+        let (next, old) = line::with(|line| {
+            let mut state = line.queue.lock();
+            if is_unparked || !state.ready.is_empty() {
+                return (Next::Again, Some(waker));
+            }
+            let next = match state.timers.first() {
+                Some(when) => Next::At(when),
+                None if driver.parked.is_empty() && state.reserved == 0 => Next::Idle,
+                None => Next::Waiting,
+            };
+            (next, state.driver.replace(waker))
+        });
+        // Wakers are the executor's code: dropped without a borrow and a lock.
+        drop(old);
+        next
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.driver.line = line::replace(self.outer.take());
     }
 }
 
@@ -270,15 +337,19 @@ impl Future for Driver {
             return Poll::Pending;
         }
         let this = &mut *self;
-        this.turn(BATCH, &mut OnlyCalls);
-        match this.next(cx.waker()) {
+        let next = {
+            let mut running = this.start();
+            running.turn(BATCH, &mut OnlyCalls);
+            running.next(cx.waker())
+        };
+        match next {
             Next::Again => cx.waker().wake_by_ref(),
             Next::Waiting => {}
             Next::Idle if this.finish() => return Poll::Ready(()),
             Next::Idle => cx.waker().wake_by_ref(),
             Next::At(when) => {
                 if this.sleep.as_ref().is_none_or(|(at, _)| *at != when) {
-                    this.sleep = Some((when, this.queue.clock.sleep_until(when)));
+                    this.sleep = Some((when, this.queue().clock.sleep_until(when)));
                 }
                 if let Some((_, sleep)) = &mut this.sleep {
                     if sleep.as_mut().poll(cx).is_ready() {
@@ -300,13 +371,16 @@ impl Drop for Driver {
         }
         let parked = mem::take(&mut self.parked).into_values();
         let parked = parked.flat_map(|parked| parked.calls).map(Item::Call);
-        parked.chain(mem::take(&mut self.due)).for_each(Item::discard);
+        let line = self.line.as_mut().map(|line| mem::take(&mut line.items));
+        let due = mem::take(&mut self.due);
+        let line = line.unwrap_or_default();
+        parked.chain(due).chain(line).for_each(Item::discard);
         let waker = {
-            let mut state = self.queue.lock();
+            let mut state = self.queue().lock();
             state.driven = false;
             state.driver.take()
         };
         drop(waker);
-        self.queue.empty();
+        self.queue().empty();
     }
 }

@@ -1,0 +1,82 @@
+//! The line of the queue that this thread is running a turn of: what is added from within needs no lock.
+//!
+//! A callback that schedules another is the common case, on every executor. The order stays that of scheduling:
+//! what others have added before, under the lock, is put into the line first; what they add later comes after the
+//! line.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::mem::{self, ManuallyDrop};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::{Item, Queue};
+
+/// What waits for the next turn, with the queue that it belongs to.
+pub(super) struct Line {
+    pub(super) queue: Arc<Queue>,
+    pub(super) items: VecDeque<Item>,
+}
+
+thread_local! {
+    // Without a destructor: it is empty when no turn is running.
+    static LINE: RefCell<ManuallyDrop<Option<Box<Line>>>> =
+        const { RefCell::new(ManuallyDrop::new(None)) };
+}
+
+/// Makes `line` that of this thread's turn, and returns the one that was.
+pub(super) fn replace(line: Option<Box<Line>>) -> Option<Box<Line>> {
+    ManuallyDrop::into_inner(LINE.replace(ManuallyDrop::new(line)))
+}
+
+/// Adds to the line if this thread is running a turn of `queue`; otherwise gives the item back.
+pub(super) fn push(queue: &Queue, item: Item) -> Result<(), Item> {
+    LINE.with_borrow_mut(|line| match &mut **line {
+        Some(line) if std::ptr::eq(&*line.queue, queue) => {
+            line.push(item);
+            Ok(())
+        }
+        _ => Err(item),
+    })
+}
+
+/// Calls `f`, which must not call user code, on the line of the turns that are running.
+#[inline]
+pub(super) fn with<R>(f: impl FnOnce(&mut Line) -> R) -> R {
+    LINE.with_borrow_mut(|line| f(line.as_mut().expect("turns are running on this thread")))
+}
+
+impl Line {
+    #[inline]
+    pub(super) fn push(&mut self, item: Item) {
+        self.take_others();
+        self.items.push_back(item);
+    }
+
+    /// Puts what has been added under the lock into the line.
+    #[inline]
+    pub(super) fn take_others(&mut self) {
+        if self.queue.has_others.load(Ordering::Acquire) {
+            self.append_others();
+        }
+    }
+
+    fn append_others(&mut self) {
+        let mut state = self.queue.lock();
+        self.queue.has_others.store(false, Ordering::Relaxed);
+        if self.items.is_empty() {
+            mem::swap(&mut self.items, &mut state.ready);
+        } else {
+            self.items.append(&mut state.ready);
+        }
+    }
+
+    /// Puts the timers that are due into the line.
+    pub(super) fn ripen(&mut self, now: Instant) {
+        let mut state = self.queue.lock();
+        state.timers.ripen(now, &mut self.items);
+        let any = !state.timers.is_empty();
+        self.queue.may_have_timers.store(any, Ordering::Relaxed);
+    }
+}
