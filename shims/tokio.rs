@@ -20,7 +20,7 @@
 //! ```
 
 use std::cell::Cell;
-use std::future::Future;
+use std::future::{self, Future};
 use std::hash::{BuildHasher, Hash};
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
@@ -29,7 +29,7 @@ use std::task::{self, Poll};
 use std::time::Instant;
 
 use ::tokio::runtime::{Handle, RuntimeFlavor};
-use ::tokio::task::LocalSet;
+use ::tokio::task::{JoinError, LocalSet};
 use futures::future::{BoxFuture, LocalBoxFuture};
 
 use super::ContextAwareExecutor;
@@ -37,8 +37,10 @@ use super::block::{self, BlockOnError};
 use super::entered::{self, ExecutorFrame, FrameExecutor};
 use super::executor::{Clock, Executor, Job, LocalExecutor, LocalRunnable, Runnable};
 use super::join::JoinHandle;
+use super::join::abortable::{BoxedCancel, JoinOutput, RawTask};
 use super::native::Native;
 use super::queue::QueueKey;
+use super::task::Outcome;
 use crate::current;
 use crate::id::BuildIdHasher;
 
@@ -191,10 +193,40 @@ where
     F::Output: Send + 'static,
 {
     install_probe();
-    JoinHandle::from_tokio(match handle {
+    JoinHandle::from_tokio(RawJoin(match handle {
         Some(handle) => handle.spawn(task),
         None => ::tokio::spawn(task),
-    })
+    }))
+}
+
+/// tokio's handle.
+pub(crate) struct RawJoin<T>(::tokio::task::JoinHandle<T>);
+
+impl<T: 'static> JoinOutput for RawJoin<T> {
+    type Value = T;
+}
+
+impl<T: Send + 'static> RawTask for RawJoin<T> {
+    type Output = T;
+
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Outcome<T>>> {
+        Pin::new(&mut self.0).poll(cx).map(|outcome| {
+            match outcome.map_err(JoinError::try_into_panic) {
+                Ok(output) => Some(Ok(output)),
+                Err(Ok(payload)) => Some(Err(payload)),
+                Err(Err(_cancelled)) => None,
+            }
+        })
+    }
+
+    fn is_finished(&self) -> Option<bool> {
+        Some(self.0.is_finished())
+    }
+
+    fn cancel(mut self) -> BoxedCancel<T> {
+        self.0.abort();
+        Box::pin(future::poll_fn(move |cx| self.poll(cx)))
+    }
 }
 
 impl Executor for Handle {

@@ -70,15 +70,18 @@ mod executor;
 #[cfg(feature = "hyper")]
 mod hyper;
 mod join;
+mod join_set;
 mod local;
 mod location;
 mod mark;
 mod native;
 mod pools;
 mod queue;
+mod runner;
 mod search;
 mod submit;
 mod task;
+mod task_group;
 pub mod thread;
 mod time;
 #[cfg(feature = "tower")]
@@ -103,9 +106,12 @@ pub use self::context_aware::{ContextAwareExecutor, FromSchedule};
 pub use self::enter::{AnyExecutor, Anywhere, Here};
 pub use self::entered::EnterGuard;
 pub use self::executor::{Clock, Executor, Job, LocalExecutor, LocalRunnable, Runnable};
-pub use self::join::{AbortHandle, JoinError, JoinHandle};
+pub use self::join::{AbortHandle, DoneCallbackId, JoinError, JoinHandle};
+pub use self::join_set::JoinSet;
 pub use self::local::deliver_remote_wakes;
+pub use self::runner::Runner;
 pub use self::search::NoRuntime;
+pub use self::task_group::{TaskFailure, TaskGroup, TaskGroupError};
 pub use self::time::{
     Elapsed, Sleep, Timeout, YieldNow, now, sleep, sleep_until, timeout, yield_now,
 };
@@ -114,7 +120,7 @@ use self::callback::Call;
 use self::event_loop::EventLoop;
 use self::search::Place;
 use crate::current;
-use crate::future::TaskContext;
+use crate::future::{BlockOnContext, TaskContext};
 
 /// The current executor, or a panic in the caller that says what to do.
 #[track_caller]
@@ -358,12 +364,13 @@ pub fn try_block_on<F: Future>(future: F) -> Result<F::Output, BlockOnError> {
         Ok(Place::Here(frame)) => match frame.upgrade_local() {
             Some(local) => {
                 let context = frame.new_context();
+                let context = BlockOnContext(context);
                 block::block_on(|future| local.block_on(future), context, frame, future)
             }
             None => Err(BlockOnError::unsupported()),
         },
         Ok(Place::Anywhere(destination)) => {
-            let context = destination.new_context();
+            let context = BlockOnContext(destination.new_context());
             let frame = destination.frame();
             let executor = destination.executor.as_executor();
             block::block_on(|future| executor.block_on(future), context, frame, future)

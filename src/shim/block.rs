@@ -10,8 +10,7 @@ use std::task::Waker;
 use super::entered::ExecutorFrame;
 use super::mark::Mark;
 use super::native::in_home;
-use crate::context::Context;
-use crate::future::BlockOnContext;
+use crate::future::TaskContext;
 
 /// `block_on` cannot run here.
 ///
@@ -50,12 +49,12 @@ impl Error for BlockOnError {}
 /// Runs `future` in `context` and in `frame`, by means of `block`.
 pub(crate) fn block_on<F: Future>(
     block: impl FnOnce(Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError>,
-    context: Context,
+    context: impl TaskContext,
     frame: ExecutorFrame,
     future: F,
 ) -> Result<F::Output, BlockOnError> {
     let mut output = None;
-    let future = in_home(frame, future, BlockOnContext(context));
+    let future = in_home(frame, future, context);
     {
         let output = &mut output;
         let mut future = std::pin::pin!(async move { *output = Some(future.await) });

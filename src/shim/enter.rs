@@ -7,6 +7,7 @@ use super::block::{self, BlockOnError};
 use super::context_aware::ContextAwareExecutor;
 use super::entered::EnterGuard;
 use super::executor::{Executor, LocalExecutor};
+use crate::future::BlockOnContext;
 
 /// An executor of either kind, [`Executor`] or [`LocalExecutor`].
 ///
@@ -112,7 +113,7 @@ impl<E> ContextAwareExecutor<E> {
     {
         block::block_on(
             |future| self.inner.block(future),
-            self.new_context(),
+            BlockOnContext(self.new_context()),
             E::running_frame(self),
             future,
         )

@@ -22,6 +22,8 @@
 //! ```
 
 mod clock;
+#[cfg(feature = "ctrl-c")]
+mod ctrl_c;
 mod debug;
 mod handle;
 mod parker;
@@ -40,6 +42,8 @@ use std::time::{Duration, Instant};
 
 use futures::future::LocalBoxFuture;
 
+#[cfg(feature = "ctrl-c")]
+pub use self::ctrl_c::CtrlCError;
 pub use self::debug::SlowCallback;
 pub use self::handle::LoopHandle;
 
@@ -56,7 +60,7 @@ use super::mark::Mark;
 use super::queue::{Driver, Item, Next, Queue, Turns};
 use super::task::Registry;
 use crate::current;
-use crate::future::TaskContext;
+use crate::future::{BlockOnContext, TaskContext};
 
 /// An event loop of one thread.
 ///
@@ -239,8 +243,8 @@ impl EventLoop {
     pub fn try_run_until_complete<F: Future>(&self, future: F) -> Result<F::Output, BlockOnError> {
         block::block_on(
             |future| self.block(future),
-            current::inherit(),
-            self.shared.loop_frame(&self.local),
+            BlockOnContext(current::inherit()),
+            self.frame(),
             future,
         )
     }
@@ -262,10 +266,29 @@ impl EventLoop {
     /// ```
     #[track_caller]
     pub fn run_forever(&self) {
-        match start_running() {
-            Some(_running) => self.run(&mut || false),
-            None => panic!("{}", BlockOnError::nested(NESTED)),
+        if let Err(error) = self.try_run_forever() {
+            panic!("{error}");
         }
+    }
+
+    /// As [`run_forever`](Self::run_forever).
+    ///
+    /// # Errors
+    ///
+    /// If a loop is running on this thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::event_loop::EventLoop;
+    /// let event_loop = EventLoop::new();
+    /// let nested = event_loop.run_until_complete(async { event_loop.try_run_forever() });
+    /// assert!(nested.is_err());
+    /// ```
+    pub fn try_run_forever(&self) -> Result<(), BlockOnError> {
+        let _running = start_running().ok_or(BlockOnError::nested(NESTED))?;
+        self.run(&mut || false);
+        Ok(())
     }
 
     /// Makes the run that is under way, or the next one, return after this turn.
@@ -397,10 +420,58 @@ impl EventLoop {
         self.local.call_at_local(when, f)
     }
 
+    /// Ends the loop: drops its tasks and callbacks, each inside its context. The same as dropping it, in so many
+    /// words. A loop that is running cannot be closed: it is borrowed.
+    ///
+    /// What [handles](LoopHandle) submit from now on is dropped, and their
+    /// [`is_closed`](LoopHandle::is_closed) holds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::event_loop::EventLoop;
+    /// let event_loop = EventLoop::new();
+    /// let handle = event_loop.handle();
+    /// let task = handle.spawn(async {});
+    /// event_loop.close();
+    /// assert!(handle.is_closed() && task.is_finished());
+    /// ```
+    pub fn close(self) {}
+
+    /// In debug mode, what holds the loop up for long is reported: a callback, or a step of a task, in which nothing
+    /// else can run. Off by default.
+    ///
+    /// # Examples
+    ///
+    /// See [`SlowCallback`].
+    pub fn set_debug(&self, enabled: bool) {
+        self.debug.enabled.set(enabled);
+    }
+
+    /// How long a callback or a step may take in [debug mode](Self::set_debug) without being reported, on the operating
+    /// system's clock: 100 milliseconds by default, as with asyncio's `slow_callback_duration`.
+    ///
+    /// # Examples
+    ///
+    /// See [`SlowCallback`].
+    pub fn set_slow_callback_duration(&self, duration: Duration) {
+        self.debug.limit.set(duration);
+    }
+
+    /// Sets what is done about slow callbacks in [debug mode](Self::set_debug). By default one line on standard
+    /// error names the call site. A panic of the handler goes no further.
+    ///
+    /// # Examples
+    ///
+    /// See [`SlowCallback`].
+    pub fn set_slow_callback_handler(&self, f: impl Fn(&SlowCallback) + 'static) {
+        self.debug.set_handler(Rc::new(f));
+    }
+
     /// Turns until `main` is done or somebody calls `stop`. `main` is asked when its turn comes.
     fn run(&self, main: &mut dyn FnMut() -> bool) {
         let shared = &*self.shared;
-        let _left = entered::enter(shared.loop_frame(&self.local));
+        let _left = entered::enter(self.frame());
         let mut driver = self.driver.borrow_mut();
         let Some(driver) = driver.as_mut() else {
             return;
@@ -433,7 +504,14 @@ impl EventLoop {
         }
     }
 
-    fn block(&self, mut future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
+    pub(crate) fn frame(&self) -> ExecutorFrame {
+        self.shared.loop_frame(&self.local)
+    }
+
+    pub(crate) fn block(
+        &self,
+        mut future: Pin<&mut dyn Future<Output = ()>>,
+    ) -> Result<(), BlockOnError> {
         let _running = start_running().ok_or(BlockOnError::nested(NESTED))?;
         let main = Arc::new(WakeMain {
             shared: Arc::clone(&self.shared),
@@ -469,7 +547,7 @@ impl Default for EventLoop {
 impl Drop for EventLoop {
     fn drop(&mut self) {
         let shared = &*self.shared;
-        let _left = entered::enter(shared.loop_frame(&self.local));
+        let _left = entered::enter(self.frame());
         shared.closed.store(true, Ordering::Release);
         drop(self.driver.borrow_mut().take());
         // Waking a task of a closed loop drops it, here. A step that another thread is just handing

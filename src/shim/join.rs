@@ -1,6 +1,7 @@
 //! [`JoinHandle`]: one handle for the tasks of every runtime.
 
 pub(crate) mod abortable;
+pub(crate) mod done;
 mod error;
 
 use std::fmt;
@@ -9,12 +10,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
 
+pub use self::done::DoneCallbackId;
 pub use self::error::JoinError;
 pub(crate) use self::error::panic_message;
 
 use self::abortable::Shareable;
+use self::done::Notice;
+use super::callback::Call;
+use super::entered::{self, FrameExecutor};
+use super::executor::Executor;
 use super::local::LocalJoin;
+use super::native::{Destination, Target};
+use super::search::{self, NoRuntime, Place};
 use super::task::StepTask;
+use crate::future::TaskContext;
 
 /// Waits for a task, aborts it, or lets it go. Dropping the handle detaches the task: it runs on.
 ///
@@ -39,38 +48,68 @@ use super::task::StepTask;
 #[must_use = "dropping the handle detaches the task; call `detach` to say so, or await it"]
 pub struct JoinHandle<T: 'static> {
     inner: Inner<T>,
+    runs_on: RunsOn,
+}
+
+/// What the handle knows of the task's executor, for done-callbacks.
+#[derive(Clone)]
+pub(crate) enum RunsOn {
+    Frame(FrameExecutor),
+    /// For handles to runtimes, which keep nobody alive.
+    Handle(Arc<dyn Executor>),
+}
+
+impl RunsOn {
+    /// The executor, if it is known and alive; otherwise the current one.
+    fn place(&self) -> Result<Place, NoRuntime> {
+        let executor = match self {
+            RunsOn::Frame(frame) => Target::of_frame(frame),
+            RunsOn::Handle(executor) => Some(Target::Value(Arc::clone(executor))),
+        };
+        match executor {
+            Some(executor) => Ok(Place::Anywhere(Destination {
+                executor,
+                fixed: None,
+            })),
+            None => search::place(),
+        }
+    }
 }
 
 enum Inner<T: 'static> {
     Steps(Shareable<StepTask<T>>),
     Local(LocalJoin<T>),
     #[cfg(feature = "tokio")]
-    Tokio(::tokio::task::JoinHandle<T>),
+    Tokio(Shareable<super::tokio::RawJoin<T>>),
     #[cfg(feature = "async-std")]
     AsyncStd(Shareable<super::async_std::RawJoin<T>>),
 }
 
 impl<T> JoinHandle<T> {
+    fn new(inner: Inner<T>) -> JoinHandle<T> {
+        JoinHandle {
+            inner,
+            runs_on: RunsOn::Frame(FrameExecutor::None),
+        }
+    }
+
     pub(crate) fn from_steps(task: StepTask<T>) -> JoinHandle<T>
     where
         T: Send + 'static,
     {
-        JoinHandle {
-            inner: Inner::Steps(Shareable::new(task)),
-        }
+        JoinHandle::new(Inner::Steps(Shareable::new(task)))
     }
 
     pub(crate) fn from_local(join: LocalJoin<T>) -> JoinHandle<T> {
-        JoinHandle {
-            inner: Inner::Local(join),
-        }
+        JoinHandle::new(Inner::Local(join))
     }
 
     #[cfg(feature = "tokio")]
-    pub(crate) fn from_tokio(join: ::tokio::task::JoinHandle<T>) -> JoinHandle<T> {
-        JoinHandle {
-            inner: Inner::Tokio(join),
-        }
+    pub(crate) fn from_tokio(join: super::tokio::RawJoin<T>) -> JoinHandle<T>
+    where
+        T: Send + 'static,
+    {
+        JoinHandle::new(Inner::Tokio(Shareable::new(join)))
     }
 
     #[cfg(feature = "async-std")]
@@ -78,9 +117,13 @@ impl<T> JoinHandle<T> {
     where
         T: Send + 'static,
     {
-        JoinHandle {
-            inner: Inner::AsyncStd(Shareable::new(join)),
-        }
+        JoinHandle::new(Inner::AsyncStd(Shareable::new(join)))
+    }
+
+    /// Says where the task runs.
+    pub(crate) fn at(mut self, runs_on: RunsOn) -> JoinHandle<T> {
+        self.runs_on = runs_on;
+        self
     }
 
     /// Starts to abort the task: it is dropped inside its context, soon, unless it completes first.
@@ -133,7 +176,7 @@ impl<T> JoinHandle<T> {
                 Inner::Steps(task) => task.share(),
                 Inner::Local(task) => task.share(),
                 #[cfg(feature = "tokio")]
-                Inner::Tokio(task) => Arc::new(task.abort_handle()),
+                Inner::Tokio(task) => task.share(),
                 #[cfg(feature = "async-std")]
                 Inner::AsyncStd(task) => task.share(),
             },
@@ -166,6 +209,124 @@ impl<T> JoinHandle<T> {
         }
     }
 
+    /// Has `f` called when the task has ended, whichever way, in a copy of the current context, taken now (FU-01).
+    ///
+    /// The callback takes its place in the queue of the task's executor when the task has ended, as if
+    /// [`call_soon`](super::call_soon) was called then, and at once if it has ended already. It is called too if
+    /// the handle is dropped. Whose context the end comes in makes no difference. When the task has ended, nothing
+    /// is kept of the callbacks (FU-05); if the executor goes before, they are dropped, each inside its context.
+    ///
+    /// For the task's output, await the handle.
+    ///
+    /// Some handles do not tell their executor: those of tasks that stay on a thread (but for the event loop's), and
+    /// those of tasks that [`shim::spawn`](super::spawn) has spawned on tokio when the call is made outside of any
+    /// runtime. There the callback goes to the [current executor](super#which-executor).
+    ///
+    /// # Panics
+    ///
+    /// If the handle does not tell its executor, and there is no current one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::{context_var, shim};
+    ///
+    /// context_var! { static REQUEST_ID: u64; }
+    ///
+    /// shim::block_on(async {
+    ///     let (done, wait) = futures::channel::oneshot::channel();
+    ///     REQUEST_ID.set(7);
+    ///     let task = shim::spawn(async { REQUEST_ID.set(8); });
+    ///     task.add_done_callback(|| done.send(REQUEST_ID.get()).unwrap());
+    ///     REQUEST_ID.set(9);
+    ///     assert_eq!(wait.await, Ok(Some(7)));
+    /// });
+    /// ```
+    #[track_caller]
+    pub fn add_done_callback(&self, f: impl FnOnce() + Send + 'static) -> DoneCallbackId {
+        let fixed = entered::peek(|frame| frame.fixed.clone());
+        self.add_call(Call::new(entered::new_context(fixed.as_ref()), fixed, f))
+    }
+
+    /// As [`add_done_callback`](Self::add_done_callback), in `context` (FU-02).
+    ///
+    /// # Panics
+    ///
+    /// As [`add_done_callback`](Self::add_done_callback).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::{SharedContext, context_var, shim};
+    ///
+    /// context_var! { static OUTCOME: String; }
+    ///
+    /// let shared = SharedContext::new();
+    /// shim::block_on(async {
+    ///     let task = shim::spawn(async {});
+    ///     task.add_done_callback_in(&shared, || { OUTCOME.set("done".to_owned()); });
+    ///     while shared.is_empty() {
+    ///         shim::yield_now().await;
+    ///     }
+    /// });
+    /// assert_eq!(shared.get(&OUTCOME).as_deref(), Some("done"));
+    /// ```
+    #[track_caller]
+    pub fn add_done_callback_in<C: TaskContext>(
+        &self,
+        context: C,
+        f: impl FnOnce() + Send + 'static,
+    ) -> DoneCallbackId {
+        let fixed = entered::peek(|frame| frame.fixed.clone());
+        self.add_call(Call::new(context, fixed, f))
+    }
+
+    #[track_caller]
+    fn add_call(&self, call: Call) -> DoneCallbackId {
+        match self.runs_on.place() {
+            Ok(place) => self.add_notice(Notice::Call(call, place.reserve())),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Drops a callback that was added by [`add_done_callback`](Self::add_done_callback), with its context. Returns
+    /// whether it was there: not if it was removed before or the task has ended (FU-03).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::shim;
+    ///
+    /// shim::block_on(async {
+    ///     let task = shim::spawn(std::future::pending::<()>());
+    ///     let id = task.add_done_callback(|| unreachable!());
+    ///     assert!(task.remove_done_callback(id));
+    ///     task.abort();
+    /// });
+    /// ```
+    pub fn remove_done_callback(&self, id: DoneCallbackId) -> bool {
+        match &self.inner {
+            Inner::Steps(task) => task.remove_notice(id),
+            Inner::Local(task) => task.remove_notice(id),
+            #[cfg(feature = "tokio")]
+            Inner::Tokio(task) => task.remove_notice(id),
+            #[cfg(feature = "async-std")]
+            Inner::AsyncStd(task) => task.remove_notice(id),
+        }
+    }
+
+    /// Has `notice` given when the task has ended.
+    pub(crate) fn add_notice(&self, notice: Notice) -> DoneCallbackId {
+        match &self.inner {
+            Inner::Steps(task) => task.add_notice(notice),
+            Inner::Local(task) => task.add_notice(notice),
+            #[cfg(feature = "tokio")]
+            Inner::Tokio(task) => task.add_notice(notice),
+            #[cfg(feature = "async-std")]
+            Inner::AsyncStd(task) => task.add_notice(notice),
+        }
+    }
+
     /// Lets the task run on by itself. The same as dropping the handle, in so many words.
     ///
     /// # Examples
@@ -189,7 +350,7 @@ impl<T> Future for JoinHandle<T> {
             Inner::Steps(task) => task.poll(cx),
             Inner::Local(task) => task.poll(cx),
             #[cfg(feature = "tokio")]
-            Inner::Tokio(task) => Pin::new(task).poll(cx).map_err(JoinError::from_tokio),
+            Inner::Tokio(task) => task.poll(cx),
             #[cfg(feature = "async-std")]
             Inner::AsyncStd(task) => task.poll(cx),
         }
@@ -246,15 +407,4 @@ impl fmt::Debug for AbortHandle {
 pub(crate) trait Abort: Send + Sync {
     fn abort(&self);
     fn is_finished(&self) -> bool;
-}
-
-#[cfg(feature = "tokio")]
-impl Abort for ::tokio::task::AbortHandle {
-    fn abort(&self) {
-        ::tokio::task::AbortHandle::abort(self);
-    }
-
-    fn is_finished(&self) -> bool {
-        ::tokio::task::AbortHandle::is_finished(self)
-    }
 }

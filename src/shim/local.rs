@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::mem;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +18,9 @@ use slab::Slab;
 
 use super::entered::{ExecutorFrame, FrameLocal};
 use super::executor::LocalRunnable;
-use super::join::{Abort, JoinError, JoinHandle};
+use super::join::done::{Done, DoneCallbackId, Notice};
+use super::join::{Abort, JoinError, JoinHandle, RunsOn};
+use super::location;
 use super::native::in_home;
 use super::task::{CatchPanic, Unclaimed, contain};
 use crate::future::TaskContext;
@@ -34,18 +37,21 @@ where
         .local
         .clone()
         .expect("the frame of a local task names its executor");
+    let runs_on = RunsOn::Frame(frame.executor.clone());
     let (sender, receiver) = oneshot::channel();
     let abort = Arc::new(AbortFlag::default());
     let task = LocalTask {
         task: CatchPanic::new(in_home(frame, future, context)),
         abort: Finish(Arc::clone(&abort)),
         sender: Some(sender),
+        location: Location::caller(),
     };
     submit(&local, Box::pin(task));
     JoinHandle::from_local(LocalJoin {
         receiver: Some(receiver),
         abort,
     })
+    .at(runs_on)
 }
 
 fn submit(local: &FrameLocal, task: LocalBoxFuture<'static, ()>) {
@@ -65,6 +71,7 @@ pin_project! {
         task: CatchPanic<F>,
         abort: Finish,
         sender: Option<oneshot::Sender<Unclaimed<F::Output>>>,
+        location: &'static Location<'static>,
     }
 }
 
@@ -73,6 +80,7 @@ impl<F: Future> Future for LocalTask<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
         let mut this = self.project();
+        location::announce(Some(this.location));
         let flag = &this.abort.0;
         flag.waker.register(cx.waker());
         if flag.aborted.load(Ordering::Acquire) {
@@ -82,6 +90,7 @@ impl<F: Future> Future for LocalTask<F> {
             if let (Some(sender), Some(panic)) = (this.sender.take(), panic) {
                 let _unread = sender.send(Unclaimed::new(Err(panic)));
             }
+            flag.done.end();
             return Poll::Ready(());
         }
         let outcome = task::ready!(this.task.poll(cx));
@@ -89,6 +98,7 @@ impl<F: Future> Future for LocalTask<F> {
         if let Some(sender) = this.sender.take() {
             let _unread = sender.send(outcome);
         }
+        flag.done.end();
         Poll::Ready(())
     }
 }
@@ -98,6 +108,7 @@ struct AbortFlag {
     aborted: AtomicBool,
     finished: AtomicBool,
     waker: AtomicWaker,
+    done: Done,
 }
 
 /// Marks the task as finished when it is dropped, after its destructors.
@@ -106,6 +117,7 @@ struct Finish(Arc<AbortFlag>);
 impl Drop for Finish {
     fn drop(&mut self) {
         self.0.finished.store(true, Ordering::Release);
+        self.0.done.end();
     }
 }
 
@@ -147,6 +159,14 @@ impl<T> LocalJoin<T> {
 
     pub(crate) fn is_finished(&self) -> bool {
         self.abort.is_finished()
+    }
+
+    pub(crate) fn add_notice(&self, notice: Notice) -> DoneCallbackId {
+        self.abort.done.add(notice)
+    }
+
+    pub(crate) fn remove_notice(&self, id: DoneCallbackId) -> bool {
+        self.abort.done.remove(id)
     }
 
     pub(crate) fn share(&self) -> Arc<dyn Abort> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::entered::{self, ExecutorFrame, FrameExecutor, FrameLocal, Home, InHome, ValueHome};
 use super::executor::Executor;
-use super::join::JoinHandle;
+use super::join::{JoinHandle, RunsOn};
 use super::task;
 use crate::context::Context;
 use crate::future::{ContextExt, TaskContext, WithContext};
@@ -62,6 +62,25 @@ impl Target {
             FrameExecutor::Static(executor) => Some(Target::Static(*executor)),
             FrameExecutor::Weak(executor) => executor.upgrade().map(Target::Value),
         }
+    }
+
+    /// What a task's handle keeps of the executor.
+    pub(crate) fn runs_on(&self) -> RunsOn {
+        RunsOn::Frame(match self {
+            #[cfg(feature = "tokio")]
+            Target::TokioCurrent => FrameExecutor::Tokio,
+            #[cfg(feature = "async-std")]
+            Target::AsyncStd => FrameExecutor::AsyncStd,
+            #[cfg(feature = "smol")]
+            Target::Smol => FrameExecutor::Smol,
+            Target::Static(executor) => FrameExecutor::Static(*executor),
+            #[cfg(feature = "tokio")]
+            Target::Value(executor) if matches!(executor.native(), Native::Tokio(_)) => {
+                // Its frames name the runtime of the thread, which is another one here, or none.
+                return RunsOn::Handle(Arc::clone(executor));
+            }
+            Target::Value(executor) => frame_of(executor),
+        })
     }
 
     fn native(&self) -> Native<'_> {
@@ -145,6 +164,16 @@ impl Destination {
     /// Spawns `future` in `context`.
     #[track_caller]
     pub(crate) fn spawn<C, F>(&self, context: C, future: F) -> JoinHandle<F::Output>
+    where
+        C: TaskContext,
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.launch(context, future).at(self.executor.runs_on())
+    }
+
+    #[track_caller]
+    fn launch<C, F>(&self, context: C, future: F) -> JoinHandle<F::Output>
     where
         C: TaskContext,
         F: Future + Send + 'static,

@@ -167,6 +167,7 @@ pub(crate) fn spawn_blocking<C: TaskContext, T: Send + 'static>(
         None => executor::spawn_blocking(job),
     };
     task::spawn_blocking(submit, in_home(home, Once(Some(f)), context))
+        .at(destination.executor.runs_on())
 }
 
 /// A closure as a future: ready at the first poll.

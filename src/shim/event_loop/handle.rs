@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::Shared;
@@ -173,6 +174,15 @@ impl LoopHandle {
     /// See [`LoopHandle`].
     pub fn stop(&self) {
         self.0.stop();
+    }
+
+    /// Whether the loop has been closed or dropped: what is submitted is dropped.
+    ///
+    /// # Examples
+    ///
+    /// See [`EventLoop::close`](super::EventLoop::close).
+    pub fn is_closed(&self) -> bool {
+        self.0.closed.load(Ordering::Acquire)
     }
 }
 

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{self, Poll, Wake, Waker};
 
+use super::done::{self, Done, DoneCallbackId, Notice};
 use super::{Abort, JoinError};
 use crate::shim::task::{Outcome, StepTask};
 
@@ -56,6 +57,7 @@ struct Operations<R: JoinOutput> {
     cancel: fn(R) -> BoxedCancel<R::Value>,
     erase: fn(Arc<SharedTask<R>>) -> Arc<dyn Abort>,
     release: fn(&Arc<SharedTask<R>>),
+    watcher: fn(&Arc<SharedTask<R>>) -> Waker,
 }
 
 /// A [`RawTask`] that can be aborted through a shared reference, and from several places.
@@ -92,6 +94,7 @@ impl<R: JoinOutput> Shareable<R> {
                     cancel: R::cancel,
                     erase: |shared| shared,
                     release: SharedTask::release,
+                    watcher: SharedTask::watcher,
                 }
             },
         }
@@ -132,6 +135,18 @@ impl<R: JoinOutput> Shareable<R> {
         }
     }
 
+    /// Has `notice` given when the task has ended.
+    pub(super) fn add_notice(&self, notice: Notice) -> DoneCallbackId {
+        match self.shared() {
+            Some(shared) => shared.add_notice(notice),
+            None => done::at_once(notice),
+        }
+    }
+
+    pub(super) fn remove_notice(&self, id: DoneCallbackId) -> bool {
+        self.shared().is_some_and(|shared| shared.done.remove(id))
+    }
+
     /// Moves the task to where others see it too. `None` if its result has been given out.
     fn shared(&self) -> Option<Arc<SharedTask<R>>> {
         let mut place = lock(&self.place);
@@ -141,10 +156,14 @@ impl<R: JoinOutput> Shareable<R> {
                     held: Some(Held {
                         work: Work::Running(task),
                         awaiter: None,
+                        watcher: None,
                     }),
                     abort: false,
+                    watch: None,
+                    look: false,
                     came: None,
                 }),
+                done: Done::default(),
                 operations: self.operations,
             }),
             Place::Shared(shared) => shared,
@@ -178,6 +197,7 @@ impl Abort for Ended {
 
 struct SharedTask<R: JoinOutput> {
     slot: Mutex<Slot<R>>,
+    done: Done,
     operations: &'static Operations<R>,
 }
 
@@ -186,14 +206,20 @@ struct Slot<R: JoinOutput> {
     held: Option<Held<R>>,
     /// Whether an abort was asked for meanwhile.
     abort: bool,
+    /// A watcher that came meanwhile.
+    watch: Option<Waker>,
+    /// Whether the watcher was woken meanwhile.
+    look: bool,
     /// Who came to await meanwhile.
     came: Option<Waker>,
 }
 
 struct Held<R: JoinOutput> {
     work: Work<R>,
-    /// Who is registered with the task to be woken at its end.
+    /// Who is to be woken at the end. Registered with the task, unless there is a watcher.
     awaiter: Option<Waker>,
+    /// Registered with the task instead of the awaiter, if there are others who have to hear of the end.
+    watcher: Option<Waker>,
 }
 
 enum Work<R: JoinOutput> {
@@ -207,7 +233,16 @@ enum Work<R: JoinOutput> {
 impl<R: JoinOutput> Held<R> {
     /// Polls the task, with `waker` to be woken at its end.
     fn poll(&mut self, operations: &Operations<R>, waker: Waker) -> PollOutcome<R::Value> {
-        let mut cx = task::Context::from_waker(&waker);
+        let registered = self.watcher.as_ref().unwrap_or(&waker).clone();
+        let outcome = self.poll_with(operations, &registered);
+        if outcome.is_pending() {
+            self.awaiter = Some(waker);
+        }
+        outcome
+    }
+
+    fn poll_with(&mut self, operations: &Operations<R>, waker: &Waker) -> PollOutcome<R::Value> {
+        let mut cx = task::Context::from_waker(waker);
         let outcome = match &mut self.work {
             Work::Running(task) => (operations.poll)(task, &mut cx),
             Work::Cancelling(cancel) => cancel.as_mut().poll(&mut cx),
@@ -215,26 +250,39 @@ impl<R: JoinOutput> Held<R> {
             // Released, or asked for twice.
             Work::Done => Poll::Ready(None),
         };
-        match outcome {
-            Poll::Ready(_) => self.work = Work::Done,
-            Poll::Pending => self.awaiter = Some(waker),
+        if outcome.is_ready() {
+            self.work = Work::Done;
         }
         outcome
     }
 
     /// Polls the task for somebody else than the awaiter, who is returned if it has to hear of the end.
     fn look(&mut self, operations: &Operations<R>) -> Option<Waker> {
-        // With the awaiter's own waker, which stays registered while the task runs. At the end the task takes it
+        if self.has_ended() {
+            return None;
+        }
+        // With the waker that is registered, which stays so while the task runs. At the end the task takes it
         // for known that whoever has this waker knows.
-        let waker = self.awaiter.clone();
-        let waker = waker.unwrap_or_else(|| Waker::noop().clone());
-        match self.poll(operations, waker) {
+        let registered = self.watcher.as_ref().or(self.awaiter.as_ref());
+        let registered = registered.cloned();
+        let waker = registered.unwrap_or_else(|| Waker::noop().clone());
+        match self.poll_with(operations, &waker) {
             Poll::Ready(outcome) => {
                 self.work = Work::Ended(outcome);
                 self.awaiter.take()
             }
             Poll::Pending => None,
         }
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self.work, Work::Ended(_) | Work::Done)
+    }
+
+    /// From now on `watcher` hears of the end.
+    fn watch(&mut self, watcher: Waker, operations: &Operations<R>) -> Option<Waker> {
+        self.watcher = Some(watcher);
+        self.look(operations)
     }
 
     fn is_finished(&mut self, operations: &Operations<R>) -> (bool, Option<Waker>) {
@@ -284,19 +332,63 @@ impl<R: JoinOutput> SharedTask<R> {
         let mut held = taken.ok()?;
         let result = f(&mut held);
         let mut woken = Vec::new();
-        loop {
+        let ended = loop {
             let mut slot = lock(&self.slot);
             if mem::take(&mut slot.abort) {
                 drop(slot);
                 woken.extend(held.cancel(self.operations));
                 continue;
             }
+            let watcher = slot.watch.take();
+            if watcher.is_some() || mem::take(&mut slot.look) {
+                drop(slot);
+                woken.extend(match watcher {
+                    Some(watcher) => held.watch(watcher, self.operations),
+                    None => held.look(self.operations),
+                });
+                continue;
+            }
             woken.extend(slot.came.take());
+            let ended = held.has_ended().then(|| held.watcher.take());
             slot.held = Some(held);
-            break;
+            break ended;
+        };
+        if let Some(watcher) = ended {
+            // The watcher keeps the task that it is kept by.
+            drop(watcher);
+            self.done.end();
         }
         woken.into_iter().for_each(Waker::wake);
         Some(result)
+    }
+
+    fn add_notice(self: &Arc<Self>, notice: Notice) -> DoneCallbackId {
+        let id = self.done.add(notice);
+        let watcher = (self.operations.watcher)(self);
+        let note = watcher.clone();
+        let awaiter = self.operate(
+            |slot| slot.watch.replace(note),
+            |held| match held.watcher {
+                Some(_) => None,
+                None => held.watch(watcher, self.operations),
+            },
+        );
+        if let Some(awaiter) = awaiter.flatten() {
+            awaiter.wake();
+        }
+        id
+    }
+
+    /// The watcher was woken.
+    fn look(&self) {
+        let note = |slot: &mut Slot<R>| {
+            slot.look = true;
+            None
+        };
+        let awaiter = self.operate(note, |held| held.look(self.operations));
+        if let Some(awaiter) = awaiter.flatten() {
+            awaiter.wake();
+        }
     }
 
     fn poll(&self, cx: &mut task::Context<'_>) -> PollOutcome<R::Value> {
@@ -331,6 +423,10 @@ impl<R: JoinOutput> SharedTask<R> {
 }
 
 impl<R: RawTask + JoinOutput<Value = <R as RawTask>::Output>> SharedTask<R> {
+    fn watcher(self: &Arc<Self>) -> Waker {
+        Waker::from(Arc::new(Watch(Arc::clone(self))))
+    }
+
     /// Drops the outcome as soon as there is one.
     fn release(self: &Arc<Self>) {
         let waker = Waker::from(Arc::new(Release(Arc::downgrade(self))));
@@ -347,6 +443,16 @@ impl<R: RawTask + JoinOutput<Value = <R as RawTask>::Output>> Wake for Release<R
         if let Some(task) = self.0.upgrade() {
             task.release();
         }
+    }
+}
+
+/// Watches for the end of a task that others than its awaiter have to hear of. Keeps the task's handle, also when
+/// nobody awaits it any more; the end takes the two apart.
+struct Watch<R: JoinOutput>(Arc<SharedTask<R>>);
+
+impl<R: RawTask + JoinOutput<Value = <R as RawTask>::Output>> Wake for Watch<R> {
+    fn wake(self: Arc<Self>) {
+        self.0.look();
     }
 }
 

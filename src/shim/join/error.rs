@@ -40,14 +40,6 @@ impl JoinError {
         }
     }
 
-    #[cfg(feature = "tokio")]
-    pub(super) fn from_tokio(error: ::tokio::task::JoinError) -> JoinError {
-        match error.try_into_panic() {
-            Ok(payload) => JoinError::panicked(payload),
-            Err(_cancelled) => JoinError::cancelled(),
-        }
-    }
-
     /// Whether the task was aborted, or dropped by an executor that shut down.
     pub fn is_cancelled(&self) -> bool {
         matches!(self.cause, Cause::Cancelled)

@@ -1,0 +1,111 @@
+//! [`Done`]: who hears of a task's end, beside the one who awaits it.
+
+use std::mem;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::id;
+use crate::shim::callback::Call;
+use crate::shim::queue::Reservation;
+use crate::shim::task::contain;
+
+/// Names a callback that was added by [`JoinHandle::add_done_callback`](super::JoinHandle::add_done_callback), for
+/// [`remove_done_callback`](super::JoinHandle::remove_done_callback).
+///
+/// Closures cannot be compared, as asyncio compares functions (FU-03).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct DoneCallbackId(u64);
+
+/// What happens when a task has ended.
+pub(crate) enum Notice {
+    /// A callback takes its place in its queue.
+    Call(Call, Reservation),
+    /// A function of the crate is called on the spot.
+    Hook(Box<dyn FnOnce() + Send>),
+}
+
+impl Notice {
+    fn give(self) {
+        contain(|| match self {
+            Notice::Call(call, place) => place.submit(call),
+            Notice::Hook(f) => f(),
+        });
+    }
+
+    fn discard(self) {
+        if let Notice::Call(call, _place) = self {
+            contain(|| {
+                call.discard();
+            });
+        }
+    }
+}
+
+/// The notices of a task.
+#[derive(Default)]
+pub(crate) struct Done {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    ended: bool,
+    notices: Vec<(u64, Notice)>,
+}
+
+impl Done {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No user code runs under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a notice; it is given at once if the task has ended.
+    pub(crate) fn add(&self, notice: Notice) -> DoneCallbackId {
+        let id = id::next();
+        let mut state = self.lock();
+        if state.ended {
+            drop(state);
+            notice.give();
+        } else {
+            state.notices.push((id, notice));
+        }
+        DoneCallbackId(id)
+    }
+
+    /// Drops a callback, inside its context. Returns whether it was there.
+    pub(crate) fn remove(&self, id: DoneCallbackId) -> bool {
+        let removed = {
+            let notices = &mut self.lock().notices;
+            let found = notices.iter().position(|(other, _)| *other == id.0);
+            found.map(|index| notices.remove(index).1)
+        };
+        let was_there = removed.is_some();
+        removed.into_iter().for_each(Notice::discard);
+        was_there
+    }
+
+    /// The task has ended: gives all notices, in the order in which they were added, and keeps none.
+    pub(crate) fn end(&self) {
+        let notices = {
+            let mut state = self.lock();
+            state.ended = true;
+            mem::take(&mut state.notices)
+        };
+        notices.into_iter().for_each(|(_, notice)| notice.give());
+    }
+}
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        // Of a task that nobody will see end. The closures are dropped inside their contexts.
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let notices = mem::take(&mut state.notices);
+        notices.into_iter().for_each(|(_, notice)| notice.discard());
+    }
+}
+
+/// For a task whose result has been given out, that is, one that has ended.
+pub(crate) fn at_once(notice: Notice) -> DoneCallbackId {
+    let done = Done::default();
+    done.end();
+    done.add(notice)
+}

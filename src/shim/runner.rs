@@ -1,0 +1,220 @@
+//! [`Runner`]: several runs in one context, as asyncio's.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use super::block::{self, BlockOnError};
+use super::context_aware::ContextAwareExecutor;
+use super::enter::AnyExecutor;
+use super::entered::{self, ExecutorFrame};
+use super::event_loop::EventLoop;
+use crate::current;
+use crate::future::TaskContext;
+use crate::shared::SharedContext;
+
+/// Runs futures one after another in one context, so that each sees what the ones before it have set (RU-02).
+/// asyncio's `Runner`.
+///
+/// The context is a copy of the one that is current at the first use; what is set outside later is not seen inside,
+/// and nothing comes out (RU-03). [`block_on`](super::block_on), in contrast, takes a fresh copy at each call (RU-05).
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::{context_var, shim::Runner};
+///
+/// context_var! { static VISITS: u32 = 0; }
+///
+/// let mut runner = Runner::new();
+/// for n in 1..=3 {
+///     let visits = runner.run(async {
+///         VISITS.set(VISITS.get_or(0) + 1);
+///         VISITS.get()
+///     });
+///     assert_eq!(visits, Some(n));
+/// }
+/// assert_eq!(VISITS.get(), Some(0));
+/// ```
+pub struct Runner {
+    block: Box<BlockOn>,
+    frame: Box<dyn Fn() -> ExecutorFrame>,
+    /// `None` before the first use.
+    context: Option<SharedContext>,
+}
+
+type BlockOn = dyn FnMut(Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError>;
+
+impl Runner {
+    /// A runner with an event loop of its own. Tasks and callbacks that are left after a run go on in the next; they
+    /// are dropped with the runner.
+    ///
+    /// # Examples
+    ///
+    /// See [`Runner`].
+    pub fn new() -> Runner {
+        let event_loop = EventLoop::new();
+        let frame = event_loop.frame();
+        Runner::with(
+            move |future| event_loop.block(future),
+            move || frame.clone(),
+        )
+    }
+
+    /// A runner on `executor`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::shim::{ContextAwareExecutor, Runner};
+    /// use futures::executor::ThreadPool;
+    ///
+    /// let pool = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+    /// assert_eq!(Runner::on(pool).run(async { 1 }), 1);
+    /// ```
+    pub fn on<E, Kind>(executor: ContextAwareExecutor<E>) -> Runner
+    where
+        E: AnyExecutor<Kind> + 'static,
+    {
+        let frame = E::running_frame(&executor);
+        Runner::with(
+            move |future| executor.get_ref().block(future),
+            move || frame.clone(),
+        )
+    }
+
+    /// A runner on whatever `block_on` runs futures on, as a runtime that has to be driven by its own `block_on`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::shim::Runner;
+    ///
+    /// let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    /// let mut runner = Runner::from_block_on(move |future| runtime.block_on(future));
+    /// assert_eq!(runner.run(async { tokio::spawn(async { 1 }).await.unwrap() }), 1);
+    /// ```
+    pub fn from_block_on(
+        mut block_on: impl FnMut(Pin<&mut dyn Future<Output = ()>>) + 'static,
+    ) -> Runner {
+        Runner::with(
+            move |future| {
+                block_on(future);
+                Ok(())
+            },
+            || entered::peek(ExecutorFrame::clone),
+        )
+    }
+
+    fn with(
+        block: impl FnMut(Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> + 'static,
+        frame: impl Fn() -> ExecutorFrame + 'static,
+    ) -> Runner {
+        Runner {
+            block: Box::new(block),
+            frame: Box::new(frame),
+            context: None,
+        }
+    }
+
+    /// The context of the runs: a copy of the current one, taken now, if this is the first use.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::{context_var, shim::Runner};
+    ///
+    /// context_var! { static ID: u64; }
+    ///
+    /// let mut runner = Runner::new();
+    /// runner.run(async { ID.set(7); });
+    /// assert_eq!(runner.context().get(&ID), Some(7));
+    /// ```
+    pub fn context(&mut self) -> &SharedContext {
+        self.context
+            .get_or_insert_with(|| current::inherit().share())
+    }
+
+    /// Runs `future` to completion on this thread, in the runner's context.
+    ///
+    /// # Panics
+    ///
+    /// Where [`try_run`](Self::try_run) gives an error.
+    ///
+    /// # Examples
+    ///
+    /// See [`Runner`].
+    #[track_caller]
+    pub fn run<F: Future>(&mut self, future: F) -> F::Output {
+        let context = self.context().clone();
+        self.run_in(context, future)
+    }
+
+    /// Runs `future` to completion on this thread, in `context`; the runner's own is not touched (RU-04).
+    ///
+    /// # Panics
+    ///
+    /// Where [`try_run`](Self::try_run) gives an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::{SharedContext, context_var, shim::Runner};
+    ///
+    /// context_var! { static ID: u64; }
+    ///
+    /// let (mut runner, other) = (Runner::new(), SharedContext::new());
+    /// runner.run_in(&other, async { ID.set(7); });
+    /// assert_eq!(other.get(&ID), Some(7));
+    /// assert_eq!(runner.run(async { ID.get() }), None);
+    /// ```
+    #[track_caller]
+    pub fn run_in<C: TaskContext, F: Future>(&mut self, context: C, future: F) -> F::Output {
+        match self.try_run_in(context, future) {
+            Ok(output) => output,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// As [`run`](Self::run).
+    ///
+    /// # Errors
+    ///
+    /// If this thread may not block here, as in a task of an event loop. The future has not been polled then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::shim::Runner;
+    ///
+    /// let nested = Runner::new().run(async { Runner::new().try_run(async {}) });
+    /// assert!(nested.unwrap_err().to_string().contains("await"));
+    /// ```
+    pub fn try_run<F: Future>(&mut self, future: F) -> Result<F::Output, BlockOnError> {
+        let context = self.context().clone();
+        self.try_run_in(context, future)
+    }
+
+    fn try_run_in<C: TaskContext, F: Future>(
+        &mut self,
+        context: C,
+        future: F,
+    ) -> Result<F::Output, BlockOnError> {
+        let frame = (self.frame)();
+        block::block_on(&mut self.block, context, frame, future)
+    }
+}
+
+impl Default for Runner {
+    fn default() -> Runner {
+        Runner::new()
+    }
+}
+
+impl fmt::Debug for Runner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runner")
+            .field("context", &self.context)
+            .finish_non_exhaustive()
+    }
+}
