@@ -53,8 +53,15 @@ pub(crate) fn block_on<F: Future>(
     frame: ExecutorFrame,
     future: F,
 ) -> Result<F::Output, BlockOnError> {
+    run(block, in_home(frame, future, context))
+}
+
+/// Runs `future` by means of `block`.
+pub(crate) fn run<F: Future>(
+    block: impl FnOnce(Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError>,
+    future: F,
+) -> Result<F::Output, BlockOnError> {
     let mut output = None;
-    let future = in_home(frame, future, context);
     {
         let output = &mut output;
         let mut future = std::pin::pin!(async move { *output = Some(future.await) });

@@ -7,10 +7,10 @@ use std::pin::Pin;
 use super::block::{self, BlockOnError};
 use super::context_aware::ContextAwareExecutor;
 use super::enter::AnyExecutor;
-use super::entered::{self, ExecutorFrame};
+use super::entered::ExecutorFrame;
 use super::event_loop::EventLoop;
 use crate::current;
-use crate::future::TaskContext;
+use crate::future::{ContextExt, TaskContext};
 use crate::shared::SharedContext;
 
 /// Runs futures one after another in one context, so that each sees what the ones before it have set (RU-02).
@@ -38,7 +38,8 @@ use crate::shared::SharedContext;
 /// ```
 pub struct Runner {
     block: Box<BlockOn>,
-    frame: Box<dyn Fn() -> ExecutorFrame>,
+    /// The frame of the runs, unless `block` sees to that.
+    frame: Option<ExecutorFrame>,
     /// `None` before the first use.
     context: Option<SharedContext>,
 }
@@ -55,10 +56,7 @@ impl Runner {
     pub fn new() -> Runner {
         let event_loop = EventLoop::new();
         let frame = event_loop.frame();
-        Runner::with(
-            move |future| event_loop.block(future),
-            move || frame.clone(),
-        )
+        Runner::with(move |future| event_loop.block(future), Some(frame))
     }
 
     /// A runner on `executor`.
@@ -77,10 +75,7 @@ impl Runner {
         E: AnyExecutor<Kind> + 'static,
     {
         let frame = E::running_frame(&executor);
-        Runner::with(
-            move |future| executor.get_ref().block(future),
-            move || frame.clone(),
-        )
+        Runner::with(move |future| executor.get_ref().block(future), Some(frame))
     }
 
     /// A runner on whatever `block_on` runs futures on, as a runtime that has to be driven by its own `block_on`.
@@ -102,17 +97,17 @@ impl Runner {
                 block_on(future);
                 Ok(())
             },
-            || entered::peek(ExecutorFrame::clone),
+            None,
         )
     }
 
     fn with(
         block: impl FnMut(Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> + 'static,
-        frame: impl Fn() -> ExecutorFrame + 'static,
+        frame: Option<ExecutorFrame>,
     ) -> Runner {
         Runner {
             block: Box::new(block),
-            frame: Box::new(frame),
+            frame,
             context: None,
         }
     }
@@ -200,8 +195,10 @@ impl Runner {
         context: C,
         future: F,
     ) -> Result<F::Output, BlockOnError> {
-        let frame = (self.frame)();
-        block::block_on(&mut self.block, context, frame, future)
+        match &self.frame {
+            Some(frame) => block::block_on(&mut self.block, context, frame.clone(), future),
+            None => block::run(&mut self.block, future.in_context(context)),
+        }
     }
 }
 

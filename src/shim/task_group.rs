@@ -28,7 +28,8 @@ use crate::future::TaskContext;
 /// A task fails by returning an error or by panicking; one that is aborted on its own does not. Each task starts in
 /// a copy of the context of whoever calls [`spawn`](Self::spawn), not of the one who has made the group (TG-01).
 ///
-/// Dropping the group aborts its tasks, without waiting.
+/// Clones are the same group, so that its tasks can spawn others in it. Dropping the last clone aborts the tasks, without
+/// waiting.
 ///
 /// # Examples
 ///
@@ -37,7 +38,7 @@ use crate::future::TaskContext;
 ///
 /// context_var! { static REQUEST_ID: u64; }
 ///
-/// let sum = shim::block_on(TaskGroup::scope(async |group| {
+/// let sum = shim::block_on(TaskGroup::scope(|group| async move {
 ///     REQUEST_ID.set(7);
 ///     let one = group.spawn(async { Ok::<_, String>(REQUEST_ID.get().unwrap()) });
 ///     let two = group.spawn(async { Ok(1) });
@@ -53,7 +54,7 @@ use crate::future::TaskContext;
 /// use std::future;
 /// use aiocontextvars::shim::{self, TaskGroup};
 ///
-/// let error = shim::block_on(TaskGroup::scope(async |group| {
+/// let error = shim::block_on(TaskGroup::scope(|group| async move {
 ///     group.spawn(future::pending::<Result<(), _>>()).detach();
 ///     group.spawn(async { Err::<(), _>("out of paper") }).detach();
 ///     Ok(())
@@ -76,6 +77,8 @@ struct State<E> {
     tasks: Slab<Option<AbortHandle>>,
     aborting: bool,
     failures: Vec<TaskFailure<E>>,
+    /// How many [`TaskGroup`]s there are of it.
+    handles: usize,
 }
 
 impl<E: Send + 'static> TaskGroup<E> {
@@ -100,6 +103,7 @@ impl<E: Send + 'static> TaskGroup<E> {
                     tasks: Slab::new(),
                     aborting: false,
                     failures: Vec::new(),
+                    handles: 1,
                 }),
                 waiter: AtomicWaker::new(),
             }),
@@ -123,13 +127,14 @@ impl<E: Send + 'static> TaskGroup<E> {
     /// # Examples
     ///
     /// See [`TaskGroup`].
-    pub async fn scope<R, F>(body: F) -> Result<R, TaskGroupError<E>>
+    pub async fn scope<R, F>(body: impl FnOnce(TaskGroup<E>) -> F) -> Result<R, TaskGroupError<E>>
     where
-        F: AsyncFnOnce(&TaskGroup<E>) -> Result<R, E>,
+        F: Future<Output = Result<R, E>>,
     {
-        let group = TaskGroup::new();
+        let scope = Scope(TaskGroup::new());
+        let group = &scope.0;
         let outcome = {
-            let mut body = pin!(AssertUnwindSafe(body(&group)).catch_unwind());
+            let mut body = pin!(AssertUnwindSafe(body(group.clone())).catch_unwind());
             future::poll_fn(|cx| {
                 // Registered first: a task may fail on another thread while the body is polled.
                 group.shared.waiter.register(cx.waker());
@@ -149,12 +154,12 @@ impl<E: Send + 'static> TaskGroup<E> {
             Some(Err(payload)) => {
                 group.abort();
                 // The panic comes before what the tasks have to tell.
-                let _failures = group.join().await;
+                let _failures = group.shared.ended().await;
                 panic::resume_unwind(payload);
             }
             None => None,
         };
-        group.join().await?;
+        group.clone().join().await?;
         match value {
             Some(value) => Ok(value),
             None => unreachable!("whoever failed has left a failure"),
@@ -196,7 +201,7 @@ impl<E: Send + 'static> TaskGroup<E> {
     /// context_var! { static COUNT: u64 = 0; }
     ///
     /// let shared = SharedContext::new();
-    /// let done = shim::block_on(TaskGroup::scope(async |group| {
+    /// let done = shim::block_on(TaskGroup::scope(|group| async move {
     ///     for _ in 0..2 {
     ///         group.spawn_in(&shared, async {
     ///             COUNT.set(COUNT.get_or(0) + 1);
@@ -229,7 +234,7 @@ impl<E: Send + 'static> TaskGroup<E> {
     /// use std::rc::Rc;
     /// use aiocontextvars::{event_loop::EventLoop, shim::TaskGroup};
     ///
-    /// let one = EventLoop::new().run_until_complete(TaskGroup::scope(async |group| {
+    /// let one = EventLoop::new().run_until_complete(TaskGroup::scope(|group| async move {
     ///     let one = group.spawn_local(async { Ok::<_, String>(Rc::new(1)) });
     ///     Ok(one.await.unwrap().unwrap())
     /// }));
@@ -301,7 +306,7 @@ impl<E: Send + 'static> TaskGroup<E> {
         !self.shared.lock().failures.is_empty()
     }
 
-    /// Waits until all tasks of the group have ended, destructors included.
+    /// Waits until all tasks of the group have ended, destructors included. For one waiter at a time.
     ///
     /// # Errors
     ///
@@ -309,26 +314,36 @@ impl<E: Send + 'static> TaskGroup<E> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future aborts the tasks.
+    /// Dropping the future drops this handle to the group.
     ///
     /// # Examples
     ///
     /// See [`new`](Self::new).
     pub async fn join(self) -> Result<(), TaskGroupError<E>> {
-        let failures = future::poll_fn(|cx| {
-            self.shared.waiter.register(cx.waker());
-            let mut state = self.shared.lock();
-            if state.tasks.is_empty() {
-                Poll::Ready(mem::take(&mut state.failures))
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
+        let failures = self.shared.ended().await;
         if failures.is_empty() {
             Ok(())
         } else {
             Err(TaskGroupError::new(failures))
+        }
+    }
+}
+
+/// A group whose tasks end with the scope, whoever else has clones of it.
+struct Scope<E>(TaskGroup<E>);
+
+impl<E> Drop for Scope<E> {
+    fn drop(&mut self) {
+        self.0.shared.abort(None);
+    }
+}
+
+/// The same group.
+impl<E> Clone for TaskGroup<E> {
+    fn clone(&self) -> TaskGroup<E> {
+        self.shared.lock().handles += 1;
+        TaskGroup {
+            shared: Arc::clone(&self.shared),
         }
     }
 }
@@ -341,7 +356,14 @@ impl<E: Send + 'static> Default for TaskGroup<E> {
 
 impl<E> Drop for TaskGroup<E> {
     fn drop(&mut self) {
-        self.shared.abort(None);
+        let is_last = {
+            let mut state = self.shared.lock();
+            state.handles -= 1;
+            state.handles == 0
+        };
+        if is_last {
+            self.shared.abort(None);
+        }
     }
 }
 
@@ -359,6 +381,20 @@ impl<E> Shared<E> {
     fn lock(&self) -> MutexGuard<'_, State<E>> {
         // No user code runs under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until all tasks have ended, and takes their failures.
+    async fn ended(&self) -> Vec<TaskFailure<E>> {
+        future::poll_fn(|cx| {
+            self.waiter.register(cx.waker());
+            let mut state = self.lock();
+            if state.tasks.is_empty() {
+                Poll::Ready(mem::take(&mut state.failures))
+            } else {
+                Poll::Pending
+            }
+        })
+        .await
     }
 
     /// Aborts all tasks but this one.
@@ -418,7 +454,8 @@ impl<T, E, F: Future<Output = Result<T, E>>> Future for Member<F, E> {
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<T>> {
         let this = self.project();
         if !mem::replace(this.started, true) && this.shared.lock().aborting {
-            return Poll::Ready(None);
+            // Whoever aborts the group aborts this task too, in a moment.
+            return Poll::Pending;
         }
         let failure = match task::ready!(this.future.poll(cx)).claim() {
             Ok(Ok(output)) => return Poll::Ready(Some(output)),

@@ -1,20 +1,20 @@
 //! Rows CS and HD: callbacks and timers.
 
 use std::panic;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Once, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex, Once, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use aiocontextvars::shim::{self, JoinHandle};
-use aiocontextvars::{Context, copy_context};
+use aiocontextvars::shim::{self, CallHandle, JoinHandle};
+use aiocontextvars::{Context, SharedContext, copy_context};
 use futures::channel::oneshot;
 
-use crate::fixtures::{Drops, ID, Log, SeesOnDrop};
+use crate::fixtures::{Drops, HELD, ID, Log, SeesOnDrop};
 use crate::harness::{Anywhere, Harness, Remote};
 
 /// Waits until the callbacks that have been scheduled so far have run.
-async fn callbacks_so_far<H: Harness>() {
+pub(crate) async fn callbacks_so_far<H: Harness>() {
     let (done, wait) = oneshot::channel();
     H::call_soon(move || done.send(()).unwrap());
     wait.await.unwrap();
@@ -279,28 +279,37 @@ pub(crate) fn table_callbacks_not_within_the_call_and_on_a_later_turn<H: Harness
     });
 }
 
+/// Calls `f` in a callback, so that no other callback and no timer of the queue runs meanwhile.
+async fn in_a_callback<H: Harness, T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, wait) = oneshot::channel();
+    H::call_soon(move || drop(done.send(f())));
+    wait.await.unwrap()
+}
+
 pub(crate) fn table_timers_fire_in_order<H: Harness>() {
     H::start().block_on(async {
         let order = Log::new();
         let (done, wait) = oneshot::channel();
         let mut done = Some(done);
-        let held = hold_the_queue::<H>();
-        let now = shim::now();
-        // Out of order, some of them at the same moment, and one past already. The last tells that it is over.
-        for (after, name) in [(6, "e"), (2, "b"), (4, "d"), (0, "a"), (2, "c"), (8, "f")] {
-            let order = order.clone();
-            let done = if name == "f" { done.take() } else { None };
-            let when = now + Duration::from_millis(after);
-            let timer = H::call_at(when, move || {
-                assert!(shim::now() >= when, "too early");
-                order.push(name);
-                if let Some(done) = done {
-                    done.send(()).unwrap();
-                }
-            });
-            assert_eq!(timer.when(), when);
-        }
-        drop(held);
+        let log = order.clone();
+        let add = move || {
+            let now = shim::now();
+            // Out of order, some of them at the same moment, and one past already. The last tells that it is over.
+            for (after, name) in [(6, "e"), (2, "b"), (4, "d"), (0, "a"), (2, "c"), (8, "f")] {
+                let order = log.clone();
+                let done = if name == "f" { done.take() } else { None };
+                let when = now + Duration::from_millis(after);
+                let timer = H::call_at(when, move || {
+                    assert!(shim::now() >= when, "too early");
+                    order.push(name);
+                    if let Some(done) = done {
+                        done.send(()).unwrap();
+                    }
+                });
+                assert_eq!(timer.when(), when);
+            }
+        };
+        in_a_callback::<H, _>(add).await;
         wait.await.unwrap();
         assert_eq!(order.take(), ["a", "b", "c", "d", "e", "f"]);
     });
@@ -346,8 +355,6 @@ pub(crate) fn hd_02_cancel_releases_at_once<H: Harness>() {
     });
 }
 
-aiocontextvars::context_var! { static HELD: crate::fixtures::Counted; }
-
 pub(crate) fn hd_03_a_cancelled_timer_releases_at_once<H: Harness>() {
     H::start().block_on(async {
         let drops = Drops::new();
@@ -376,5 +383,171 @@ pub(crate) fn hd_03_a_cancelled_timer_releases_at_once<H: Harness>() {
         // The handles outlive the timers, and the executor.
         callbacks_so_far::<H>().await;
         timers[0].cancel();
+    });
+}
+
+pub(crate) fn hd_01_the_given_context_is_the_one_it_runs_in<H: Harness>() {
+    H::start().block_on(async {
+        let shared = SharedContext::new();
+        ID.set(1);
+        let soon = H::call_soon_in(&shared, || {
+            assert_eq!(ID.get(), None);
+            ID.set(2);
+        });
+        callbacks_so_far::<H>().await;
+        assert_eq!(shared.get(&ID), Some(2));
+        // The handle keeps nothing of it.
+        assert!(!soon.is_cancelled());
+        let pinned = SharedContext::new();
+        let drops = Drops::new();
+        let held = drops.value();
+        pinned.run(|| HELD.set(held)).unwrap();
+        let handle = H::call_soon_in(pinned, || ());
+        callbacks_so_far::<H>().await;
+        assert_eq!(drops.count(), 1);
+        handle.cancel();
+    });
+}
+
+pub(crate) fn hd_02_cancelled_by_the_callback_itself<H: Harness>() {
+    H::start().block_on(async {
+        let handle = Arc::new(Mutex::new(None::<CallHandle>));
+        let drops = Drops::new();
+        let held = drops.value();
+        let own = Arc::clone(&handle);
+        let queue = hold_the_queue::<H>();
+        *handle.lock().unwrap() = Some(H::call_soon(move || {
+            let handle = own.lock().unwrap().take().unwrap();
+            handle.cancel();
+            assert!(!handle.is_cancelled(), "it is running");
+            drop(held);
+        }));
+        drop(queue);
+        callbacks_so_far::<H>().await;
+        assert_eq!(drops.count(), 1);
+    });
+}
+
+pub(crate) fn hd_02_cancelled_from_another_thread<H: Harness>() {
+    H::start().block_on(async {
+        const CALLS: usize = 200;
+        let (ran, drops) = (Arc::new(AtomicUsize::new(0)), Drops::new());
+        let handles: Vec<_> = (0..CALLS)
+            .map(|_| {
+                let (ran, held) = (Arc::clone(&ran), drops.value());
+                H::call_soon(move || {
+                    ran.fetch_add(1, Ordering::SeqCst);
+                    drop(held);
+                })
+            })
+            .collect();
+        // While the callbacks run, on executors with other threads.
+        let cancels = thread::spawn(move || {
+            handles.iter().rev().for_each(CallHandle::cancel);
+            handles
+                .iter()
+                .filter(|handle| handle.is_cancelled())
+                .count()
+        });
+        callbacks_so_far::<H>().await;
+        let cancelled = cancels.join().unwrap();
+        callbacks_so_far::<H>().await;
+        // Each was either called or cancelled, and is gone.
+        assert_eq!(ran.load(Ordering::SeqCst) + cancelled, CALLS);
+        assert_eq!(drops.count(), CALLS);
+    });
+}
+
+pub(crate) fn hd_02_handles_outlive_their_executor<H: Harness>() {
+    let harness = H::start();
+    let (soon, later) = harness.block_on(async {
+        let soon = H::call_soon(|| ());
+        callbacks_so_far::<H>().await;
+        (soon, H::call_later(Duration::from_secs(3600), || ()))
+    });
+    drop(harness);
+    let due = later.when();
+    let elsewhere = thread::spawn(move || {
+        soon.cancel();
+        later.cancel();
+        assert!(!soon.is_cancelled());
+        later.when()
+    });
+    assert_eq!(elsewhere.join().unwrap(), due);
+}
+
+pub(crate) fn hd_03_timers_are_added_and_cancelled_in_any_number<H: Harness>() {
+    H::start().block_on(async {
+        const TIMERS: usize = 20_000;
+        let drops = Drops::new();
+        let fired = Log::new();
+        let (log, dropped) = (fired.clone(), drops.clone());
+        let add = move || {
+            let start = shim::now();
+            // Every tenth stays, among them the first.
+            let mut kept = Vec::new();
+            for n in 0..TIMERS {
+                let (held, log) = (dropped.value(), log.clone());
+                let due = start + Duration::from_micros((TIMERS - n) as u64 % 997);
+                let timer = H::call_at(due, move || {
+                    let _held = held;
+                    log.push((due, n));
+                });
+                if n % 10 == 0 {
+                    kept.push((due, n));
+                } else {
+                    timer.cancel();
+                }
+            }
+            assert_eq!(dropped.count(), TIMERS - kept.len());
+            kept
+        };
+        let mut kept = in_a_callback::<H, _>(add).await;
+        while drops.count() < TIMERS {
+            shim::sleep(Duration::from_millis(1)).await;
+        }
+        kept.sort();
+        // Not `assert_eq`, which would print thousands of lines.
+        assert!(fired.take() == kept, "not in the order of the deadlines");
+    });
+}
+
+pub(crate) fn cs_02_a_burst_from_eight_threads<H: FromOtherThreads>() {
+    const THREADS: usize = 8;
+    const CALLS: usize = 100_000 / THREADS;
+    let harness = H::start();
+    let wrapper = harness.remote().wrapper();
+    harness.block_on(async {
+        let order = Arc::new(Mutex::new(vec![Vec::with_capacity(CALLS); THREADS]));
+        let running = Arc::new(AtomicBool::new(false));
+        let start = Arc::new(Barrier::new(THREADS));
+        let callers: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let (wrapper, start) = (wrapper.clone(), Arc::clone(&start));
+                let (order, running) = (Arc::clone(&order), Arc::clone(&running));
+                thread::spawn(move || {
+                    ID.set(thread as u64);
+                    start.wait();
+                    for n in 0..CALLS {
+                        let (order, running) = (Arc::clone(&order), Arc::clone(&running));
+                        wrapper.call_soon(move || {
+                            assert!(!running.swap(true, Ordering::SeqCst), "two at once");
+                            order.lock().unwrap()[thread].push((n, ID.get()));
+                            running.store(false, Ordering::SeqCst);
+                        });
+                    }
+                })
+            })
+            .collect();
+        // The executor's own threads run callbacks meanwhile.
+        let all = shim::spawn_blocking(move || callers.into_iter().for_each(|t| t.join().unwrap()));
+        all.await.unwrap();
+        let (done, wait) = oneshot::channel();
+        wrapper.call_soon(move || done.send(()).unwrap());
+        wait.await.unwrap();
+        for (thread, calls) in order.lock().unwrap().iter().enumerate() {
+            let expected = (0..CALLS).map(|n| (n, Some(thread as u64)));
+            assert!(calls.iter().copied().eq(expected), "of thread {thread}");
+        }
     });
 }

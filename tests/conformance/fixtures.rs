@@ -9,6 +9,8 @@ use aiocontextvars::{SharedContext, context_var};
 context_var! {
     pub(crate) static ID: u64;
     pub(crate) static TENANT: String = "public".to_owned();
+    /// A value whose drop is counted.
+    pub(crate) static HELD: Counted;
 }
 
 /// Collects values from several places, in the order of their arrival.
@@ -25,6 +27,13 @@ impl<T> Log<T> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(value);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
     }
 
     /// What has arrived so far, which is forgotten.

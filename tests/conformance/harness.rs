@@ -11,7 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aiocontextvars::shim::{
-    self, CallHandle, ContextAwareExecutor, Executor, JoinHandle, LocalExecutor, TimerHandle,
+    self, CallHandle, ContextAwareExecutor, Executor, JoinHandle, LocalExecutor, Runner,
+    TimerHandle,
 };
 use aiocontextvars::{Context, TaskContext};
 use futures::future::{BoxFuture, LocalBoxFuture};
@@ -54,6 +55,14 @@ pub(crate) trait Harness: 'static {
 
     #[track_caller]
     fn call_at(when: Instant, f: impl FnOnce() + Send + 'static) -> TimerHandle;
+
+    /// A runner on the executor.
+    fn runner(self) -> Runner
+    where
+        Self: Sized,
+    {
+        Runner::from_block_on(move |future| self.block_on(future))
+    }
 
     /// Spawns through the wrapper's `futures::task::Spawn` or `LocalSpawn`.
     fn spawn_obj(&self, future: BoxFuture<'static, ()>);

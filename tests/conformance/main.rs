@@ -6,8 +6,10 @@
 
 mod callbacks;
 mod contexts;
+mod done;
 mod executors;
 mod fixtures;
+mod groups;
 mod harness;
 mod outcomes;
 mod runs;
@@ -127,8 +129,34 @@ macro_rules! rows {
                 table_callbacks_first_in_first_out_one_at_a_time
                 table_callbacks_not_within_the_call_and_on_a_later_turn
                 table_timers_fire_in_order
+                hd_01_the_given_context_is_the_one_it_runs_in
                 hd_02_cancel_releases_at_once
+                hd_02_cancelled_by_the_callback_itself
+                hd_02_cancelled_from_another_thread
+                hd_02_handles_outlive_their_executor
                 hd_03_a_cancelled_timer_releases_at_once
+                hd_03_timers_are_added_and_cancelled_in_any_number
+            }
+            done {
+                fu_01_captured_when_added
+                fu_01_a_task_that_has_ended_schedules_at_once
+                fu_01_whichever_way_the_task_ends
+                fu_01_after_the_destructors_and_in_order
+                fu_01_through_the_queue
+                fu_02_in_a_given_context
+                fu_03_removed_by_its_id
+                fu_04_a_task_is_woken_in_its_own_context
+                fu_05_released_when_the_task_has_ended
+            }
+            groups {
+                tg_01_children_inherit_from_the_spawner
+                tg_02_in_a_given_context
+                table_group_the_first_failure_aborts_the_rest
+                table_group_failures_are_collected
+                table_group_leaving_the_scope_waits
+                table_group_dropping_it_aborts
+                table_group_groups_nest
+                table_a_set_of_tasks
             }
             threads {
                 th_03_a_blocking_job_runs_in_a_copy
@@ -138,7 +166,11 @@ macro_rules! rows {
             }
             runs {
                 ru_01_block_on_runs_in_a_copy
+                ru_02_the_runs_of_a_runner_share_a_context
+                ru_03_a_runners_context_is_a_copy_of_its_first_use
+                ru_04_a_run_in_another_context
                 ru_05_each_run_starts_afresh
+                ru_06_one_context_for_a_test_and_its_fixtures
                 r_08_nested_block_on
                 r_10_a_panic_leaves_the_thread_as_it_was
             }
@@ -224,6 +256,7 @@ macro_rules! remote_suite {
                 on_the_executor! { crate::executors::$name::Harness;
                     callbacks {
                         cs_02_captures_the_calling_thread
+                        cs_02_a_burst_from_eight_threads
                         cs_09_spawned_from_another_thread
                     }
                 }
@@ -265,6 +298,7 @@ macro_rules! ending {
             mod $name {
                 on_the_executor! { crate::executors::$name::Harness;
                     tasks { ta_12_the_executors_end_drops_in_the_contexts }
+                    done { fu_05_dropped_with_the_executor }
                 }
             }
         )*}

@@ -48,8 +48,18 @@ pub(crate) struct Done {
 
 #[derive(Default)]
 struct State {
-    ended: bool,
+    task: Task,
     notices: Vec<(u64, Notice)>,
+}
+
+#[derive(Default)]
+enum Task {
+    #[default]
+    Pending,
+    /// It has ended, and somebody gives the notices: those that come in between as well, so that none overtakes
+    /// another.
+    Ending,
+    Ended,
 }
 
 impl Done {
@@ -62,11 +72,12 @@ impl Done {
     pub(crate) fn add(&self, notice: Notice) -> DoneCallbackId {
         let id = id::next();
         let mut state = self.lock();
-        if state.ended {
-            drop(state);
-            notice.give();
-        } else {
-            state.notices.push((id, notice));
+        match state.task {
+            Task::Pending | Task::Ending => state.notices.push((id, notice)),
+            Task::Ended => {
+                drop(state);
+                notice.give();
+            }
         }
         DoneCallbackId(id)
     }
@@ -85,12 +96,24 @@ impl Done {
 
     /// The task has ended: gives all notices, in the order in which they were added, and keeps none.
     pub(crate) fn end(&self) {
-        let notices = {
+        {
             let mut state = self.lock();
-            state.ended = true;
-            mem::take(&mut state.notices)
-        };
-        notices.into_iter().for_each(|(_, notice)| notice.give());
+            match state.task {
+                Task::Pending => state.task = Task::Ending,
+                Task::Ending | Task::Ended => return,
+            }
+        }
+        loop {
+            let notices = {
+                let mut state = self.lock();
+                if state.notices.is_empty() {
+                    state.task = Task::Ended;
+                    return;
+                }
+                mem::take(&mut state.notices)
+            };
+            notices.into_iter().for_each(|(_, notice)| notice.give());
+        }
     }
 }
 

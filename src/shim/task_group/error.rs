@@ -32,7 +32,7 @@ impl<E: Display> Display for TaskFailure<E> {
 /// ```
 /// use aiocontextvars::shim::{self, TaskFailure, TaskGroup};
 ///
-/// let error = shim::block_on(TaskGroup::scope(async |group| {
+/// let error = shim::block_on(TaskGroup::scope(|group| async move {
 ///     group.spawn(async { Err::<(), _>("out of paper") }).detach();
 ///     Ok(())
 /// })).unwrap_err();
