@@ -30,3 +30,7 @@ done
 echo "+ quickstart and axum"
 cargo run --quiet --example quickstart
 cargo run --quiet --features tokio,tower --example axum -- --self-test
+
+echo "+ timers"
+cargo run --quiet --example timers -- --virtual --for 3600 report=20m backup=30m
+printf 'list\ncancel heartbeat\nquit\n' | cargo run --quiet --example timers

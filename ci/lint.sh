@@ -3,7 +3,7 @@
 set -euo pipefail
 
 cargo fmt --all --check
-for features in "" tokio async-std smol hyper tower; do
+for features in "" tokio async-std smol hyper tower ctrl-c; do
     echo "+ clippy, features: ${features:-none}"
     cargo clippy --quiet --all-targets --features "$features" -- -D warnings
 done

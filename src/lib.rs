@@ -67,6 +67,7 @@
 //! the [search](shim#which-executor) for an executor is smol's or async-std's global one, if only one of them is there.
 //!
 //! - `tokio`, `async-std`, `smol`: the adapter of that runtime, `shim::tokio` and so on.
+//! - `ctrl-c`: `EventLoop::stop_on_ctrl_c`.
 //! - `hyper`: `hyper::rt::Executor` for `ContextAwareExecutor`.
 //! - `tower`: `shim::tower::ContextLayer`.
 //!

@@ -102,6 +102,8 @@ struct Shared {
     tasks: Arc<Registry>,
     thread: ThreadId,
     stop: AtomicBool,
+    /// Whether it is in a run.
+    running: AtomicBool,
     closed: AtomicBool,
 }
 
@@ -166,6 +168,7 @@ impl EventLoop {
             tasks: Arc::default(),
             thread: thread::current().id(),
             stop: AtomicBool::new(false),
+            running: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         });
         EventLoop {
@@ -476,6 +479,7 @@ impl EventLoop {
         let Some(driver) = driver.as_mut() else {
             return;
         };
+        let _running = IsRunning::set(&shared.running);
         let waker = Waker::from(Arc::clone(&shared.parker));
         let mut turns = LoopTurns {
             main,
@@ -570,6 +574,22 @@ impl fmt::Debug for EventLoop {
 /// Marks this thread as running a loop, until dropped; `None` if it is running one already.
 fn start_running() -> Option<Mark> {
     (!RUNNING.get()).then(|| Mark::set(&RUNNING))
+}
+
+/// Marks a loop as running, until dropped.
+struct IsRunning<'a>(&'a AtomicBool);
+
+impl<'a> IsRunning<'a> {
+    fn set(running: &'a AtomicBool) -> IsRunning<'a> {
+        running.store(true, Ordering::Release);
+        IsRunning(running)
+    }
+}
+
+impl Drop for IsRunning<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 /// How the loop runs what waits in its line.

@@ -18,6 +18,7 @@ use self::abortable::Shareable;
 use self::done::Notice;
 use super::callback::Call;
 use super::entered::{self, FrameExecutor};
+#[cfg(feature = "tokio")]
 use super::executor::Executor;
 use super::local::LocalJoin;
 use super::native::{Destination, Target};
@@ -56,6 +57,7 @@ pub struct JoinHandle<T: 'static> {
 pub(crate) enum RunsOn {
     Frame(FrameExecutor),
     /// For handles to runtimes, which keep nobody alive.
+    #[cfg(feature = "tokio")]
     Handle(Arc<dyn Executor>),
 }
 
@@ -64,6 +66,7 @@ impl RunsOn {
     fn place(&self) -> Result<Place, NoRuntime> {
         let executor = match self {
             RunsOn::Frame(frame) => Target::of_frame(frame),
+            #[cfg(feature = "tokio")]
             RunsOn::Handle(executor) => Some(Target::Value(Arc::clone(executor))),
         };
         match executor {

@@ -518,7 +518,7 @@ pub(crate) fn cs_02_a_burst_from_eight_threads<H: FromOtherThreads>() {
     let harness = H::start();
     let wrapper = harness.remote().wrapper();
     harness.block_on(async {
-        let order = Arc::new(Mutex::new(vec![Vec::with_capacity(CALLS); THREADS]));
+        let order = Arc::new(Mutex::new(vec![Vec::new(); THREADS]));
         let running = Arc::new(AtomicBool::new(false));
         let start = Arc::new(Barrier::new(THREADS));
         let callers: Vec<_> = (0..THREADS)

@@ -271,7 +271,8 @@ pub(crate) fn fu_05_dropped_with_the_executor<H: Harness>() {
     let harness = H::start();
     let seen = Log::new();
     let probe = SeesOnDrop(seen.clone());
-    let task = harness.block_on(async {
+    let mut kept = None;
+    harness.block_on(async {
         ID.set(1);
         let task = H::spawn(std::future::pending::<()>());
         task.add_done_callback(move || {
@@ -279,10 +280,10 @@ pub(crate) fn fu_05_dropped_with_the_executor<H: Harness>() {
         });
         ID.set(2);
         shim::yield_now().await;
-        task
+        kept = Some(task);
     });
     drop(harness);
     // Dropped with the task, or with the queue; in its context either way.
     assert_eq!(seen.take(), [Some(1)]);
-    drop(task);
+    drop(kept);
 }

@@ -22,11 +22,12 @@ impl EventLoop {
     ///
     /// [`run_forever`](Self::run_forever) returns then, and
     /// [`try_run_until_complete`](Self::try_run_until_complete) gives an error. A second Ctrl-C before the run has
-    /// returned ends the process with the code 130, and so does one when no such loop is left. Several loops may ask.
+    /// returned ends the process with the code 130, and so does one while no such loop is running. Several loops may ask.
     ///
     /// # Errors
     ///
-    /// If the process has another handler for Ctrl-C, or none can be set.
+    /// If the process has another handler for Ctrl-C or ignores it, as background jobs of a shell script do, or if none
+    /// can be set. A program may go on then.
     ///
     /// # Examples
     ///
@@ -60,11 +61,11 @@ fn on_ctrl_c() {
         let loops = LOOPS.lock().unwrap_or_else(PoisonError::into_inner);
         loops.iter().filter_map(Weak::upgrade).collect()
     };
-    let open = loops
+    let running = loops
         .iter()
-        .filter(|shared| !shared.closed.load(Ordering::Acquire));
+        .filter(|shared| shared.running.load(Ordering::Acquire));
     let mut any = false;
-    for shared in open {
+    for shared in running {
         // One that is stopping already does not seem to get there.
         if !shared.stop.load(Ordering::Acquire) {
             shared.stop();
@@ -84,7 +85,8 @@ impl fmt::Display for CtrlCError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             ctrlc::Error::MultipleHandlers => f.write_str(
-                "cannot stop the event loop on Ctrl-C: the process handles Ctrl-C elsewhere; call `LoopHandle::stop` there",
+                "cannot stop the event loop on Ctrl-C: the process handles it elsewhere (call `LoopHandle::stop` there) or \
+                 ignores it, as a shell script's background jobs do",
             ),
             _ => write!(f, "cannot stop the event loop on Ctrl-C: {}", self.0),
         }
