@@ -201,7 +201,7 @@ impl<E: Send + 'static> TaskGroup<E> {
     /// context_var! { static COUNT: u64 = 0; }
     ///
     /// let shared = SharedContext::new();
-    /// let done = shim::block_on(TaskGroup::scope(|group| async move {
+    /// let done = shim::block_on(TaskGroup::scope(async |group| {
     ///     for _ in 0..2 {
     ///         group.spawn_in(&shared, async {
     ///             COUNT.set(COUNT.get_or(0) + 1);
