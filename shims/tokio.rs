@@ -23,7 +23,7 @@ use std::cell::Cell;
 use std::future::{self, Future};
 use std::hash::{BuildHasher, Hash};
 use std::panic::{self, AssertUnwindSafe};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Once};
 use std::task::{self, Poll};
 use std::time::Instant;
@@ -210,12 +210,13 @@ impl<T: Send + 'static> RawTask for RawJoin<T> {
     type Output = T;
 
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Outcome<T>>> {
-        Pin::new(&mut self.0).poll(cx).map(|outcome| {
-            match outcome.map_err(JoinError::try_into_panic) {
-                Ok(output) => Some(Ok(output)),
-                Err(Ok(payload)) => Some(Err(payload)),
-                Err(Err(_cancelled)) => None,
-            }
+        // Without a budget: when it is used up, tokio may wake at once, and so would wake for ever whoever looks at
+        // the task on being woken.
+        let outcome = pin!(::tokio::task::coop::unconstrained(&mut self.0)).poll(cx);
+        outcome.map(|outcome| match outcome.map_err(JoinError::try_into_panic) {
+            Ok(output) => Some(Ok(output)),
+            Err(Ok(payload)) => Some(Err(payload)),
+            Err(Err(_cancelled)) => None,
         })
     }
 

@@ -75,6 +75,10 @@ pub(crate) fn run<F: Future>(
 thread_local! {
     /// How many steps, of executors that cannot be run by whoever blocks on them, this thread is in.
     static STEPS: Cell<u32> = const { Cell::new(0) };
+    /// Whether this thread is in the call that schedules a step, and not in a step within it.
+    static SCHEDULING: Cell<bool> = const { Cell::new(false) };
+    /// Whether the innermost step runs within the call that scheduled it, within another step.
+    static INLINE: Cell<bool> = const { Cell::new(false) };
     /// Who is woken from elsewhere when this thread has left its outermost step.
     static LATER: RefCell<Vec<Waker>> = const { RefCell::new(Vec::new()) };
     /// Whether this thread is running a blocking job.
@@ -83,10 +87,14 @@ thread_local! {
 
 /// Calls `f` as a step of an executor.
 pub(crate) fn step<R>(f: impl FnOnce() -> R) -> R {
-    struct Leave;
+    struct Leave {
+        was_inline: bool,
+        _scheduling: Mark,
+    }
 
     impl Drop for Leave {
         fn drop(&mut self) {
+            INLINE.set(self.was_inline);
             STEPS.set(STEPS.get() - 1);
             if STEPS.get() == 0 {
                 for waker in LATER.take() {
@@ -96,14 +104,23 @@ pub(crate) fn step<R>(f: impl FnOnce() -> R) -> R {
         }
     }
 
+    let is_inline = STEPS.get() > 0 && SCHEDULING.get();
     STEPS.set(STEPS.get() + 1);
-    let _leave = Leave;
+    let _leave = Leave {
+        was_inline: INLINE.replace(is_inline),
+        _scheduling: Mark::put(&SCHEDULING, false),
+    };
     f()
 }
 
-/// Whether this thread is in a step that runs within another one.
-pub(crate) fn is_nested_step() -> bool {
-    STEPS.get() > 1
+/// Marks this thread as being in the call that schedules a step, until dropped.
+pub(crate) fn scheduling() -> Mark {
+    Mark::set(&SCHEDULING)
+}
+
+/// Whether this thread is in a step that runs within the call that scheduled it, within another step.
+pub(crate) fn is_inline_step() -> bool {
+    INLINE.get()
 }
 
 /// Wakes a task that is being run as a step of this thread, from another thread and when all of its steps are over:

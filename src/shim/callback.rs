@@ -139,9 +139,9 @@ impl<F: FnOnce(), C: TaskContext> Work<F, C> {
 
     fn run(self, entry: Entry<'_>) -> Ran {
         let Work { f, fixed, location } = self;
-        let _frame = entered::enter_fixed(fixed);
-        // The outer net is for what is dropped when the context is left.
+        // The outer net is for what is dropped when the context and the frame are left.
         let net = panic::catch_unwind(AssertUnwindSafe(|| {
+            let _frame = entered::enter_fixed(fixed);
             let (mut place, f) = f.into_parts();
             let _entered = match entry {
                 Entry::Own => place.enter_now(),

@@ -155,7 +155,7 @@ impl EventLoop {
         let queue = Arc::new(Queue::new(clock.clone()));
         clock.attach(&queue);
         let driver = queue.drive().map(|driver| {
-            driver.serving(Serves {
+            driver.only().serving(Serves {
                 anywhere: true,
                 here: true,
             })
@@ -490,7 +490,9 @@ impl EventLoop {
         loop {
             // All that is ready, as asyncio does.
             let any = running.turn(usize::MAX, &mut turns);
-            if turns.done || shared.take_stop() {
+            // A stop is over with its run.
+            let stop = shared.take_stop();
+            if turns.done || stop {
                 return;
             }
             if any {
@@ -557,7 +559,7 @@ impl Drop for EventLoop {
         // Waking a task of a closed loop drops it, here. A step that another thread is just handing
         // over comes through the queue.
         while shared.tasks.wake_all() {
-            drop(shared.queue.drive());
+            shared.queue.empty();
             thread::yield_now();
         }
         // What comes from now on is not of this thread's tasks, and is dropped where it comes from.

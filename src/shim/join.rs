@@ -24,6 +24,7 @@ use super::local::LocalJoin;
 use super::native::{Destination, Target};
 use super::search::{self, NoRuntime, Place};
 use super::task::StepTask;
+use super::task::contain;
 use crate::future::TaskContext;
 
 /// Waits for a task, aborts it, or lets it go. Dropping the handle detaches the task: it runs on.
@@ -62,19 +63,20 @@ pub(crate) enum RunsOn {
 }
 
 impl RunsOn {
-    /// The executor, if it is known and alive; otherwise the current one.
-    fn place(&self) -> Result<Place, NoRuntime> {
+    /// The executor, if it is known; otherwise the current one. `None` if it is gone.
+    fn place(&self) -> Result<Option<Place>, NoRuntime> {
         let executor = match self {
             RunsOn::Frame(frame) => Target::of_frame(frame),
             #[cfg(feature = "tokio")]
             RunsOn::Handle(executor) => Some(Target::Value(Arc::clone(executor))),
         };
         match executor {
-            Some(executor) => Ok(Place::Anywhere(Destination {
+            Some(executor) => Ok(Some(Place::Anywhere(Destination {
                 executor,
                 fixed: None,
-            })),
-            None => search::place(),
+            }))),
+            None if matches!(self, RunsOn::Frame(FrameExecutor::Weak(_))) => Ok(None),
+            None => search::place().map(Some),
         }
     }
 }
@@ -287,7 +289,13 @@ impl<T> JoinHandle<T> {
     #[track_caller]
     fn add_call(&self, call: Call) -> DoneCallbackId {
         match self.runs_on.place() {
-            Ok(place) => self.add_notice(Notice::Call(call, place.reserve())),
+            Ok(Some(place)) => self.add_notice(Notice::Call(call, place.reserve())),
+            Ok(None) => {
+                contain(|| {
+                    call.discard();
+                });
+                done::at_once(Notice::Hook(Box::new(|| ())))
+            }
             Err(error) => panic!("{error}"),
         }
     }

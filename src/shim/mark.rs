@@ -11,9 +11,13 @@ pub(crate) struct Mark {
 
 impl Mark {
     pub(crate) fn set(flag: &'static LocalKey<Cell<bool>>) -> Mark {
+        Mark::put(flag, true)
+    }
+
+    pub(crate) fn put(flag: &'static LocalKey<Cell<bool>>, value: bool) -> Mark {
         Mark {
             flag,
-            before: flag.replace(true),
+            before: flag.replace(value),
         }
     }
 }

@@ -110,6 +110,14 @@ impl Target {
         }
     }
 
+    /// Whether the frames of its tasks name it as that of the thread.
+    pub(crate) fn is_by_thread(&self) -> bool {
+        #[cfg(feature = "tokio")]
+        return matches!(self.native(), Native::Tokio(_));
+        #[cfg(not(feature = "tokio"))]
+        false
+    }
+
     /// Calls `f` with the executor.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&dyn Executor) -> R) -> R {
         match self {

@@ -143,7 +143,7 @@ impl Queue {
     }
 
     /// Drops what is in the queue, each closure inside its context.
-    fn empty(&self) {
+    pub(crate) fn empty(&self) {
         let (ready, timers) = {
             let mut state = self.lock();
             self.has_others.store(false, Ordering::Relaxed);
@@ -159,7 +159,11 @@ impl Queue {
     }
 
     pub(crate) fn note_cancelled_timer(&self) {
-        self.lock().timers.note_cancelled();
+        let mut state = self.lock();
+        if state.timers.note_cancelled() {
+            // The driver waits for a timer that will not fire, and perhaps for nothing else.
+            wake(state);
+        }
     }
 
     /// A driver, unless there is one. The caller starts it at once.

@@ -124,7 +124,8 @@ impl Place {
         match self {
             Place::Anywhere(destination) => {
                 let driver = driver.serving(Serves {
-                    anywhere: true,
+                    // The frames of tokio's tasks name the runtime of the thread, which `Handle::enter` changes.
+                    anywhere: !destination.executor.is_by_thread(),
                     here: false,
                 });
                 destination.spawn(Context::new(), driver).detach();

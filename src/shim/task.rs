@@ -13,6 +13,7 @@ use async_task::FallibleTask;
 use pin_project_lite::pin_project;
 use slab::Slab;
 
+use super::block;
 use super::executor::{Executor, Job, Runnable};
 use super::join::JoinHandle;
 use super::join::abortable::{BoxedCancel, RawTask};
@@ -248,6 +249,7 @@ fn scheduler(
     let held = frame.is_none().then(|| Arc::clone(executor));
     move |runnable| {
         let runnable = Runnable(runnable);
+        let _scheduling = block::scheduling();
         // A panic, as of a channel that nobody receives from, drops the step. It would come out of a wake-up.
         contain(|| match (&held, &frame) {
             (Some(executor), _) => executor.schedule(runnable),

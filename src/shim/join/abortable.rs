@@ -12,7 +12,7 @@ use std::task::{self, Poll, Wake, Waker};
 
 use super::done::{self, Done, DoneCallbackId, Notice};
 use super::{Abort, JoinError};
-use crate::shim::task::{Outcome, StepTask};
+use crate::shim::task::{Outcome, StepTask, contain};
 
 /// A runtime's handle to a task, which is detached when dropped, and cancelled by being used up.
 pub(crate) trait RawTask: Send + Sized + 'static {
@@ -69,7 +69,8 @@ pub(crate) struct Shareable<R: JoinOutput> {
 }
 
 enum Place<R: JoinOutput> {
-    Own(R),
+    /// With who awaits it, whose waker the task has.
+    Own(R, Option<Waker>),
     /// Where others see it too.
     Shared(Arc<SharedTask<R>>),
     /// The result has been given out.
@@ -86,7 +87,7 @@ impl<R: JoinOutput> Shareable<R> {
         R: RawTask<Output = R::Value>,
     {
         Shareable {
-            place: Mutex::new(Place::Own(task)),
+            place: Mutex::new(Place::Own(task, None)),
             operations: const {
                 &Operations {
                     poll: R::poll,
@@ -103,7 +104,14 @@ impl<R: JoinOutput> Shareable<R> {
     pub(super) fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<R::Value, JoinError>> {
         let place = self.place.get_mut().unwrap_or_else(PoisonError::into_inner);
         let outcome = match place {
-            Place::Own(task) => (self.operations.poll)(task, cx),
+            Place::Own(task, awaiter) => {
+                let outcome = (self.operations.poll)(task, cx);
+                let is_known = |known: &Waker| known.will_wake(cx.waker());
+                if outcome.is_pending() && !awaiter.as_ref().is_some_and(is_known) {
+                    *awaiter = Some(cx.waker().clone());
+                }
+                outcome
+            }
             Place::Shared(shared) => shared.poll(cx),
             Place::Done => panic!("`JoinHandle` polled after it gave its result"),
         };
@@ -115,7 +123,7 @@ impl<R: JoinOutput> Shareable<R> {
 
     pub(super) fn is_finished(&self) -> bool {
         let known = match &*lock(&self.place) {
-            Place::Own(task) => (self.operations.is_finished)(task),
+            Place::Own(task, _) => (self.operations.is_finished)(task),
             Place::Shared(_) => None,
             Place::Done => Some(true),
         };
@@ -151,11 +159,11 @@ impl<R: JoinOutput> Shareable<R> {
     fn shared(&self) -> Option<Arc<SharedTask<R>>> {
         let mut place = lock(&self.place);
         let shared = match mem::replace(&mut *place, Place::Done) {
-            Place::Own(task) => Arc::new(SharedTask {
+            Place::Own(task, awaiter) => Arc::new(SharedTask {
                 slot: Mutex::new(Slot {
                     held: Some(Held {
                         work: Work::Running(task),
-                        awaiter: None,
+                        awaiter,
                         watcher: None,
                     }),
                     abort: false,
@@ -431,7 +439,8 @@ impl<R: RawTask + JoinOutput<Value = <R as RawTask>::Output>> SharedTask<R> {
     fn release(self: &Arc<Self>) {
         let waker = Waker::from(Arc::new(Release(Arc::downgrade(self))));
         let outcome = self.poll(&mut task::Context::from_waker(&waker));
-        drop(outcome);
+        // Whoever ends the task is not to hear of a panic of its output's destructor.
+        contain(|| drop(outcome));
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) struct Driver {
     /// `None` while turns are running.
     line: Option<Box<Line>>,
     serves: Serves,
+    is_only: bool,
     /// What has been taken out of the line, and not been run.
     due: VecDeque<Item>,
     /// Calls for shared contexts that were taken when their turn came, by the context's address.
@@ -126,12 +127,19 @@ impl Driver {
                 items: VecDeque::new(),
             })),
             serves: Serves::default(),
+            is_only: false,
             due: VecDeque::new(),
             parked: HashMap::new(),
             unparked: Arc::default(),
             sleep: None,
             finished: false,
         }
+    }
+
+    /// Says that nobody else will ever drive the queue.
+    pub(crate) fn only(mut self) -> Driver {
+        self.is_only = true;
+        self
     }
 
     /// Says which calls go to this queue from the frame in which the driver runs.
@@ -329,7 +337,7 @@ impl Future for Driver {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
-        if ADDING.get() || block::is_nested_step() {
+        if ADDING.get() || block::is_inline_step() {
             // The executor runs steps where they are scheduled. A callback never runs within the call that
             // schedules it, and a line of callbacks must not become a stack of them, so this has to come from
             // elsewhere.
@@ -377,7 +385,7 @@ impl Drop for Driver {
         parked.chain(due).chain(line).for_each(Item::discard);
         let waker = {
             let mut state = self.queue().lock();
-            state.driven = false;
+            state.driven = self.is_only;
             state.driver.take()
         };
         drop(waker);

@@ -73,13 +73,17 @@ impl Timers {
         self.heap.into_iter().map(|timer| Item::Call(timer.call))
     }
 
-    pub(super) fn note_cancelled(&mut self) {
+    /// One of the timers was cancelled. Returns whether one comes first that was.
+    pub(super) fn note_cancelled(&mut self) -> bool {
+        let first = self.heap.peek();
+        let was_first = first.is_some_and(|first| !first.call.is_pending());
         self.cancelled += 1;
         if self.cancelled > Timers::FEW && self.cancelled > self.heap.len() / 2 {
             self.heap.retain(|timer| timer.call.is_pending());
             self.heap.shrink_to(2 * self.heap.len());
             self.cancelled = 0;
         }
+        was_first
     }
 }
 
