@@ -404,7 +404,7 @@ pub fn try_block_on<F: Future>(future: F) -> Result<F::Output, BlockOnError> {
 #[track_caller]
 pub fn call_soon(f: impl FnOnce() + Send + 'static) -> CallHandle {
     // Callbacks that schedule callbacks need no search.
-    if let Some(fixed) = entered::own_queue(|serves| serves.anywhere) {
+    if let Some(fixed) = queue::own(|serves| serves.anywhere) {
         let call = Call::new(entered::new_context(fixed.as_ref()), fixed, f);
         return queue::push_own(call);
     }
@@ -469,7 +469,7 @@ pub fn call_soon_in<C: TaskContext>(context: C, f: impl FnOnce() + Send + 'stati
 /// ```
 #[track_caller]
 pub fn call_soon_local(f: impl FnOnce() + 'static) -> CallHandle {
-    if let Some(fixed) = entered::own_queue(|serves| serves.here) {
+    if let Some(fixed) = queue::own(|serves| serves.here) {
         let call = Call::new_local(entered::new_context(fixed.as_ref()), fixed, f);
         return queue::push_own(call);
     }

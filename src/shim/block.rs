@@ -97,9 +97,12 @@ pub(crate) fn step<R>(f: impl FnOnce() -> R) -> R {
             INLINE.set(self.was_inline);
             STEPS.set(STEPS.get() - 1);
             if STEPS.get() == 0 {
-                for waker in LATER.take() {
-                    blocking::unblock(move || waker.wake()).detach();
-                }
+                // Not there any more at thread exit.
+                let later = LATER.try_with(RefCell::take);
+                later
+                    .unwrap_or_default()
+                    .into_iter()
+                    .for_each(wake_elsewhere);
             }
         }
     }
@@ -126,7 +129,13 @@ pub(crate) fn is_inline_step() -> bool {
 /// Wakes a task that is being run as a step of this thread, from another thread and when all of its steps are over:
 /// an executor that runs steps where they are scheduled would run it within them.
 pub(crate) fn wake_after_steps(waker: Waker) {
-    LATER.with_borrow_mut(|later| later.push(waker));
+    let mut waker = Some(waker);
+    let _at_exit = LATER.try_with(|later| later.borrow_mut().extend(waker.take()));
+    waker.into_iter().for_each(wake_elsewhere);
+}
+
+fn wake_elsewhere(waker: Waker) {
+    blocking::unblock(move || waker.wake()).detach();
 }
 
 /// Marks this thread as running a blocking job, until dropped.

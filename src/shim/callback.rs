@@ -7,6 +7,7 @@ mod exception;
 mod local;
 
 use std::fmt;
+use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -231,9 +232,19 @@ impl CallHandle {
     }
 
     fn cancel_in_time(&self) -> bool {
+        /// Notes that the closure has been taken out, also if its destructor panics.
+        struct Note<'a>(&'a AtomicBool);
+
+        impl Drop for Note<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Release);
+            }
+        }
+
+        let note = Note(&self.cancelled);
         let in_time = self.call.discard();
-        if in_time {
-            self.cancelled.store(true, Ordering::Release);
+        if !in_time {
+            mem::forget(note);
         }
         in_time
     }

@@ -80,7 +80,7 @@ impl<F: Future> Future for LocalTask<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        location::announce(Some(this.location));
+        location::announce(this.location);
         let flag = &this.abort.0;
         flag.waker.register(cx.waker());
         if flag.aborted.load(Ordering::Acquire) {

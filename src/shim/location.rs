@@ -7,11 +7,14 @@ thread_local! {
     static ANNOUNCED: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
 }
 
-pub(crate) fn announce(location: Option<&'static Location<'static>>) {
-    ANNOUNCED.set(location);
+/// Says where the task was spawned that is polled now. Within another one's poll, that one counts.
+pub(crate) fn announce(location: &'static Location<'static>) {
+    if ANNOUNCED.get().is_none() {
+        ANNOUNCED.set(Some(location));
+    }
 }
 
-/// What was announced last.
-pub(crate) fn announced() -> Option<&'static Location<'static>> {
-    ANNOUNCED.get()
+/// What was announced first since the last call.
+pub(crate) fn take_announced() -> Option<&'static Location<'static>> {
+    ANNOUNCED.take()
 }

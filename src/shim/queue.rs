@@ -23,8 +23,10 @@ pub(crate) use self::driver::{Driver, Next, Turns, adding};
 
 use self::timers::Timers;
 use super::callback::{Call, CallHandle};
+use super::entered::{self, Serves};
 use super::executor::Clock;
 use super::task::contain;
+use crate::context::Context;
 
 /// The callbacks of one executor.
 pub struct Queue {
@@ -184,6 +186,14 @@ impl Queue {
 
 /// Starts a driver.
 pub(crate) type Start<'a> = &'a mut dyn FnMut(Driver);
+
+/// The fixed context of those who submit to the queue whose turns this thread is running, if the calls that `which` tells
+/// go there.
+#[inline]
+pub(crate) fn own(which: impl Fn(Serves) -> bool) -> Option<Option<Arc<Context>>> {
+    // An `EnterGuard` that is dropped out of order may leave a mark behind.
+    entered::own_queue(which).filter(|_| line::is_running())
+}
 
 /// Adds a call to the queue whose turns this thread is running.
 #[inline]

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::mem;
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::{self, AssertUnwindSafe, Location};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{self, Poll, Waker};
@@ -17,6 +17,7 @@ use super::block;
 use super::executor::{Executor, Job, Runnable};
 use super::join::JoinHandle;
 use super::join::abortable::{BoxedCancel, RawTask};
+use super::location;
 
 /// What a task ended with: its output or its panic.
 pub(crate) type Outcome<T> = Result<T, Box<dyn Any + Send>>;
@@ -161,9 +162,10 @@ where
         Some(registry) => {
             let entry = registry.entry();
             let key = entry.key();
-            let listed = async move {
-                let _entry = entry;
-                task.await
+            let listed = Listed {
+                task,
+                location: Location::caller(),
+                entry,
             };
             let (runnable, task) = async_task::spawn(listed, schedule);
             registry.fill(key, runnable.waker());
@@ -172,6 +174,27 @@ where
     };
     runnable.schedule();
     JoinHandle::from_steps(StepTask::new(task))
+}
+
+pin_project! {
+    /// A task on an executor's list.
+    struct Listed<F> {
+        #[pin]
+        task: F,
+        location: &'static Location<'static>,
+        // Dropped after the task.
+        entry: RegistryEntry,
+    }
+}
+
+impl<F: Future> Future for Listed<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        location::announce(this.location);
+        this.task.poll(cx)
+    }
 }
 
 /// The wakers of an executor's tasks, through which it reaches them when it goes.

@@ -61,6 +61,10 @@ impl Drop for Waiting {
     /// At thread exit.
     fn drop(&mut self) {
         trash().remove(&self.thread);
+        for closure in self.closures.drain() {
+            // A panic here would abort the process.
+            contain(|| drop(closure));
+        }
     }
 }
 

@@ -115,8 +115,15 @@ impl Debug {
     #[cold]
     fn time(&self, unit: Unit, run: impl FnOnce() -> Option<&'static Location<'static>>) {
         let start = Instant::now();
-        location::announce(None);
-        let location = run().or_else(location::announced);
+        // What tasks have said before is of others.
+        location::take_announced();
+        let location = run();
+        let announced = location::take_announced();
+        let location = match unit {
+            Unit::Callback => location,
+            Unit::Task => announced,
+            Unit::Main => None,
+        };
         let duration = start.elapsed();
         if duration >= self.limit.get() {
             let slow = SlowCallback {

@@ -243,9 +243,7 @@ impl<R: JoinOutput> Held<R> {
     fn poll(&mut self, operations: &Operations<R>, waker: Waker) -> PollOutcome<R::Value> {
         let registered = self.watcher.as_ref().unwrap_or(&waker).clone();
         let outcome = self.poll_with(operations, &registered);
-        if outcome.is_pending() {
-            self.awaiter = Some(waker);
-        }
+        self.awaiter = outcome.is_pending().then_some(waker);
         outcome
     }
 

@@ -377,6 +377,7 @@ impl Drop for Driver {
             // The queue may have another driver by now.
             return;
         }
+        empty_trash();
         let parked = mem::take(&mut self.parked).into_values();
         let parked = parked.flat_map(|parked| parked.calls).map(Item::Call);
         let line = self.line.as_mut().map(|line| mem::take(&mut line.items));

@@ -41,6 +41,11 @@ pub(super) fn push(queue: &Queue, item: Item) -> Result<(), Item> {
     })
 }
 
+#[inline]
+pub(super) fn is_running() -> bool {
+    LINE.with_borrow(|line| line.is_some())
+}
+
 /// Calls `f`, which must not call user code, on the line of the turns that are running.
 #[inline]
 pub(super) fn with<R>(f: impl FnOnce(&mut Line) -> R) -> R {
