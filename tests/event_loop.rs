@@ -353,3 +353,134 @@ fn a_blocking_job_may_block() {
     });
     assert_eq!(seen.unwrap().unwrap(), Some(1));
 }
+
+#[test]
+fn a_stop_is_over_with_its_run() {
+    let event_loop = EventLoop::new();
+    let handle = event_loop.handle();
+    // In the turn in which the future completes.
+    event_loop.run_until_complete(async move { handle.stop() });
+    event_loop.run_until_complete(shim::sleep(Duration::from_millis(1)));
+}
+
+#[test]
+fn its_end_and_another_threads_call() {
+    struct OnDrop<F: FnMut()>(F);
+    impl<F: FnMut()> Drop for OnDrop<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+    let event_loop = EventLoop::new();
+    let handle = event_loop.handle();
+    let (go, start) = mpsc::channel::<()>();
+    let (done, wait) = mpsc::channel();
+    let other = thread::spawn(move || {
+        start.recv().unwrap();
+        handle.call_soon_threadsafe(|| unreachable!("the loop is being dropped"));
+        done.send(()).unwrap();
+    });
+    let guard = OnDrop(move || {
+        go.send(()).unwrap();
+        wait.recv().unwrap();
+    });
+    let task = event_loop.spawn(async move {
+        let _guard = guard;
+        future::pending::<()>().await;
+    });
+    task.detach();
+    event_loop.run_until_complete(shim::yield_now());
+    drop(event_loop);
+    other.join().unwrap();
+}
+
+#[test]
+fn slow_steps_and_callbacks_are_reported_in_debug_mode() {
+    let event_loop = EventLoop::new();
+    let reports = Rc::new(RefCell::new(Vec::new()));
+    let held = Rc::clone(&reports);
+    event_loop.set_slow_callback_duration(Duration::from_millis(20));
+    event_loop.set_slow_callback_handler(move |slow| {
+        assert!(slow.duration() >= Duration::from_millis(20));
+        let line = slow.location().map(|location| location.line());
+        held.borrow_mut().push((line, slow.to_string()));
+        // It may fail itself.
+        assert!(line.is_some());
+    });
+    let slow = || thread::sleep(Duration::from_millis(25));
+    event_loop.call_soon(slow);
+    event_loop.run_until_complete(shim::yield_now());
+    assert!(reports.borrow().is_empty(), "only in debug mode");
+    event_loop.set_debug(true);
+    let first = line!() + 1;
+    event_loop.call_soon(slow);
+    event_loop.spawn(async move { slow() }).detach();
+    event_loop.handle().spawn(async move { slow() }).detach();
+    event_loop.call_soon(|| ());
+    event_loop.run_until_complete(async {
+        slow();
+        shim::yield_now().await;
+    });
+    let reports = reports.take();
+    let lines: Vec<_> = reports.iter().map(|(line, _)| *line).collect();
+    let expected = [Some(first), Some(first + 1), Some(first + 2), None];
+    assert_eq!(lines, expected, "{reports:?}");
+    assert!(reports[0].1.contains("callback scheduled at tests"));
+    assert!(reports[1].1.contains("task spawned at tests"));
+    assert!(reports[3].1.contains("run_until_complete"));
+}
+
+#[test]
+fn closing_drops_what_is_left() {
+    let event_loop = EventLoop::new();
+    let handle = event_loop.handle();
+    let held = Arc::new(());
+    let (in_call, in_task) = (Arc::clone(&held), Arc::clone(&held));
+    event_loop.call_soon(move || drop(in_call));
+    let task = event_loop.spawn(async move { drop(in_task) });
+    assert!(!handle.is_closed());
+    event_loop.close();
+    assert!(handle.is_closed() && task.is_finished());
+    assert_eq!(Arc::strong_count(&held), 1);
+}
+
+#[test]
+fn a_local_callback_cancelled_from_another_thread_goes_with_its_loop() {
+    let event_loop = EventLoop::new();
+    let held = Rc::new(());
+    let inside = Rc::clone(&held);
+    let call = event_loop.call_soon(move || drop(inside));
+    thread::spawn(move || call.cancel()).join().unwrap();
+    drop(event_loop);
+    assert_eq!(Rc::strong_count(&held), 1);
+}
+
+/// In a process of its own: Ctrl-C is the process's.
+#[cfg(all(unix, feature = "ctrl-c"))]
+#[test]
+fn a_loop_stops_on_ctrl_c_if_asked() {
+    const CHILD: &str = "EVENT_LOOP_CTRL_C";
+    if std::env::var_os(CHILD).is_none() {
+        let name = "a_loop_stops_on_ctrl_c_if_asked";
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = child.args(["--exact", name]).env(CHILD, "1").output();
+        let output = output.unwrap();
+        // The second Ctrl-C comes when no loop is running.
+        assert_eq!(output.status.code(), Some(130), "{output:?}");
+        return;
+    }
+    let interrupt = || {
+        let mut kill = std::process::Command::new("kill");
+        let own = std::process::id().to_string();
+        assert!(kill.args(["-INT", &own]).status().unwrap().success());
+    };
+    let event_loop = EventLoop::new();
+    event_loop.stop_on_ctrl_c().unwrap();
+    event_loop.call_soon(interrupt);
+    event_loop.run_forever();
+    let (asked, other) = (event_loop, EventLoop::new());
+    // One that has not asked is left alone, beside one that has and is not running.
+    other.call_soon(interrupt);
+    drop(asked);
+    other.run_until_complete(future::pending::<()>());
+}

@@ -276,3 +276,111 @@ fn wrappers_of_one_queue_keep_their_contexts_apart() {
     ];
     assert_eq!(seen, expected);
 }
+
+/// Awaits a task of each kind; `then` has a look at it after the first poll.
+fn woken_in_spite_of(then: fn(&JoinHandle<()>)) {
+    async fn body(then: fn(&JoinHandle<()>)) {
+        let (go, going) = futures::channel::oneshot::channel();
+        let mut task = shim::spawn(async { going.await.unwrap() });
+        let mut polled = false;
+        let mut go = Some(go);
+        future::poll_fn(|cx| {
+            let outcome = Pin::new(&mut task).poll(cx).map(drop);
+            if !std::mem::replace(&mut polled, true) {
+                then(&task);
+                // From here on, only the end of the task wakes us.
+                drop(go.take().unwrap().send(()));
+            }
+            outcome
+        })
+        .await;
+    }
+    EventLoop::new().run_until_complete(body(then));
+    pool().block_on(body(then));
+    #[cfg(feature = "tokio")]
+    tokio::runtime::Runtime::new().unwrap().block_on(body(then));
+    #[cfg(feature = "smol")]
+    shim::smol::block_on(body(then));
+    #[cfg(feature = "async-std")]
+    shim::async_std::block_on(body(then));
+}
+
+#[test]
+fn who_awaits_is_woken_whatever_else_is_done_with_the_handle() {
+    woken_in_spite_of(|task| drop(task.abort_handle()));
+    woken_in_spite_of(|task| drop(task.abort_handle().is_finished()));
+    woken_in_spite_of(|task| {
+        task.add_done_callback(|| ());
+    });
+    woken_in_spite_of(|task| task.abort());
+}
+
+#[test]
+fn an_output_that_panics_harms_nobody_beside_an_abort_handle() {
+    async fn body() {
+        let task = shim::spawn(async {
+            shim::yield_now().await;
+            Bomb
+        });
+        let abort = task.abort_handle();
+        drop(task);
+        while !abort.is_finished() {
+            shim::yield_now().await;
+        }
+    }
+    EventLoop::new().run_until_complete(body());
+    pool().block_on(body());
+    #[cfg(feature = "tokio")]
+    tokio::runtime::Runtime::new().unwrap().block_on(body());
+    #[cfg(feature = "smol")]
+    shim::smol::block_on(body());
+}
+
+#[test]
+fn callbacks_of_tasks_whose_executor_is_gone_are_dropped() {
+    let held = Arc::new(());
+    let event_loop = EventLoop::new();
+    let tasks = [
+        event_loop.handle().spawn(future::pending::<()>()),
+        event_loop.spawn(future::pending()),
+    ];
+    let waiting = Arc::clone(&held);
+    tasks[0].add_done_callback(move || drop(waiting));
+    drop(event_loop);
+    assert_eq!(Arc::strong_count(&held), 1);
+    for task in tasks {
+        let late = Arc::clone(&held);
+        task.add_done_callback(move || drop(late));
+        assert_eq!(Arc::strong_count(&held), 1);
+    }
+}
+
+#[test]
+fn a_done_callback_added_outside_of_the_executor() {
+    // As asyncio programs do it: before the loop runs.
+    let event_loop = EventLoop::new();
+    ID.set(5);
+    let (sender, receiver) = mpsc::channel();
+    for task in [
+        event_loop.spawn(async {}),
+        event_loop.handle().spawn(async {}),
+    ] {
+        let sender = sender.clone();
+        task.add_done_callback(move || sender.send((thread::current().id(), ID.get())).unwrap());
+        task.detach();
+    }
+    ID.set(6);
+    event_loop.run_until_complete(async {
+        for _ in 0..3 {
+            shim::yield_now().await;
+        }
+    });
+    let here = (thread::current().id(), Some(5));
+    assert!(receiver.try_iter().eq([here, here]));
+    let pool = pool();
+    pool.spawn(async {})
+        .add_done_callback(move || sender.send((thread::current().id(), ID.get())).unwrap());
+    let (other, seen) = receiver.recv().unwrap();
+    assert_ne!(other, thread::current().id());
+    assert_eq!(seen, Some(6));
+}

@@ -258,3 +258,48 @@ fn an_executor_that_runs_inline_runs_tasks_and_no_callbacks_within_the_call() {
     }
     timer.cancel();
 }
+
+#[test]
+fn an_executor_that_is_run_within_a_step_of_another() {
+    let (sender, steps) = mpsc::channel::<Runnable>();
+    let inner = ContextAwareExecutor::from_schedule(move |step| drop(sender.send(step)));
+    let (done, wait) = mpsc::channel();
+    inner.call_soon(move || done.send(()).unwrap());
+    let pool = ContextAwareExecutor::new(futures::executor::ThreadPool::new().unwrap());
+    let runs = async move {
+        while let Ok(step) = steps.recv() {
+            step.run();
+        }
+    };
+    pool.spawn(runs).detach();
+    wait.recv().unwrap();
+}
+
+#[test]
+fn a_cancelled_timer_keeps_no_executor_waiting() {
+    let mut pool = futures::executor::LocalPool::new();
+    let executor = ContextAwareExecutor::new(pool.spawner());
+    let timer = executor.call_later_local(Duration::from_secs(3600), || unreachable!());
+    pool.run_until_stalled();
+    timer.cancel();
+    // Runs until no task is left.
+    pool.run();
+}
+
+#[test]
+fn values_of_a_fixed_context_that_panic_when_they_are_dropped() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            std::panic::resume_unwind(Box::new("a value"));
+        }
+    }
+    context_var! { static VALUE: Bomb; }
+    let event_loop = aiocontextvars::event_loop::EventLoop::new();
+    let fixed = Context::new().with_value(&VALUE, Bomb);
+    ContextAwareExecutor::fixed(event_loop.handle(), fixed).call_soon(|| ());
+    let (done, wait) = mpsc::channel();
+    event_loop.call_soon(move || done.send(()).unwrap());
+    event_loop.run_until_complete(shim::yield_now());
+    assert_eq!(wait.try_recv(), Ok(()));
+}

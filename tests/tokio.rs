@@ -348,3 +348,86 @@ fn a_task_of_one_runtime_does_not_block_on_another() {
         current.block_on(async { shim::spawn(async move { other.try_block_on(async {}) }).await });
     assert!(outcome.unwrap().unwrap_err().to_string().contains("await"));
 }
+
+/// Uses up the budget that tokio gives to a poll.
+async fn use_up_the_budget() {
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    for n in 0..200 {
+        sender.send(n).unwrap();
+    }
+    tokio::task::yield_now().await;
+    for _ in 0..128 {
+        receiver.recv().await.unwrap();
+    }
+}
+
+#[test]
+fn handles_need_no_budget() {
+    for runtime in [multi_thread(), current_thread()] {
+        runtime.block_on(async {
+            let task = shim::spawn(future::pending::<()>());
+            use_up_the_budget().await;
+            let id = task.add_done_callback(|| ());
+            assert!(task.remove_done_callback(id));
+            let abort = task.abort_handle();
+            drop(task);
+            abort.abort();
+            // More results than a budget has.
+            let mut tasks = shim::JoinSet::new();
+            for n in 0..300 {
+                tasks.spawn(async move { n });
+            }
+            let mut outputs = 0;
+            while outputs < 300 {
+                match tasks.try_join_next() {
+                    Some(output) => {
+                        output.unwrap();
+                        outputs += 1;
+                    }
+                    None => tokio::task::yield_now().await,
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn a_callback_may_enter_another_runtime() {
+    let (here, there) = (multi_thread(), multi_thread());
+    let (handle, id) = (there.handle().clone(), there.handle().id());
+    let (sender, receiver) = mpsc::channel();
+    here.block_on(async {
+        shim::call_soon(move || {
+            let _entered = handle.enter();
+            let on_there = move || tokio::runtime::Handle::current().id() == id;
+            let (soon, later) = (sender.clone(), sender.clone());
+            shim::call_soon(move || soon.send(on_there()).unwrap());
+            shim::call_later(Duration::ZERO, move || later.send(on_there()).unwrap());
+            shim::spawn(async move { sender.send(on_there()).unwrap() }).detach();
+        });
+        let all = shim::spawn_blocking(move || receiver.iter().collect::<Vec<_>>());
+        assert_eq!(all.await.unwrap(), [true; 3]);
+    });
+}
+
+#[test]
+fn a_million_timers_are_one_task() {
+    let runtime = current_thread();
+    runtime.block_on(async {
+        const TIMERS: u64 = 1_000_000;
+        let fired = Arc::new(AtomicUsize::new(0));
+        let timers: Vec<_> = (0..TIMERS)
+            .map(|n| {
+                let fired = Arc::clone(&fired);
+                shim::call_later(Duration::from_secs(3600 + n % 1000), move || {
+                    fired.fetch_add(1, Ordering::SeqCst);
+                })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        assert_eq!(runtime.metrics().num_alive_tasks(), 1);
+        timers.iter().for_each(shim::TimerHandle::cancel);
+        shim::yield_now().await;
+        assert_eq!(Arc::strong_count(&fired), 1);
+    });
+}

@@ -574,8 +574,37 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// ```
     #[track_caller]
     pub fn call_later_local(&self, delay: Duration, f: impl FnOnce() + 'static) -> TimerHandle {
+        self.call_later_local_in(self.new_context(), delay, f)
+    }
+
+    /// Schedules `f` on this thread for when `delay` has passed, in `context`.
+    ///
+    /// See [`shim::call_later`](super::call_later).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
+    /// # use futures::executor::LocalPool;
+    /// # context_var! { static ID: u64; }
+    /// let mut pool = LocalPool::new();
+    /// let executor = ContextAwareExecutor::new(pool.spawner());
+    /// let (sender, receiver) = futures::channel::oneshot::channel();
+    /// let context = Context::new().with_value(&ID, 8);
+    /// let delay = Duration::from_millis(1);
+    /// executor.call_later_local_in(context, delay, move || sender.send(ID.get()).unwrap());
+    /// assert_eq!(pool.run_until(receiver), Ok(Some(8)));
+    /// ```
+    #[track_caller]
+    pub fn call_later_local_in<C: TaskContext>(
+        &self,
+        context: C,
+        delay: Duration,
+        f: impl FnOnce() + 'static,
+    ) -> TimerHandle {
         let when = deadline(self.inner.clock().now(), delay);
-        self.call_at_local(when, f)
+        self.call_at_local_in(context, when, f)
     }
 
     /// Schedules `f` on this thread for `when`, on the executor's clock, in a copy of the current context,
@@ -599,7 +628,34 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// ```
     #[track_caller]
     pub fn call_at_local(&self, when: Instant, f: impl FnOnce() + 'static) -> TimerHandle {
-        let call = Call::new_local(self.new_context(), self.fixed.clone(), f);
+        self.call_at_local_in(self.new_context(), when, f)
+    }
+
+    /// Schedules `f` on this thread for `when`, on the executor's clock, in `context`.
+    ///
+    /// See [`shim::call_at`](super::call_at).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{Context, context_var, shim::{self, ContextAwareExecutor}};
+    /// # use futures::executor::LocalPool;
+    /// # context_var! { static ID: u64; }
+    /// let mut pool = LocalPool::new();
+    /// let executor = ContextAwareExecutor::new(pool.spawner());
+    /// let (sender, receiver) = futures::channel::oneshot::channel();
+    /// let context = Context::new().with_value(&ID, 8);
+    /// executor.call_at_local_in(context, shim::now(), move || sender.send(ID.get()).unwrap());
+    /// assert_eq!(pool.run_until(receiver), Ok(Some(8)));
+    /// ```
+    #[track_caller]
+    pub fn call_at_local_in<C: TaskContext>(
+        &self,
+        context: C,
+        when: Instant,
+        f: impl FnOnce() + 'static,
+    ) -> TimerHandle {
+        let call = Call::new_local(context, self.fixed.clone(), f);
         Place::Here(self.frame()).call_at(when, call)
     }
 }

@@ -423,6 +423,51 @@ impl EventLoop {
         self.local.call_at_local(when, f)
     }
 
+    /// Schedules `f` for when `delay` has passed, in `context`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use aiocontextvars::{SharedContext, context_var, event_loop::EventLoop, shim};
+    /// # context_var! { static ID: u64; }
+    /// let (event_loop, shared) = (EventLoop::with_virtual_clock(), SharedContext::new());
+    /// event_loop.call_later_in(&shared, Duration::from_secs(1), || { ID.set(7); });
+    /// event_loop.run_until_complete(shim::sleep(Duration::from_secs(2)));
+    /// assert_eq!(shared.get(&ID), Some(7));
+    /// ```
+    #[track_caller]
+    pub fn call_later_in<C: TaskContext>(
+        &self,
+        context: C,
+        delay: Duration,
+        f: impl FnOnce() + 'static,
+    ) -> TimerHandle {
+        self.local.call_later_local_in(context, delay, f)
+    }
+
+    /// Schedules `f` for `when` on the loop's clock, in `context`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{SharedContext, context_var, event_loop::EventLoop, shim};
+    /// # context_var! { static ID: u64; }
+    /// let (event_loop, shared) = (EventLoop::new(), SharedContext::new());
+    /// event_loop.call_at_in(&shared, event_loop.time(), || { ID.set(7); });
+    /// event_loop.run_until_complete(shim::yield_now());
+    /// assert_eq!(shared.get(&ID), Some(7));
+    /// ```
+    #[track_caller]
+    pub fn call_at_in<C: TaskContext>(
+        &self,
+        context: C,
+        when: Instant,
+        f: impl FnOnce() + 'static,
+    ) -> TimerHandle {
+        self.local.call_at_local_in(context, when, f)
+    }
+
     /// Ends the loop: drops its tasks and callbacks, each inside its context. The same as dropping it, in so many
     /// words. A loop that is running cannot be closed: it is borrowed.
     ///
