@@ -210,6 +210,10 @@ pub(crate) fn copy(node: &Option<Arc<Node>>, context: u64) -> Option<Arc<Node>> 
 /// `node` as a new unit of work starts with it: without the bindings of `local` variables.
 #[inline]
 pub(crate) fn inherit(node: &Option<Arc<Node>>, context: u64) -> Option<Arc<Node>> {
+    let shared = node.as_ref()?;
+    if shared.layered.is_empty() && !shared.has_locals() {
+        return Some(Arc::clone(shared));
+    }
     let shared = copy(node, context)?;
     if !shared.has_locals() {
         return Some(shared);

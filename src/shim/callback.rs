@@ -36,18 +36,13 @@ pub(crate) enum Call {
 
 /// What is left to do of a callback, until somebody takes it.
 pub(crate) trait Pending: Send + Sync {
-    fn run(&self, entry: Entry<'_>) -> Ran;
+    fn run(&self) -> Ran;
+    /// The same where nobody has a handle any more, which needs no lock.
+    fn run_mut(&mut self) -> Ran;
+    fn run_entered(&self, entered: Option<Entered<'_>>) -> Ran;
     fn is_pending(&self) -> bool;
     /// Drops the closure, inside its context, and then the context. Returns whether they were there.
     fn discard(&self) -> bool;
-}
-
-/// How a callback gets into its context.
-pub(crate) enum Entry<'a> {
-    /// By itself, if that takes no waiting.
-    Own,
-    /// It is in it: its shared context has been entered for it, or is the thread's innermost frame.
-    Shared(Option<Entered<'a>>),
 }
 
 /// What came of running a callback.
@@ -84,10 +79,22 @@ impl Call {
 
     /// Calls the closure in its context, unless it was cancelled or has to wait for a shared context.
     #[inline]
-    pub(crate) fn run(&self, entry: Entry<'_>) -> Ran {
+    pub(crate) fn run(&mut self) -> Ran {
         match self {
-            Call::Anywhere(call) => call.run(entry),
-            Call::Here(call) => call.run(entry),
+            Call::Anywhere(call) => match Arc::get_mut(call) {
+                Some(call) => call.run_mut(),
+                None => call.run(),
+            },
+            Call::Here(call) => call.run(),
+        }
+    }
+
+    /// Calls the closure, unless it was cancelled. Its shared context has been entered for it; `None` says that it is
+    /// the thread's innermost frame.
+    pub(crate) fn run_entered(&self, entered: Option<Entered<'_>>) -> Ran {
+        match self {
+            Call::Anywhere(call) => call.run_entered(entered),
+            Call::Here(call) => call.run_entered(entered),
         }
     }
 
@@ -131,23 +138,34 @@ impl<F: FnOnce(), C: TaskContext> Work<F, C> {
     }
 
     /// The shared context that has to be entered first.
-    fn enter_first(&self, entry: &Entry<'_>) -> Option<SharedContext> {
-        match entry {
-            Entry::Own if C::Place::IS_SHARED => self.f.shared().cloned(),
-            _ => None,
+    fn enter_first(&self) -> Option<SharedContext> {
+        if C::Place::IS_SHARED {
+            self.f.shared().cloned()
+        } else {
+            None
         }
     }
 
-    fn run(self, entry: Entry<'_>) -> Ran {
+    #[inline]
+    fn run(self) -> Ran {
         let Work { f, fixed, location } = self;
         // The outer net is for what is dropped when the context and the frame are left.
         let net = panic::catch_unwind(AssertUnwindSafe(|| {
             let _frame = entered::enter_fixed(fixed);
             let (mut place, f) = f.into_parts();
-            let _entered = match entry {
-                Entry::Own => place.enter_now(),
-                Entry::Shared(entered) => entered,
-            };
+            let _entered = place.enter_now();
+            report_panic(panic::catch_unwind(AssertUnwindSafe(f)), location);
+        }));
+        report_panic(net, location);
+        Ran::Called(location)
+    }
+
+    fn run_entered(self, entered: Option<Entered<'_>>) -> Ran {
+        let Work { f, fixed, location } = self;
+        let net = panic::catch_unwind(AssertUnwindSafe(|| {
+            let _frame = entered::enter_fixed(fixed);
+            let _entered = entered;
+            let f = f.into_inner();
             report_panic(panic::catch_unwind(AssertUnwindSafe(f)), location);
         }));
         report_panic(net, location);
@@ -168,22 +186,42 @@ impl<F, C: TaskContext> Slot<F, C> {
     }
 }
 
+/// Takes a callback out to be run, unless it has to wait.
+#[inline]
+fn take_to_run<F: FnOnce(), C: TaskContext>(
+    slot: &mut Option<Work<F, C>>,
+) -> Result<Option<Work<F, C>>, SharedContext> {
+    match slot.as_ref().and_then(Work::enter_first) {
+        Some(shared) => Err(shared),
+        None => Ok(slot.take()),
+    }
+}
+
 impl<F, C> Pending for Slot<F, C>
 where
     F: FnOnce() + Send + 'static,
     C: TaskContext,
 {
-    fn run(&self, entry: Entry<'_>) -> Ran {
-        let mut slot = self.lock();
-        let Some(work) = &*slot else {
-            return Ran::Cancelled;
-        };
-        if let Some(shared) = work.enter_first(&entry) {
-            return Ran::Enter(shared);
+    fn run(&self) -> Ran {
+        let taken = take_to_run(&mut self.lock());
+        match taken {
+            Ok(Some(work)) => work.run(),
+            Ok(None) => Ran::Cancelled,
+            Err(shared) => Ran::Enter(shared),
         }
-        let work = slot.take();
-        drop(slot);
-        work.map_or(Ran::Cancelled, |work| work.run(entry))
+    }
+
+    fn run_mut(&mut self) -> Ran {
+        match take_to_run(self.0.get_mut().unwrap_or_else(PoisonError::into_inner)) {
+            Ok(Some(work)) => work.run(),
+            Ok(None) => Ran::Cancelled,
+            Err(shared) => Ran::Enter(shared),
+        }
+    }
+
+    fn run_entered(&self, entered: Option<Entered<'_>>) -> Ran {
+        let taken = self.take();
+        taken.map_or(Ran::Cancelled, |work| work.run_entered(entered))
     }
 
     fn is_pending(&self) -> bool {

@@ -386,7 +386,8 @@ impl EventLoop {
         f: impl FnOnce() + 'static,
     ) -> CallHandle {
         let call = Call::new_local(context, None, f);
-        self.shared.push(Item::Call(call.clone()));
+        // The loop drives its queue itself.
+        self.shared.queue.push(&call, None, &mut drop);
         CallHandle::new(call)
     }
 

@@ -94,11 +94,20 @@ impl Queue {
     }
 
     /// Adds a call: to the end of the line, or for later. `start` gets a driver if there is none.
-    pub(crate) fn push(self: &Arc<Self>, call: Call, when: Option<Instant>, start: Start<'_>) {
-        let Some(when) = when else {
-            self.push_item(Item::Call(call), start);
-            return;
-        };
+    #[inline]
+    pub(crate) fn push(self: &Arc<Self>, call: &Call, when: Option<Instant>, start: Start<'_>) {
+        match when {
+            Some(when) => self.push_timer(call.clone(), when, start),
+            None => {
+                let pushed = line::of(self, |line| line.push(Item::Call(call.clone())));
+                if pushed.is_none() {
+                    self.push_elsewhere(Item::Call(call.clone()), start);
+                }
+            }
+        }
+    }
+
+    fn push_timer(self: &Arc<Self>, call: Call, when: Instant, start: Start<'_>) {
         let mut state = self.lock();
         if state.closed {
             drop(state);
@@ -118,11 +127,19 @@ impl Queue {
         }
     }
 
-    /// Adds something to the end of the line.
+    /// Adds something that is no call to the end of the line.
     pub(crate) fn push_item(self: &Arc<Self>, item: Item, start: Start<'_>) {
-        let Err(item) = line::push(self, item) else {
-            return;
-        };
+        let mut item = Some(item);
+        line::of(self, |line| {
+            item.take().into_iter().for_each(|item| line.push(item))
+        });
+        if let Some(item) = item {
+            self.push_elsewhere(item, start);
+        }
+    }
+
+    /// Adds something that does not come from within a turn.
+    fn push_elsewhere(self: &Arc<Self>, item: Item, start: Start<'_>) {
         let mut state = self.lock();
         if state.closed {
             drop(state);
@@ -223,7 +240,7 @@ impl Reservation {
     pub(crate) fn submit(self, call: Call) {
         let _adding = adding();
         // There is a driver, or the executor has dropped it: then a new one has nowhere to run.
-        self.0.push(call, None, &mut drop);
+        self.0.push(&call, None, &mut drop);
     }
 }
 

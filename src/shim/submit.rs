@@ -69,18 +69,18 @@ impl Place {
 
     #[track_caller]
     pub(crate) fn call_soon(self, call: Call) -> CallHandle {
-        self.push(call.clone(), None);
+        self.push(&call, None);
         CallHandle::new(call)
     }
 
     #[track_caller]
     pub(crate) fn call_at(self, when: Instant, call: Call) -> TimerHandle {
-        let queue = self.push(call.clone(), Some(when));
+        let queue = self.push(&call, Some(when));
         TimerHandle::new(call, when, &queue)
     }
 
     #[track_caller]
-    fn push(self, call: Call, when: Option<Instant>) -> Arc<Queue> {
+    fn push(self, call: &Call, when: Option<Instant>) -> Arc<Queue> {
         let queue = self.queue();
         if let Some(when) = when {
             check_timers(&queue, when);

@@ -9,7 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use slab::Slab;
 
-use super::{Entry, Ran, Work};
+use super::{Ran, Work};
+use crate::current::Entered;
 use crate::future::TaskContext;
 use crate::id;
 use crate::shared::SharedContext;
@@ -17,17 +18,22 @@ use crate::shim::task::contain;
 
 /// A closure that stays on this thread, in its context.
 trait LocalWork {
-    fn enter_first(&self, entry: &Entry<'_>) -> Option<SharedContext>;
-    fn run(self: Box<Self>, entry: Entry<'_>) -> Ran;
+    fn enter_first(&self) -> Option<SharedContext>;
+    fn run(self: Box<Self>) -> Ran;
+    fn run_entered(self: Box<Self>, entered: Option<Entered<'_>>) -> Ran;
 }
 
 impl<F: FnOnce(), C: TaskContext> LocalWork for Work<F, C> {
-    fn enter_first(&self, entry: &Entry<'_>) -> Option<SharedContext> {
-        Work::enter_first(self, entry)
+    fn enter_first(&self) -> Option<SharedContext> {
+        Work::enter_first(self)
     }
 
-    fn run(self: Box<Self>, entry: Entry<'_>) -> Ran {
-        Work::run(*self, entry)
+    fn run(self: Box<Self>) -> Ran {
+        Work::run(*self)
+    }
+
+    fn run_entered(self: Box<Self>, entered: Option<Entered<'_>>) -> Ran {
+        Work::run_entered(*self, entered)
     }
 }
 
@@ -103,21 +109,31 @@ impl Ticket {
     }
 
     /// At home only.
-    pub(super) fn run(&self, entry: Entry<'_>) -> Ran {
+    pub(super) fn run(&self) -> Ran {
         if !self.is_pending() || !self.is_home() {
             return Ran::Cancelled;
         }
-        let shared = WAITING.with_borrow(|waiting| {
-            let work = waiting.closures.get(self.key)?;
-            work.enter_first(&entry)
-        });
+        let shared = WAITING.with_borrow(|waiting| waiting.closures.get(self.key)?.enter_first());
         if let Some(shared) = shared {
             return Ran::Enter(shared);
         }
-        if self.taken.swap(true, Ordering::AcqRel) {
+        self.take().map_or(Ran::Cancelled, LocalWork::run)
+    }
+
+    /// At home only.
+    pub(super) fn run_entered(&self, entered: Option<Entered<'_>>) -> Ran {
+        if !self.is_home() {
             return Ran::Cancelled;
         }
-        take(self.key).map_or(Ran::Cancelled, |work| work.run(entry))
+        let work = self.take();
+        work.map_or(Ran::Cancelled, |work| work.run_entered(entered))
+    }
+
+    fn take(&self) -> Option<Box<dyn LocalWork>> {
+        if self.taken.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        take(self.key)
     }
 
     pub(super) fn is_pending(&self) -> bool {

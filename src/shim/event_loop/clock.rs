@@ -114,7 +114,7 @@ impl Future for LoopSleep {
                     let ring = Ring(Arc::clone(&alarm));
                     let call = Call::new(Context::new(), None, move || drop(ring));
                     // The loop drives its queue as long as it exists; a driver has nowhere to run after that.
-                    self.queue.push(call.clone(), Some(self.at), &mut drop);
+                    self.queue.push(&call, Some(self.at), &mut drop);
                     let handle = TimerHandle::new(call, self.at, &self.queue);
                     self.state = SleepState::Waiting(handle, alarm);
                 }

@@ -18,7 +18,7 @@ use super::line::{self, Line};
 use super::{Item, Queue};
 use crate::shared::{SharedContext, Waiter};
 use crate::shim::block;
-use crate::shim::callback::{Call, Entry, Ran, empty_trash};
+use crate::shim::callback::{Call, Ran, empty_trash};
 use crate::shim::entered::{self, Driving, Serves};
 use crate::shim::mark::Mark;
 
@@ -193,8 +193,8 @@ impl Driver {
         });
     }
 
-    fn run(&mut self, call: Call) -> Location {
-        let shared = match call.run(Entry::Own) {
+    fn run(&mut self, mut call: Call) -> Location {
+        let shared = match call.run() {
             Ran::Called(location) => return Some(location),
             Ran::Cancelled => return None,
             Ran::Enter(shared) => shared,
@@ -234,7 +234,7 @@ impl Driver {
             return None;
         };
         let call = parked.calls.pop_front()?;
-        let location = match call.run(Entry::Shared(entered)) {
+        let location = match call.run_entered(entered) {
             Ran::Called(location) => Some(location),
             Ran::Cancelled | Ran::Enter(_) => None,
         };

@@ -30,14 +30,12 @@ pub(super) fn replace(line: Option<Box<Line>>) -> Option<Box<Line>> {
     ManuallyDrop::into_inner(LINE.replace(ManuallyDrop::new(line)))
 }
 
-/// Adds to the line if this thread is running a turn of `queue`; otherwise gives the item back.
-pub(super) fn push(queue: &Queue, item: Item) -> Result<(), Item> {
+/// Calls `f`, which must not call user code, on the line if this thread is running turns of `queue`.
+#[inline]
+pub(super) fn of<R>(queue: &Queue, f: impl FnOnce(&mut Line) -> R) -> Option<R> {
     LINE.with_borrow_mut(|line| match &mut **line {
-        Some(line) if std::ptr::eq(&*line.queue, queue) => {
-            line.push(item);
-            Ok(())
-        }
-        _ => Err(item),
+        Some(line) if std::ptr::eq(&*line.queue, queue) => Some(f(line)),
+        _ => None,
     })
 }
 
