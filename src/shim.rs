@@ -32,6 +32,14 @@
 //! a callback has to wait for a later turn. A callback that blocks delays the others: heavy work belongs in
 //! [`spawn`] or [`spawn_blocking`].
 //!
+//! [`JoinHandle::add_done_callback`] puts a callback into the line when a task has ended.
+//!
+//! # Groups and runs
+//!
+//! [`TaskGroup`] ties tasks together, so that the failure of one ends the others and nobody leaves before all have
+//! ended; [`JoinSet`] gives the results of tasks in the order in which they end. [`Runner`] runs several futures in
+//! one context, one after another.
+//!
 //! # Tasks that the shim did not spawn
 //!
 //! Such a task has no context of its own. Reading in it gives what the thread has. Writing would leak into

@@ -6,7 +6,10 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::time::Duration;
 
+use aiocontextvars::event_loop::EventLoop;
+use aiocontextvars::shim::TimerHandle;
 use aiocontextvars::{Context, ContextExt, ContextVar, SharedContext, context_var, copy_context};
 use futures::FutureExt;
 
@@ -14,18 +17,28 @@ struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    /// What this thread has allocated and not freed, in bytes, and the most that it was.
+    static LIVE: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
-// SAFETY: every method hands its arguments on to `System` unchanged, and its result back; the counter is a
-// thread-local without a destructor and allocates nothing.
+fn add_live(bytes: isize) {
+    LIVE.set(LIVE.get() + bytes);
+    PEAK.set(PEAK.get().max(LIVE.get()));
+}
+
+// SAFETY: every method hands its arguments on to `System` unchanged, and its result back; the counters are
+// thread-locals without destructors and allocate nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        add_live(layout.size() as isize);
         // SAFETY: the caller's promises about `layout` are those that `System` asks for.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        add_live(-(layout.size() as isize));
         // SAFETY: `pointer` came from `System` by `alloc`, with this layout.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -108,4 +121,28 @@ fn a_wrapped_future_is_two_words_larger() {
     let shared = wrapped.into_inner().in_context(SharedContext::new());
     assert_eq!(size_of_val(&shared), size + 16);
     assert_eq!(size_of::<Context>(), 16);
+}
+
+#[test]
+fn hd_03_a_million_cancelled_timers_take_the_room_of_a_few() {
+    let event_loop = EventLoop::new();
+    let kept: Vec<_> = (0..100)
+        .map(|_| event_loop.call_later(Duration::from_secs(3600), || ()))
+        .collect();
+    ID.set(1);
+    // Cancelled at once, and by the hundred.
+    for at_a_time in [1, 100] {
+        let before = LIVE.get();
+        PEAK.set(before);
+        for _ in 0..1_000_000 / at_a_time {
+            let timers: Vec<_> = (0..at_a_time)
+                .map(|n| event_loop.call_later(Duration::from_secs(60 + n), || ()))
+                .collect();
+            timers.iter().for_each(TimerHandle::cancel);
+        }
+        let room = PEAK.get() - before;
+        assert!(room < 100_000, "{room} bytes, {at_a_time} at a time");
+    }
+    drop(event_loop);
+    kept.iter().for_each(TimerHandle::cancel);
 }

@@ -69,6 +69,14 @@ fn send_sync_and_unpin() {
         JoinHandle<NotSync>: 1 1 1;
         JoinHandle<NotSend>: 0 0 1;
         AbortHandle: 1 1 1;
+        shim::DoneCallbackId: 1 1 1;
+        shim::TaskGroup<u8>: 1 1 1;
+        shim::TaskGroup<NotSync>: 1 1 1;
+        shim::TaskGroupError<u8>: 1 1 1;
+        shim::JoinSet<u8>: 1 1 1;
+        shim::JoinSet<NotSend>: 0 0 1;
+        shim::Runner: 0 0 1;
+        aiocontextvars::event_loop::SlowCallback: 1 1 1;
         JoinError: 1 1 1;
         CallHandle: 1 1 1;
         TimerHandle: 1 1 1;
