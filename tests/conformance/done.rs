@@ -210,11 +210,10 @@ pub(crate) fn fu_03_removed_by_its_id<H: Harness>() {
         assert_eq!(drops.count(), 1, "its context is gone too");
         go.send(()).unwrap();
         assert_eq!(stays.await.unwrap(), Some(1));
-        let late = task.add_done_callback(|| ());
-        assert!(
-            !task.remove_done_callback(late),
-            "in the queue, it cannot be removed"
-        );
+        let (sender, receiver) = oneshot::channel();
+        let called = task.add_done_callback(move || sender.send(()).unwrap());
+        receiver.await.unwrap();
+        assert!(!task.remove_done_callback(called), "it has been called");
         task.await.unwrap();
     });
 }
