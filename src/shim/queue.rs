@@ -13,6 +13,7 @@ use std::any::TypeId;
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::iter;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -101,7 +102,7 @@ impl Queue {
             None => {
                 let pushed = line::of(self, |line| line.push(Item::Call(call.clone())));
                 if pushed.is_none() {
-                    self.push_elsewhere(Item::Call(call.clone()), start);
+                    self.push_elsewhere(iter::once(Item::Call(call.clone())), start);
                 }
             }
         }
@@ -127,26 +128,35 @@ impl Queue {
         }
     }
 
+    /// Adds calls to the end of the line, with nothing in between.
+    fn push_all(self: &Arc<Self>, calls: Vec<Call>, start: Start<'_>) {
+        let mut items = calls.into_iter().map(Item::Call);
+        line::of(self, |line| items.by_ref().for_each(|item| line.push(item)));
+        self.push_elsewhere(items, start);
+    }
+
     /// Adds something that is no call to the end of the line.
     pub(crate) fn push_item(self: &Arc<Self>, item: Item, start: Start<'_>) {
         let mut item = Some(item);
         line::of(self, |line| {
             item.take().into_iter().for_each(|item| line.push(item))
         });
-        if let Some(item) = item {
-            self.push_elsewhere(item, start);
-        }
+        self.push_elsewhere(item.into_iter(), start);
     }
 
-    /// Adds something that does not come from within a turn.
-    fn push_elsewhere(self: &Arc<Self>, item: Item, start: Start<'_>) {
+    /// Adds what does not come from within a turn.
+    fn push_elsewhere(self: &Arc<Self>, items: impl Iterator<Item = Item>, start: Start<'_>) {
+        let mut items = items.peekable();
+        if items.peek().is_none() {
+            return;
+        }
         let mut state = self.lock();
         if state.closed {
             drop(state);
-            item.discard();
+            items.for_each(Item::discard);
             return;
         }
-        state.ready.push_back(item);
+        state.ready.extend(items);
         self.has_others.store(true, Ordering::Release);
         let driven = mem::replace(&mut state.driven, true);
         wake(state);
@@ -236,11 +246,22 @@ impl fmt::Debug for Queue {
 pub(crate) struct Reservation(Arc<Queue>);
 
 impl Reservation {
-    /// Adds the call to the end of the line. It is dropped if the executor is gone.
-    pub(crate) fn submit(self, call: Call) {
+    /// Whether it is in the same queue.
+    pub(crate) fn is_beside(&self, other: &Reservation) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Adds the calls to the end of their line, together. They are dropped if the executor is gone.
+    pub(crate) fn submit(calls: Vec<(Call, Reservation)>) {
+        let Some((_, first)) = calls.first() else {
+            return;
+        };
+        let queue = Arc::clone(&first.0);
+        let (calls, places): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
         let _adding = adding();
         // There is a driver, or the executor has dropped it: then a new one has nowhere to run.
-        self.0.push(&call, None, &mut drop);
+        queue.push_all(calls, &mut drop);
+        drop(places);
     }
 }
 

@@ -24,11 +24,23 @@ pub(crate) enum Notice {
 }
 
 impl Notice {
-    fn give(self) {
-        contain(|| match self {
-            Notice::Call(call, place) => place.submit(call),
-            Notice::Hook(f) => f(),
-        });
+    /// Gives notices, in order. Calls for one queue take their places at once, so that nothing that one of them schedules
+    /// comes before the others.
+    fn give(notices: impl IntoIterator<Item = Notice>) {
+        let mut calls: Vec<(Call, Reservation)> = Vec::new();
+        for notice in notices {
+            match notice {
+                Notice::Call(call, place) => {
+                    let is_other = |(_, first): &(Call, Reservation)| !first.is_beside(&place);
+                    if calls.first().is_some_and(is_other) {
+                        contain(|| Reservation::submit(mem::take(&mut calls)));
+                    }
+                    calls.push((call, place));
+                }
+                Notice::Hook(f) => contain(f),
+            }
+        }
+        contain(|| Reservation::submit(calls));
     }
 
     fn discard(self) {
@@ -76,7 +88,7 @@ impl Done {
             Task::Pending | Task::Ending => state.notices.push((id, notice)),
             Task::Ended => {
                 drop(state);
-                notice.give();
+                Notice::give([notice]);
             }
         }
         DoneCallbackId(id)
@@ -112,7 +124,7 @@ impl Done {
                 }
                 mem::take(&mut state.notices)
             };
-            notices.into_iter().for_each(|(_, notice)| notice.give());
+            Notice::give(notices.into_iter().map(|(_, notice)| notice));
         }
     }
 }
