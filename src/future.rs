@@ -109,9 +109,6 @@ mod sealed {
 
     /// Where a context is entered from, kept in the wrapper.
     pub trait Place: Default {
-        /// Whether this may be a [`SharedContext`].
-        const IS_SHARED: bool = false;
-
         fn shared(&self) -> Option<&SharedContext> {
             None
         }
@@ -178,8 +175,6 @@ mod sealed {
 
     #[allow(private_interfaces, reason = "as in the trait")]
     impl Place for Waiter {
-        const IS_SHARED: bool = true;
-
         fn shared(&self) -> Option<&SharedContext> {
             Waiter::shared(self)
         }

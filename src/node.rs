@@ -189,11 +189,16 @@ pub(crate) fn replace(node: &mut Option<Arc<Node>>, var: u64, local: bool, slot:
 }
 
 /// `node` for a copy of `context`, in which the layers mean nothing: those that have ended are taken out.
+#[inline]
 pub(crate) fn copy(node: &Option<Arc<Node>>, context: u64) -> Option<Arc<Node>> {
     let shared = node.as_ref()?;
     if shared.layered.is_empty() {
         return Some(Arc::clone(shared));
     }
+    copy_settled(shared, context)
+}
+
+fn copy_settled(shared: &Arc<Node>, context: u64) -> Option<Arc<Node>> {
     let stale: Vec<u64> = shared.stale(context).collect();
     if stale.is_empty() {
         return Some(Arc::clone(shared));
@@ -210,10 +215,6 @@ pub(crate) fn copy(node: &Option<Arc<Node>>, context: u64) -> Option<Arc<Node>> 
 /// `node` as a new unit of work starts with it: without the bindings of `local` variables.
 #[inline]
 pub(crate) fn inherit(node: &Option<Arc<Node>>, context: u64) -> Option<Arc<Node>> {
-    let shared = node.as_ref()?;
-    if shared.layered.is_empty() && !shared.has_locals() {
-        return Some(Arc::clone(shared));
-    }
     let shared = copy(node, context)?;
     if !shared.has_locals() {
         return Some(shared);

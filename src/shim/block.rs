@@ -88,13 +88,12 @@ thread_local! {
 /// Calls `f` as a step of an executor.
 pub(crate) fn step<R>(f: impl FnOnce() -> R) -> R {
     struct Leave {
-        was_inline: bool,
+        _inline: Mark,
         _scheduling: Mark,
     }
 
     impl Drop for Leave {
         fn drop(&mut self) {
-            INLINE.set(self.was_inline);
             STEPS.set(STEPS.get() - 1);
             if STEPS.get() == 0 {
                 // Not there any more at thread exit.
@@ -110,7 +109,7 @@ pub(crate) fn step<R>(f: impl FnOnce() -> R) -> R {
     let is_inline = STEPS.get() > 0 && SCHEDULING.get();
     STEPS.set(STEPS.get() + 1);
     let _leave = Leave {
-        was_inline: INLINE.replace(is_inline),
+        _inline: Mark::put(&INLINE, is_inline),
         _scheduling: Mark::put(&SCHEDULING, false),
     };
     f()

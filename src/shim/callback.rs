@@ -20,6 +20,7 @@ use self::exception::report_panic;
 use self::local::Ticket;
 use super::entered;
 use super::queue::Queue;
+use super::task::contain;
 use crate::context::Context;
 use crate::current::Entered;
 use crate::future::{ContextExt, Place, TaskContext, WithContext};
@@ -39,7 +40,7 @@ pub(crate) trait Pending: Send + Sync {
     fn run(&self) -> Ran;
     /// The same where nobody has a handle any more, which needs no lock.
     fn run_mut(&mut self) -> Ran;
-    fn run_entered(&self, entered: Option<Entered<'_>>) -> Ran;
+    fn run_entered(&self, entered: Option<Entered<'static>>) -> Ran;
     fn is_pending(&self) -> bool;
     /// Drops the closure, inside its context, and then the context. Returns whether they were there.
     fn discard(&self) -> bool;
@@ -91,7 +92,7 @@ impl Call {
 
     /// Calls the closure, unless it was cancelled. Its shared context has been entered for it; `None` says that it is
     /// the thread's innermost frame.
-    pub(crate) fn run_entered(&self, entered: Option<Entered<'_>>) -> Ran {
+    pub(crate) fn run_entered(&self, entered: Option<Entered<'static>>) -> Ran {
         match self {
             Call::Anywhere(call) => call.run_entered(entered),
             Call::Here(call) => call.run_entered(entered),
@@ -104,6 +105,13 @@ impl Call {
             Call::Anywhere(call) => call.is_pending(),
             Call::Here(call) => call.is_pending(),
         }
+    }
+
+    /// Drops the closure and its context, if they are there, and keeps their panics to itself.
+    pub(crate) fn abandon(&self) {
+        contain(|| {
+            self.discard();
+        });
     }
 
     /// Cancels the callback. Returns whether that came in time.
@@ -139,33 +147,25 @@ impl<F: FnOnce(), C: TaskContext> Work<F, C> {
 
     /// The shared context that has to be entered first.
     fn enter_first(&self) -> Option<SharedContext> {
-        if C::Place::IS_SHARED {
-            self.f.shared().cloned()
-        } else {
-            None
-        }
+        self.f.shared().cloned()
+    }
+
+    fn run(self) -> Ran {
+        self.run_by(|place| place.enter_now())
+    }
+
+    fn run_entered(self, entered: Option<Entered<'static>>) -> Ran {
+        self.run_by(|_| entered)
     }
 
     #[inline]
-    fn run(self) -> Ran {
+    fn run_by(self, enter: impl FnOnce(&mut C::Place) -> Option<Entered<'_>>) -> Ran {
         let Work { f, fixed, location } = self;
         // The outer net is for what is dropped when the context and the frame are left.
         let net = panic::catch_unwind(AssertUnwindSafe(|| {
             let _frame = entered::enter_fixed(fixed);
             let (mut place, f) = f.into_parts();
-            let _entered = place.enter_now();
-            report_panic(panic::catch_unwind(AssertUnwindSafe(f)), location);
-        }));
-        report_panic(net, location);
-        Ran::Called(location)
-    }
-
-    fn run_entered(self, entered: Option<Entered<'_>>) -> Ran {
-        let Work { f, fixed, location } = self;
-        let net = panic::catch_unwind(AssertUnwindSafe(|| {
-            let _frame = entered::enter_fixed(fixed);
-            let _entered = entered;
-            let f = f.into_inner();
+            let _entered = enter(&mut place);
             report_panic(panic::catch_unwind(AssertUnwindSafe(f)), location);
         }));
         report_panic(net, location);
@@ -186,14 +186,14 @@ impl<F, C: TaskContext> Slot<F, C> {
     }
 }
 
-/// Takes a callback out to be run, unless it has to wait.
+/// Takes a callback out to be run, unless it was cancelled or has to wait.
 #[inline]
 fn take_to_run<F: FnOnce(), C: TaskContext>(
     slot: &mut Option<Work<F, C>>,
-) -> Result<Option<Work<F, C>>, SharedContext> {
+) -> Result<Work<F, C>, Ran> {
     match slot.as_ref().and_then(Work::enter_first) {
-        Some(shared) => Err(shared),
-        None => Ok(slot.take()),
+        Some(shared) => Err(Ran::Enter(shared)),
+        None => slot.take().ok_or(Ran::Cancelled),
     }
 }
 
@@ -204,22 +204,15 @@ where
 {
     fn run(&self) -> Ran {
         let taken = take_to_run(&mut self.lock());
-        match taken {
-            Ok(Some(work)) => work.run(),
-            Ok(None) => Ran::Cancelled,
-            Err(shared) => Ran::Enter(shared),
-        }
+        taken.map_or_else(|ran| ran, Work::run)
     }
 
     fn run_mut(&mut self) -> Ran {
-        match take_to_run(self.0.get_mut().unwrap_or_else(PoisonError::into_inner)) {
-            Ok(Some(work)) => work.run(),
-            Ok(None) => Ran::Cancelled,
-            Err(shared) => Ran::Enter(shared),
-        }
+        let slot = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        take_to_run(slot).map_or_else(|ran| ran, Work::run)
     }
 
-    fn run_entered(&self, entered: Option<Entered<'_>>) -> Ran {
+    fn run_entered(&self, entered: Option<Entered<'static>>) -> Ran {
         let taken = self.take();
         taken.map_or(Ran::Cancelled, |work| work.run_entered(entered))
     }

@@ -27,16 +27,17 @@ mod ctrl_c;
 mod debug;
 mod handle;
 mod parker;
+mod run;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
-use std::panic::Location;
+use std::iter;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::{self, Waker};
+use std::task;
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -48,7 +49,7 @@ pub use self::debug::SlowCallback;
 pub use self::handle::LoopHandle;
 
 use self::clock::LoopClock;
-use self::debug::{Debug, Unit};
+use self::debug::Debug;
 use self::parker::Parker;
 use super::block::{self, BlockOnError};
 use super::callback::{Call, CallHandle, TimerHandle};
@@ -56,8 +57,7 @@ use super::context_aware::ContextAwareExecutor;
 use super::entered::{self, ExecutorFrame, FrameExecutor, FrameLocal, Serves};
 use super::executor::{Clock, Executor, LocalExecutor, LocalRunnable, Runnable};
 use super::join::JoinHandle;
-use super::mark::Mark;
-use super::queue::{Driver, Item, Next, Queue, Turns};
+use super::queue::{Driver, Item, Queue};
 use super::task::Registry;
 use crate::current;
 use crate::future::{BlockOnContext, TaskContext};
@@ -109,13 +109,6 @@ struct Shared {
 
 /// The loop, to those on its own thread.
 struct OnLoop(Arc<Shared>);
-
-thread_local! {
-    /// Whether a loop is running on this thread.
-    static RUNNING: Cell<bool> = const { Cell::new(false) };
-}
-
-const NESTED: &str = "this thread is running an event loop already; await the future, or spawn it";
 
 impl EventLoop {
     /// A loop on the operating system's clock.
@@ -289,7 +282,7 @@ impl EventLoop {
     /// assert!(nested.is_err());
     /// ```
     pub fn try_run_forever(&self) -> Result<(), BlockOnError> {
-        let _running = start_running().ok_or(BlockOnError::nested(NESTED))?;
+        let _running = run::start_running()?;
         self.run(&mut || false);
         Ok(())
     }
@@ -517,76 +510,8 @@ impl EventLoop {
         self.debug.set_handler(Rc::new(f));
     }
 
-    /// Turns until `main` is done or somebody calls `stop`. `main` is asked when its turn comes.
-    fn run(&self, main: &mut dyn FnMut() -> bool) {
-        let shared = &*self.shared;
-        let _left = entered::enter(self.frame());
-        let mut driver = self.driver.borrow_mut();
-        let Some(driver) = driver.as_mut() else {
-            return;
-        };
-        let _running = IsRunning::set(&shared.running);
-        let waker = Waker::from(Arc::clone(&shared.parker));
-        let mut turns = LoopTurns {
-            main,
-            done: false,
-            debug: &self.debug,
-        };
-        let mut running = driver.start();
-        loop {
-            // All that is ready, as asyncio does.
-            let any = running.turn(usize::MAX, &mut turns);
-            // A stop is over with its run.
-            let stop = shared.take_stop();
-            if turns.done || stop {
-                return;
-            }
-            if any {
-                continue;
-            }
-            match running.next(&waker) {
-                Next::Again => {}
-                Next::At(when) => {
-                    if !shared.clock.jump_to(when) {
-                        shared.parker.park_until(Some(when));
-                    }
-                }
-                Next::Waiting | Next::Idle => shared.parker.park_until(None),
-            }
-        }
-    }
-
     pub(crate) fn frame(&self) -> ExecutorFrame {
         self.shared.loop_frame(&self.local)
-    }
-
-    pub(crate) fn block(
-        &self,
-        mut future: Pin<&mut dyn Future<Output = ()>>,
-    ) -> Result<(), BlockOnError> {
-        let _running = start_running().ok_or(BlockOnError::nested(NESTED))?;
-        let main = Arc::new(WakeMain {
-            shared: Arc::clone(&self.shared),
-            queued: AtomicBool::new(false),
-        });
-        let waker = Waker::from(Arc::clone(&main));
-        let mut done = false;
-        waker.wake_by_ref();
-        self.run(&mut || {
-            main.queued.store(false, Ordering::Release);
-            done = future
-                .as_mut()
-                .poll(&mut task::Context::from_waker(&waker))
-                .is_ready();
-            done
-        });
-        if done {
-            Ok(())
-        } else {
-            Err(BlockOnError::nested(
-                "the event loop was stopped before the future had completed",
-            ))
-        }
     }
 }
 
@@ -619,74 +544,6 @@ impl fmt::Debug for EventLoop {
     }
 }
 
-/// Marks this thread as running a loop, until dropped; `None` if it is running one already.
-fn start_running() -> Option<Mark> {
-    (!RUNNING.get()).then(|| Mark::set(&RUNNING))
-}
-
-/// Marks a loop as running, until dropped.
-struct IsRunning<'a>(&'a AtomicBool);
-
-impl<'a> IsRunning<'a> {
-    fn set(running: &'a AtomicBool) -> IsRunning<'a> {
-        running.store(true, Ordering::Release);
-        IsRunning(running)
-    }
-}
-
-impl Drop for IsRunning<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
-}
-
-/// How the loop runs what waits in its line.
-struct LoopTurns<'a> {
-    main: &'a mut dyn FnMut() -> bool,
-    done: bool,
-    debug: &'a Debug,
-}
-
-impl Turns for LoopTurns<'_> {
-    fn call(&mut self, run: impl FnOnce() -> Option<&'static Location<'static>>) {
-        self.debug.watch(Unit::Callback, run);
-    }
-
-    fn task(&mut self, step: async_task::Runnable) {
-        self.debug.watch(Unit::Task, || {
-            step.run();
-            None
-        });
-    }
-
-    fn main(&mut self) {
-        if !self.done {
-            self.debug.watch(Unit::Main, || {
-                self.done = (self.main)();
-                None
-            });
-        }
-    }
-}
-
-/// Puts the main future into the line.
-struct WakeMain {
-    shared: Arc<Shared>,
-    queued: AtomicBool,
-}
-
-impl task::Wake for WakeMain {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.queued.swap(true, Ordering::AcqRel) {
-            self.shared.push(Item::Main);
-        }
-    }
-}
-
 impl Shared {
     fn loop_frame(&self, local: &ContextAwareExecutor<Rc<OnLoop>>) -> ExecutorFrame {
         let local: Rc<dyn LocalExecutor> = local.get_ref().clone();
@@ -709,7 +566,7 @@ impl Shared {
 
     /// Puts something into the line, which the loop drives itself.
     fn push(&self, item: Item) {
-        self.queue.push_item(item, &mut drop);
+        self.queue.push_items(iter::once(item), &mut drop);
     }
 
     fn push_step(&self, step: async_task::Runnable) {
@@ -740,8 +597,8 @@ impl Executor for Shared {
         (thread::current().id() == self.thread).then(|| FrameLocal::Strong(Arc::new(OnLoop(this))))
     }
 
-    fn queue(&self) -> Option<&Arc<Queue>> {
-        Some(&self.queue)
+    fn queue(&self) -> Arc<Queue> {
+        Arc::clone(&self.queue)
     }
 
     fn registry(&self) -> Option<Arc<Registry>> {
@@ -749,9 +606,8 @@ impl Executor for Shared {
     }
 
     fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
-        if RUNNING.get() {
-            Err(BlockOnError::nested(NESTED))
-        } else if thread::current().id() == self.thread {
+        run::refuse_nested()?;
+        if thread::current().id() == self.thread {
             Err(BlockOnError::nested(
                 "the event loop belongs to this thread; await the future in its `run_until_complete`",
             ))
@@ -799,7 +655,7 @@ impl LocalExecutor for OnLoop {
         Executor::frame(&*self.0)
     }
 
-    fn queue(&self) -> Option<&Arc<Queue>> {
-        Some(&self.0.queue)
+    fn queue(&self) -> Arc<Queue> {
+        Arc::clone(&self.0.queue)
     }
 }

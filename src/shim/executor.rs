@@ -14,7 +14,7 @@ use super::block::{self, BlockOnError};
 use super::entered::{FrameExecutor, FrameLocal};
 use super::local::deliver_remote_wakes;
 use super::native::Native;
-use super::queue::{Queue, QueueKey};
+use super::queue::{Queue, QueueKey, queue_for};
 use super::task::Registry;
 use super::time::StdClock;
 
@@ -86,10 +86,10 @@ pub trait Executor: Send + Sync + 'static {
         None
     }
 
-    /// The executor's callback queue, if it has it at hand.
+    /// The executor's callback queue.
     #[doc(hidden)]
-    fn queue(&self) -> Option<&Arc<Queue>> {
-        None
+    fn queue(&self) -> Arc<Queue> {
+        queue_for(self.queue_key(), || self.clock())
     }
 
     /// What tells this executor's callback queue from others.
@@ -145,7 +145,7 @@ macro_rules! forward_executor {
                 (**self).local()
             }
 
-            fn queue(&self) -> Option<&Arc<Queue>> {
+            fn queue(&self) -> Arc<Queue> {
                 (**self).queue()
             }
 
@@ -253,10 +253,10 @@ pub trait LocalExecutor: 'static {
         false
     }
 
-    /// The executor's callback queue, if it has it at hand.
+    /// The executor's callback queue.
     #[doc(hidden)]
-    fn queue(&self) -> Option<&Arc<Queue>> {
-        None
+    fn queue(&self) -> Arc<Queue> {
+        queue_for(self.queue_key(), || self.clock())
     }
 
     /// What tells this executor's callback queue from others.
@@ -300,7 +300,7 @@ macro_rules! forward_local_executor {
                 Some((**self).frame_local().unwrap_or_else(|| $frame))
             }
 
-            fn queue(&self) -> Option<&Arc<Queue>> {
+            fn queue(&self) -> Arc<Queue> {
                 (**self).queue()
             }
 

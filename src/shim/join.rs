@@ -24,7 +24,6 @@ use super::local::LocalJoin;
 use super::native::{Destination, Target};
 use super::search::{self, NoRuntime, Place};
 use super::task::StepTask;
-use super::task::contain;
 use crate::future::TaskContext;
 
 /// Waits for a task, aborts it, or lets it go. Dropping the handle detaches the task: it runs on.
@@ -90,6 +89,20 @@ enum Inner<T: 'static> {
     AsyncStd(Shareable<super::async_std::RawJoin<T>>),
 }
 
+/// The same for whatever kind of task it is.
+macro_rules! each {
+    ($inner:expr, $task:ident => $do:expr) => {
+        match $inner {
+            Inner::Steps($task) => $do,
+            Inner::Local($task) => $do,
+            #[cfg(feature = "tokio")]
+            Inner::Tokio($task) => $do,
+            #[cfg(feature = "async-std")]
+            Inner::AsyncStd($task) => $do,
+        }
+    };
+}
+
 impl<T> JoinHandle<T> {
     fn new(inner: Inner<T>) -> JoinHandle<T> {
         JoinHandle {
@@ -150,14 +163,7 @@ impl<T> JoinHandle<T> {
     /// });
     /// ```
     pub fn abort(&self) {
-        match &self.inner {
-            Inner::Steps(task) => task.abort(),
-            Inner::Local(task) => task.abort(),
-            #[cfg(feature = "tokio")]
-            Inner::Tokio(task) => task.abort(),
-            #[cfg(feature = "async-std")]
-            Inner::AsyncStd(task) => task.abort(),
-        }
+        each!(&self.inner, task => task.abort())
     }
 
     /// A handle that can abort the task, and does not wait for it.
@@ -177,14 +183,7 @@ impl<T> JoinHandle<T> {
     /// ```
     pub fn abort_handle(&self) -> AbortHandle {
         AbortHandle {
-            task: match &self.inner {
-                Inner::Steps(task) => task.share(),
-                Inner::Local(task) => task.share(),
-                #[cfg(feature = "tokio")]
-                Inner::Tokio(task) => task.share(),
-                #[cfg(feature = "async-std")]
-                Inner::AsyncStd(task) => task.share(),
-            },
+            task: each!(&self.inner, task => task.share()),
         }
     }
 
@@ -204,14 +203,7 @@ impl<T> JoinHandle<T> {
     /// });
     /// ```
     pub fn is_finished(&self) -> bool {
-        match &self.inner {
-            Inner::Steps(task) => task.is_finished(),
-            Inner::Local(task) => task.is_finished(),
-            #[cfg(feature = "tokio")]
-            Inner::Tokio(task) => task.is_finished(),
-            #[cfg(feature = "async-std")]
-            Inner::AsyncStd(task) => task.is_finished(),
-        }
+        each!(&self.inner, task => task.is_finished())
     }
 
     /// Has `f` called when the task has ended, whichever way, in a copy of the current context, taken now (FU-01).
@@ -291,10 +283,8 @@ impl<T> JoinHandle<T> {
         match self.runs_on.place() {
             Ok(Some(place)) => self.add_notice(Notice::Call(call, place.reserve())),
             Ok(None) => {
-                contain(|| {
-                    call.discard();
-                });
-                done::at_once(Notice::Hook(Box::new(|| ())))
+                call.abandon();
+                DoneCallbackId::next()
             }
             Err(error) => panic!("{error}"),
         }
@@ -316,26 +306,12 @@ impl<T> JoinHandle<T> {
     /// });
     /// ```
     pub fn remove_done_callback(&self, id: DoneCallbackId) -> bool {
-        match &self.inner {
-            Inner::Steps(task) => task.remove_notice(id),
-            Inner::Local(task) => task.remove_notice(id),
-            #[cfg(feature = "tokio")]
-            Inner::Tokio(task) => task.remove_notice(id),
-            #[cfg(feature = "async-std")]
-            Inner::AsyncStd(task) => task.remove_notice(id),
-        }
+        each!(&self.inner, task => task.remove_notice(id))
     }
 
     /// Has `notice` given when the task has ended.
     pub(crate) fn add_notice(&self, notice: Notice) -> DoneCallbackId {
-        match &self.inner {
-            Inner::Steps(task) => task.add_notice(notice),
-            Inner::Local(task) => task.add_notice(notice),
-            #[cfg(feature = "tokio")]
-            Inner::Tokio(task) => task.add_notice(notice),
-            #[cfg(feature = "async-std")]
-            Inner::AsyncStd(task) => task.add_notice(notice),
-        }
+        each!(&self.inner, task => task.add_notice(notice))
     }
 
     /// Lets the task run on by itself. The same as dropping the handle, in so many words.
@@ -357,14 +333,7 @@ impl<T> Future for JoinHandle<T> {
     ///
     /// When polled again after it has given its result.
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
-        match &mut self.inner {
-            Inner::Steps(task) => task.poll(cx),
-            Inner::Local(task) => task.poll(cx),
-            #[cfg(feature = "tokio")]
-            Inner::Tokio(task) => task.poll(cx),
-            #[cfg(feature = "async-std")]
-            Inner::AsyncStd(task) => task.poll(cx),
-        }
+        each!(&mut self.inner, task => task.poll(cx))
     }
 }
 

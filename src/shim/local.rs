@@ -83,19 +83,15 @@ impl<F: Future> Future for LocalTask<F> {
         location::announce(this.location);
         let flag = &this.abort.0;
         flag.waker.register(cx.waker());
-        if flag.aborted.load(Ordering::Acquire) {
+        let outcome = if flag.aborted.load(Ordering::Acquire) {
             // Dropped before the sender: the handle hears of it when the destructors have run.
             let panic = this.task.as_mut().drop_future().err();
-            flag.finished.store(true, Ordering::Release);
-            if let (Some(sender), Some(panic)) = (this.sender.take(), panic) {
-                let _unread = sender.send(Unclaimed::new(Err(panic)));
-            }
-            flag.done.end();
-            return Poll::Ready(());
-        }
-        let outcome = task::ready!(this.task.poll(cx));
+            panic.map(|panic| Unclaimed::new(Err(panic)))
+        } else {
+            Some(task::ready!(this.task.poll(cx)))
+        };
         flag.finished.store(true, Ordering::Release);
-        if let Some(sender) = this.sender.take() {
+        if let (Some(sender), Some(outcome)) = (this.sender.take(), outcome) {
             let _unread = sender.send(outcome);
         }
         flag.done.end();

@@ -64,23 +64,31 @@ impl Target {
         }
     }
 
-    /// What a task's handle keeps of the executor.
-    pub(crate) fn runs_on(&self) -> RunsOn {
-        RunsOn::Frame(match self {
+    /// How the frames of tasks on the executor name it.
+    pub(crate) fn frame(&self) -> FrameExecutor {
+        match self {
             #[cfg(feature = "tokio")]
             Target::TokioCurrent => FrameExecutor::Tokio,
             #[cfg(feature = "async-std")]
             Target::AsyncStd => FrameExecutor::AsyncStd,
             #[cfg(feature = "smol")]
             Target::Smol => FrameExecutor::Smol,
-            Target::Static(executor) => FrameExecutor::Static(*executor),
-            #[cfg(feature = "tokio")]
-            Target::Value(executor) if matches!(executor.native(), Native::Tokio(_)) => {
-                // Its frames name the runtime of the thread, which is another one here, or none.
-                return RunsOn::Handle(Arc::clone(executor));
+            Target::Static(executor) => {
+                executor.frame().unwrap_or(FrameExecutor::Static(*executor))
             }
             Target::Value(executor) => frame_of(executor),
-        })
+        }
+    }
+
+    /// What a task's handle keeps of the executor.
+    pub(crate) fn runs_on(&self) -> RunsOn {
+        match self {
+            Target::Static(executor) => RunsOn::Frame(FrameExecutor::Static(*executor)),
+            // Its frames name the runtime of the thread, which is another one where the handle is, or none.
+            #[cfg(feature = "tokio")]
+            Target::Value(executor) if self.is_by_thread() => RunsOn::Handle(Arc::clone(executor)),
+            _ => RunsOn::Frame(self.frame()),
+        }
     }
 
     fn native(&self) -> Native<'_> {
@@ -162,11 +170,7 @@ impl Destination {
 
     /// The frame of work on this executor.
     pub(crate) fn frame(&self) -> ExecutorFrame {
-        ExecutorFrame::new(
-            frame_of(&self.executor.as_executor()),
-            None,
-            self.fixed.clone(),
-        )
+        ExecutorFrame::new(self.executor.frame(), None, self.fixed.clone())
     }
 
     /// Spawns `future` in `context`.
@@ -202,14 +206,13 @@ impl Destination {
                 super::smol::launch(None, in_home(super::smol::Home, future, context))
             }
             native => {
-                let executor = self.executor.as_executor();
                 let home = ValueHome {
-                    executor: frame_of(&executor),
+                    executor: self.executor.frame(),
                     fixed: self.fixed.clone(),
                 };
                 let task = in_home(home, future, context);
                 match native {
-                    Native::None(_) => task::spawn_by_steps(executor, task),
+                    Native::None(_) => task::spawn_by_steps(self.executor.as_executor(), task),
                     #[cfg(feature = "tokio")]
                     Native::Tokio(handle) => super::tokio::launch(handle, task),
                     #[cfg(feature = "async-std")]

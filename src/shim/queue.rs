@@ -68,10 +68,10 @@ pub(crate) enum Item {
 impl Item {
     /// Drops the work that it stands for. A handle may stay.
     fn discard(self) {
-        contain(|| match self {
-            Item::Call(call) => drop(call.discard()),
-            item => drop(item),
-        });
+        match self {
+            Item::Call(call) => call.abandon(),
+            item => contain(|| drop(item)),
+        }
     }
 }
 
@@ -100,6 +100,7 @@ impl Queue {
         match when {
             Some(when) => self.push_timer(call.clone(), when, start),
             None => {
+                // Made in its place, because to move it there takes as long as a lock.
                 let pushed = line::of(self, |line| line.push(Item::Call(call.clone())));
                 if pushed.is_none() {
                     self.push_elsewhere(iter::once(Item::Call(call.clone())), start);
@@ -112,44 +113,29 @@ impl Queue {
         let mut state = self.lock();
         if state.closed {
             drop(state);
-            Item::Call(call).discard();
+            call.abandon();
             return;
         }
         let comes_first = state.timers.push(when, call);
         self.may_have_timers.store(true, Ordering::Release);
-        let driven = mem::replace(&mut state.driven, true);
-        if comes_first {
-            wake(state);
-        } else {
-            drop(state);
-        }
-        if !driven {
-            start(Driver::new(Arc::clone(self)));
-        }
+        self.see_to_a_driver(state, comes_first, start);
     }
 
-    /// Adds calls to the end of the line, with nothing in between.
-    fn push_all(self: &Arc<Self>, calls: Vec<Call>, start: Start<'_>) {
-        let mut items = calls.into_iter().map(Item::Call);
-        line::of(self, |line| items.by_ref().for_each(|item| line.push(item)));
-        self.push_elsewhere(items, start);
-    }
-
-    /// Adds something that is no call to the end of the line.
-    pub(crate) fn push_item(self: &Arc<Self>, item: Item, start: Start<'_>) {
-        let mut item = Some(item);
-        line::of(self, |line| {
-            item.take().into_iter().for_each(|item| line.push(item))
-        });
-        self.push_elsewhere(item.into_iter(), start);
+    /// Adds to the end of the line, with nothing in between. `start` gets a driver if there is none.
+    #[inline]
+    pub(crate) fn push_items(
+        self: &Arc<Self>,
+        mut items: impl Iterator<Item = Item>,
+        start: Start<'_>,
+    ) {
+        let pushed = line::of(self, |line| items.by_ref().for_each(|item| line.push(item)));
+        if pushed.is_none() {
+            self.push_elsewhere(items, start);
+        }
     }
 
     /// Adds what does not come from within a turn.
     fn push_elsewhere(self: &Arc<Self>, items: impl Iterator<Item = Item>, start: Start<'_>) {
-        let mut items = items.peekable();
-        if items.peek().is_none() {
-            return;
-        }
         let mut state = self.lock();
         if state.closed {
             drop(state);
@@ -158,8 +144,22 @@ impl Queue {
         }
         state.ready.extend(items);
         self.has_others.store(true, Ordering::Release);
+        self.see_to_a_driver(state, true, start);
+    }
+
+    /// Wakes the driver, if something has come that it does not wait for, or starts one.
+    fn see_to_a_driver(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, State>,
+        is_news: bool,
+        start: Start<'_>,
+    ) {
         let driven = mem::replace(&mut state.driven, true);
-        wake(state);
+        if is_news {
+            wake(state);
+        } else {
+            drop(state);
+        }
         if !driven {
             start(Driver::new(Arc::clone(self)));
         }
@@ -260,7 +260,8 @@ impl Reservation {
         let (calls, places): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
         let _adding = adding();
         // There is a driver, or the executor has dropped it: then a new one has nowhere to run.
-        queue.push_all(calls, &mut drop);
+        queue.push_items(calls.into_iter().map(Item::Call), &mut drop);
+        // Within the mark: this may wake the driver, too.
         drop(places);
     }
 }

@@ -11,8 +11,8 @@ use super::entered::{FrameExecutor, Serves, ValueHome};
 use super::executor::{self, Clock};
 use super::join::JoinHandle;
 use super::local;
-use super::native::{Destination, Target, frame_of, in_home};
-use super::queue::{Driver, Queue, Reservation, adding, queue_for};
+use super::native::{Destination, Target, in_home};
+use super::queue::{Driver, Queue, Reservation, adding};
 use super::search::Place;
 use super::task;
 use super::time::StdClock;
@@ -100,19 +100,9 @@ impl Place {
     /// Without the local executor, the queue is one that nobody drives: what is pushed is dropped with it.
     fn queue(&self) -> Arc<Queue> {
         match self {
-            Place::Anywhere(destination) => {
-                destination
-                    .executor
-                    .with(|executor| match executor.queue() {
-                        Some(queue) => Arc::clone(queue),
-                        None => queue_for(executor.queue_key(), || executor.clock()),
-                    })
-            }
+            Place::Anywhere(destination) => destination.executor.with(|executor| executor.queue()),
             Place::Here(frame) => match frame.upgrade_local() {
-                Some(executor) => match executor.queue() {
-                    Some(queue) => Arc::clone(queue),
-                    None => queue_for(executor.queue_key(), || executor.clock()),
-                },
+                Some(executor) => executor.queue(),
                 None => Arc::new(Queue::new(Arc::new(StdClock))),
             },
         }
@@ -156,9 +146,8 @@ pub(crate) fn spawn_blocking<C: TaskContext, T: Send + 'static>(
     context: C,
     f: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
-    let executor = destination.executor.as_executor();
     let home = ValueHome {
-        executor: frame_of(&executor),
+        executor: destination.executor.frame(),
         fixed: destination.fixed.clone(),
     };
     // By its frame's name: the handle of a job would keep an executor alive whose task awaits it.

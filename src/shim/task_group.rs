@@ -159,7 +159,7 @@ impl<E: Send + 'static> TaskGroup<E> {
             }
             None => None,
         };
-        group.clone().join().await?;
+        group.shared.ended().await?;
         match value {
             Some(value) => Ok(value),
             None => unreachable!("whoever failed has left a failure"),
@@ -320,12 +320,7 @@ impl<E: Send + 'static> TaskGroup<E> {
     ///
     /// See [`new`](Self::new).
     pub async fn join(self) -> Result<(), TaskGroupError<E>> {
-        let failures = self.shared.ended().await;
-        if failures.is_empty() {
-            Ok(())
-        } else {
-            Err(TaskGroupError::new(failures))
-        }
+        self.shared.ended().await
     }
 }
 
@@ -383,9 +378,9 @@ impl<E> Shared<E> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until all tasks have ended, and takes their failures.
-    async fn ended(&self) -> Vec<TaskFailure<E>> {
-        future::poll_fn(|cx| {
+    /// Waits until all tasks have ended.
+    async fn ended(&self) -> Result<(), TaskGroupError<E>> {
+        let failures = future::poll_fn(|cx| {
             self.waiter.register(cx.waker());
             let mut state = self.lock();
             if state.tasks.is_empty() {
@@ -394,7 +389,12 @@ impl<E> Shared<E> {
                 Poll::Pending
             }
         })
-        .await
+        .await;
+        if failures.is_empty() {
+            Ok(())
+        } else {
+            Err(TaskGroupError::new(failures))
+        }
     }
 
     /// Aborts all tasks but this one.

@@ -20,7 +20,7 @@ use crate::shim::task::contain;
 trait LocalWork {
     fn enter_first(&self) -> Option<SharedContext>;
     fn run(self: Box<Self>) -> Ran;
-    fn run_entered(self: Box<Self>, entered: Option<Entered<'_>>) -> Ran;
+    fn run_entered(self: Box<Self>, entered: Option<Entered<'static>>) -> Ran;
 }
 
 impl<F: FnOnce(), C: TaskContext> LocalWork for Work<F, C> {
@@ -32,7 +32,7 @@ impl<F: FnOnce(), C: TaskContext> LocalWork for Work<F, C> {
         Work::run(*self)
     }
 
-    fn run_entered(self: Box<Self>, entered: Option<Entered<'_>>) -> Ran {
+    fn run_entered(self: Box<Self>, entered: Option<Entered<'static>>) -> Ran {
         Work::run_entered(*self, entered)
     }
 }
@@ -121,7 +121,7 @@ impl Ticket {
     }
 
     /// At home only.
-    pub(super) fn run_entered(&self, entered: Option<Entered<'_>>) -> Ran {
+    pub(super) fn run_entered(&self, entered: Option<Entered<'static>>) -> Ran {
         if !self.is_home() {
             return Ran::Cancelled;
         }

@@ -55,8 +55,8 @@ impl Executor for LoopHandle {
         self.0.local()
     }
 
-    fn queue(&self) -> Option<&Arc<Queue>> {
-        Some(&self.0.queue)
+    fn queue(&self) -> Arc<Queue> {
+        Arc::clone(&self.0.queue)
     }
 
     fn registry(&self) -> Option<Arc<Registry>> {

@@ -322,11 +322,11 @@ impl<R: JoinOutput> Held<R> {
 }
 
 impl<R: JoinOutput> SharedTask<R> {
-    /// Calls `f` on the task, or `note` if somebody else works on it.
+    /// Calls `f` on the task and wakes whom it returns, or calls `note` if somebody else works on it.
     fn operate<T>(
         &self,
         note: impl FnOnce(&mut Slot<R>) -> Option<Waker>,
-        f: impl FnOnce(&mut Held<R>) -> T,
+        f: impl FnOnce(&mut Held<R>) -> (T, Option<Waker>),
     ) -> Option<T> {
         let taken = {
             let mut slot = lock(&self.slot);
@@ -336,8 +336,8 @@ impl<R: JoinOutput> SharedTask<R> {
             }
         };
         let mut held = taken.ok()?;
-        let result = f(&mut held);
-        let mut woken = Vec::new();
+        let (result, awaiter) = f(&mut held);
+        let mut woken = Vec::from_iter(awaiter);
         let ended = loop {
             let mut slot = lock(&self.slot);
             if mem::take(&mut slot.abort) {
@@ -372,16 +372,13 @@ impl<R: JoinOutput> SharedTask<R> {
         let id = self.done.add(notice);
         let watcher = (self.operations.watcher)(self);
         let note = watcher.clone();
-        let awaiter = self.operate(
+        self.operate(
             |slot| slot.watch.replace(note),
             |held| match held.watcher {
-                Some(_) => None,
-                None => held.watch(watcher, self.operations),
+                Some(_) => ((), None),
+                None => ((), held.watch(watcher, self.operations)),
             },
         );
-        if let Some(awaiter) = awaiter.flatten() {
-            awaiter.wake();
-        }
         id
     }
 
@@ -391,10 +388,7 @@ impl<R: JoinOutput> SharedTask<R> {
             slot.look = true;
             None
         };
-        let awaiter = self.operate(note, |held| held.look(self.operations));
-        if let Some(awaiter) = awaiter.flatten() {
-            awaiter.wake();
-        }
+        self.operate(note, |held| ((), held.look(self.operations)));
     }
 
     fn poll(&self, cx: &mut task::Context<'_>) -> PollOutcome<R::Value> {
@@ -402,18 +396,14 @@ impl<R: JoinOutput> SharedTask<R> {
         let came = waker.clone();
         let polled = self.operate(
             |slot| slot.came.replace(came),
-            |held| held.poll(self.operations, waker),
+            |held| (held.poll(self.operations, waker), None),
         );
         polled.unwrap_or(Poll::Pending)
     }
 
     fn is_finished(&self) -> bool {
-        let asked = self.operate(|_| None, |held| held.is_finished(self.operations));
-        let (finished, awaiter) = asked.unwrap_or_default();
-        if let Some(awaiter) = awaiter {
-            awaiter.wake();
-        }
-        finished
+        self.operate(|_| None, |held| held.is_finished(self.operations))
+            .unwrap_or_default()
     }
 
     fn abort(&self) {
@@ -421,10 +411,7 @@ impl<R: JoinOutput> SharedTask<R> {
             slot.abort = true;
             None
         };
-        let awaiter = self.operate(ask, |held| held.cancel(self.operations));
-        if let Some(awaiter) = awaiter.flatten() {
-            awaiter.wake();
-        }
+        self.operate(ask, |held| ((), held.cancel(self.operations)));
     }
 }
 

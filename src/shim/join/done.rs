@@ -15,6 +15,12 @@ use crate::shim::task::contain;
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct DoneCallbackId(u64);
 
+impl DoneCallbackId {
+    pub(super) fn next() -> DoneCallbackId {
+        DoneCallbackId(id::next())
+    }
+}
+
 /// What happens when a task has ended.
 pub(crate) enum Notice {
     /// A callback takes its place in its queue.
@@ -45,9 +51,7 @@ impl Notice {
 
     fn discard(self) {
         if let Notice::Call(call, _place) = self {
-            contain(|| {
-                call.discard();
-            });
+            call.abandon();
         }
     }
 }
@@ -61,7 +65,7 @@ pub(crate) struct Done {
 #[derive(Default)]
 struct State {
     task: Task,
-    notices: Vec<(u64, Notice)>,
+    notices: Vec<(DoneCallbackId, Notice)>,
 }
 
 #[derive(Default)]
@@ -82,7 +86,7 @@ impl Done {
 
     /// Adds a notice; it is given at once if the task has ended.
     pub(crate) fn add(&self, notice: Notice) -> DoneCallbackId {
-        let id = id::next();
+        let id = DoneCallbackId::next();
         let mut state = self.lock();
         match state.task {
             Task::Pending | Task::Ending => state.notices.push((id, notice)),
@@ -91,14 +95,14 @@ impl Done {
                 Notice::give([notice]);
             }
         }
-        DoneCallbackId(id)
+        id
     }
 
     /// Drops a callback, inside its context. Returns whether it was there.
     pub(crate) fn remove(&self, id: DoneCallbackId) -> bool {
         let removed = {
             let notices = &mut self.lock().notices;
-            let found = notices.iter().position(|(other, _)| *other == id.0);
+            let found = notices.iter().position(|(other, _)| *other == id);
             found.map(|index| notices.remove(index).1)
         };
         let was_there = removed.is_some();
@@ -140,7 +144,6 @@ impl Drop for Done {
 
 /// For a task whose result has been given out, that is, one that has ended.
 pub(crate) fn at_once(notice: Notice) -> DoneCallbackId {
-    let done = Done::default();
-    done.end();
-    done.add(notice)
+    Notice::give([notice]);
+    DoneCallbackId::next()
 }

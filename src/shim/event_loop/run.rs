@@ -1,0 +1,166 @@
+//! Running a loop: its turns, and its main future.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{self, Waker};
+
+use super::debug::{Debug, Unit};
+use super::{EventLoop, Shared};
+use crate::shim::block::BlockOnError;
+use crate::shim::entered;
+use crate::shim::mark::Mark;
+use crate::shim::queue::{Item, Next, Turns};
+
+thread_local! {
+    /// Whether a loop is running on this thread.
+    static RUNNING: Cell<bool> = const { Cell::new(false) };
+}
+
+pub(super) fn refuse_nested() -> Result<(), BlockOnError> {
+    if RUNNING.get() {
+        return Err(BlockOnError::nested(
+            "this thread is running an event loop already; await the future, or spawn it",
+        ));
+    }
+    Ok(())
+}
+
+/// Marks this thread as running a loop, until dropped. Refused if it is running one already.
+pub(super) fn start_running() -> Result<Mark, BlockOnError> {
+    refuse_nested()?;
+    Ok(Mark::set(&RUNNING))
+}
+
+impl EventLoop {
+    /// Turns until `main` is done or somebody calls `stop`, and returns whether `main` is. It is asked when its turn
+    /// comes.
+    pub(super) fn run(&self, main: &mut dyn FnMut() -> bool) -> bool {
+        let shared = &*self.shared;
+        let _left = entered::enter(self.frame());
+        let mut driver = self.driver.borrow_mut();
+        let Some(driver) = driver.as_mut() else {
+            return false;
+        };
+        let _running = IsRunning::set(&shared.running);
+        let waker = Waker::from(Arc::clone(&shared.parker));
+        let mut turns = LoopTurns {
+            main,
+            done: false,
+            debug: &self.debug,
+        };
+        let mut running = driver.start();
+        loop {
+            // All that is ready, as asyncio does.
+            let any = running.turn(usize::MAX, &mut turns);
+            // A stop is over with its run.
+            let stop = shared.take_stop();
+            if turns.done || stop {
+                return turns.done;
+            }
+            if any {
+                continue;
+            }
+            match running.next(&waker) {
+                Next::Again => {}
+                Next::At(when) => {
+                    if !shared.clock.jump_to(when) {
+                        shared.parker.park_until(Some(when));
+                    }
+                }
+                Next::Waiting | Next::Idle => shared.parker.park_until(None),
+            }
+        }
+    }
+
+    pub(crate) fn block(
+        &self,
+        mut future: Pin<&mut dyn Future<Output = ()>>,
+    ) -> Result<(), BlockOnError> {
+        let _running = start_running()?;
+        let main = Arc::new(WakeMain {
+            shared: Arc::clone(&self.shared),
+            queued: AtomicBool::new(false),
+        });
+        let waker = Waker::from(Arc::clone(&main));
+        waker.wake_by_ref();
+        let done = self.run(&mut || {
+            main.queued.store(false, Ordering::Release);
+            let mut cx = task::Context::from_waker(&waker);
+            future.as_mut().poll(&mut cx).is_ready()
+        });
+        if done {
+            Ok(())
+        } else {
+            Err(BlockOnError::nested(
+                "the event loop was stopped before the future had completed",
+            ))
+        }
+    }
+}
+
+/// Marks a loop as running, until dropped.
+struct IsRunning<'a>(&'a AtomicBool);
+
+impl<'a> IsRunning<'a> {
+    fn set(running: &'a AtomicBool) -> IsRunning<'a> {
+        running.store(true, Ordering::Release);
+        IsRunning(running)
+    }
+}
+
+impl Drop for IsRunning<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// How the loop runs what waits in its line.
+struct LoopTurns<'a> {
+    main: &'a mut dyn FnMut() -> bool,
+    done: bool,
+    debug: &'a Debug,
+}
+
+impl Turns for LoopTurns<'_> {
+    fn call(&mut self, run: impl FnOnce() -> Option<&'static Location<'static>>) {
+        self.debug.watch(Unit::Callback, run);
+    }
+
+    fn task(&mut self, step: async_task::Runnable) {
+        self.debug.watch(Unit::Task, || {
+            step.run();
+            None
+        });
+    }
+
+    fn main(&mut self) {
+        if !self.done {
+            self.debug.watch(Unit::Main, || {
+                self.done = (self.main)();
+                None
+            });
+        }
+    }
+}
+
+/// Puts the main future into the line.
+struct WakeMain {
+    shared: Arc<Shared>,
+    queued: AtomicBool,
+}
+
+impl task::Wake for WakeMain {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.shared.push(Item::Main);
+        }
+    }
+}
