@@ -18,6 +18,7 @@ use crate::frames::Frames;
 use crate::node::Value;
 use crate::shared::SharedContext;
 use crate::slot::Slot;
+use crate::sync::thread_local;
 
 /// A frame: a context and how it came to be current.
 pub(crate) struct Frame {

@@ -91,6 +91,7 @@ mod scoped;
 mod shared;
 pub mod shim;
 mod slot;
+mod sync;
 mod token;
 mod var;
 

@@ -5,14 +5,14 @@ use std::fmt;
 use std::mem;
 use std::num::NonZeroU64;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, PoisonError, TryLockError};
 use std::task::{self, Poll, Waker};
-use std::thread;
 
 use crate::context::Context;
 use crate::current::{self, Entered, Frame, FrameKind};
 use crate::error::AlreadyEntered;
 use crate::node;
+use crate::sync::{Mutex, MutexGuard, thread};
 use crate::var::ContextVar;
 
 /// A context *object*, as PEP 567 has it: `clone()` is the same context.

@@ -1,9 +1,9 @@
 //! What a context knows of one variable: its value, and the guards that are live on it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::node::Value;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(Clone, Default)]
 pub(crate) struct Slot {

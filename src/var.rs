@@ -16,6 +16,7 @@ use crate::id;
 use crate::node::{self, DebugValue, Name, Stored, Value};
 use crate::scoped::Scoped;
 use crate::slot::Live;
+use crate::sync::thread_local;
 use crate::token::{ResetError, ResetErrorKind, Token};
 
 /// A variable whose value belongs to the current [`Context`]: PEP 567's `ContextVar`.

@@ -11,6 +11,7 @@ use super::entered::ExecutorFrame;
 use super::mark::Mark;
 use super::native::in_home;
 use crate::future::TaskContext;
+use crate::sync::thread_local;
 
 /// `block_on` cannot run here.
 ///

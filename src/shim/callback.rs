@@ -9,8 +9,7 @@ mod local;
 use std::fmt;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Instant;
 
 pub use self::exception::{CallError, set_exception_handler};
@@ -25,6 +24,8 @@ use crate::context::Context;
 use crate::current::Entered;
 use crate::future::{ContextExt, Place, TaskContext, WithContext};
 use crate::shared::SharedContext;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
 /// A callback that waits for its turn: one of the references to it.
 #[derive(Clone)]

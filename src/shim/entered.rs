@@ -18,6 +18,7 @@ use super::executor::{Executor, LocalExecutor};
 use crate::context::Context;
 use crate::current;
 use crate::frames::Frames;
+use crate::sync::thread_local;
 
 /// What a frame knows of executors.
 pub(crate) struct ExecutorFrame {

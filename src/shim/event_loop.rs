@@ -35,10 +35,8 @@ use std::future::Future;
 use std::iter;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task;
-use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use futures::future::LocalBoxFuture;
@@ -61,6 +59,8 @@ use super::queue::{Driver, Item, Queue};
 use super::task::Registry;
 use crate::current;
 use crate::future::{BlockOnContext, TaskContext};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::thread::{self, ThreadId};
 
 /// An event loop of one thread.
 ///

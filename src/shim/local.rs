@@ -5,14 +5,11 @@ use std::future::Future;
 use std::mem;
 use std::panic::Location;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{self, Poll};
-use std::thread::{self, ThreadId};
 
 use futures::channel::oneshot;
 use futures::future::LocalBoxFuture;
-use futures::task::AtomicWaker;
 use pin_project_lite::pin_project;
 use slab::Slab;
 
@@ -24,6 +21,9 @@ use super::location;
 use super::native::in_home;
 use super::task::{CatchPanic, Unclaimed, contain};
 use crate::future::TaskContext;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::thread::{self, ThreadId};
+use crate::sync::{AtomicWaker, Mutex, thread_local};
 
 /// Spawns `future` in `context` on the executor that `frame` names. If that is gone, the task is cancelled.
 #[track_caller]

@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::panic::Location;
 
+use crate::sync::thread_local;
+
 thread_local! {
     static ANNOUNCED: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
 }

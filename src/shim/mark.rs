@@ -1,7 +1,8 @@
 //! [`Mark`]: what a thread is in the middle of.
 
 use std::cell::Cell;
-use std::thread::LocalKey;
+
+use crate::sync::LocalKey;
 
 /// Sets a flag of this thread until dropped; then the flag is again what it was.
 pub(crate) struct Mark {

@@ -15,8 +15,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::iter;
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -28,6 +27,8 @@ use super::entered::{self, Serves};
 use super::executor::Clock;
 use super::task::contain;
 use crate::context::Context;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, MutexGuard, StaticMutex, thread_local};
 
 /// The callbacks of one executor.
 pub struct Queue {
@@ -329,7 +330,7 @@ pub(crate) fn queue_for(key: QueueKey, clock: impl FnOnce() -> Arc<dyn Clock>) -
 }
 
 fn find_or_make(key: QueueKey, clock: impl FnOnce() -> Arc<dyn Clock>) -> Arc<Queue> {
-    static QUEUES: Mutex<Option<HashMap<QueueKey, Weak<Queue>>>> = Mutex::new(None);
+    static QUEUES: StaticMutex<Option<HashMap<QueueKey, Weak<Queue>>>> = StaticMutex::new(None);
 
     let find = || {
         let mut queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{self, Poll, Waker};
 
 use async_task::FallibleTask;
@@ -18,6 +18,7 @@ use super::executor::{Executor, Job, Runnable};
 use super::join::JoinHandle;
 use super::join::abortable::{BoxedCancel, RawTask};
 use super::location;
+use crate::sync::{Mutex, MutexGuard};
 
 /// What a task ended with: its output or its panic.
 pub(crate) type Outcome<T> = Result<T, Box<dyn Any + Send>>;

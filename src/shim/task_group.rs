@@ -7,11 +7,10 @@ use std::future::{self, Future};
 use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{self, Poll};
 
 use futures::FutureExt;
-use futures::task::AtomicWaker;
 use pin_project_lite::pin_project;
 use slab::Slab;
 
@@ -21,6 +20,7 @@ use super::join::done::Notice;
 use super::join::{AbortHandle, JoinError, JoinHandle};
 use super::task::CatchPanic;
 use crate::future::TaskContext;
+use crate::sync::{AtomicWaker, Mutex, MutexGuard};
 
 /// Tasks that end together: when one of them fails, the others are aborted, and nobody goes on before all have
 /// ended. asyncio's `TaskGroup`.

@@ -4,8 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, atomic};
 
 use slab::Slab;
 
@@ -15,6 +14,8 @@ use crate::future::TaskContext;
 use crate::id;
 use crate::shared::SharedContext;
 use crate::shim::task::contain;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::thread_local;
 
 /// A closure that stays on this thread, in its context.
 trait LocalWork {
@@ -57,7 +58,7 @@ thread_local! {
 static TRASH: Mutex<BTreeMap<u64, Vec<usize>>> = Mutex::new(BTreeMap::new());
 
 /// Whether there is any, so that queues need no lock to see that there is none.
-static ANY_TRASH: AtomicBool = AtomicBool::new(false);
+static ANY_TRASH: atomic::AtomicBool = atomic::AtomicBool::new(false);
 
 fn trash() -> MutexGuard<'static, BTreeMap<u64, Vec<usize>>> {
     TRASH.lock().unwrap_or_else(PoisonError::into_inner)

@@ -2,19 +2,19 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::task::{self, Poll};
 use std::time::Instant;
 
 use futures::future::BoxFuture;
-use futures::task::AtomicWaker;
 
 use crate::context::Context;
 use crate::shim::callback::{Call, TimerHandle};
 use crate::shim::executor::Clock;
 use crate::shim::queue::Queue;
 use crate::shim::time::StdClock;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{AtomicWaker, Mutex};
 
 /// The clock of a loop, real or virtual. Its timers wait in the loop's own queue.
 pub(super) struct LoopClock {

@@ -3,10 +3,10 @@
 use std::error::Error;
 use std::fmt;
 use std::process;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::{EventLoop, Shared};
+use crate::sync::atomic::Ordering;
 
 /// The loops that asked to be stopped.
 static LOOPS: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());

@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::Shared;
@@ -17,6 +16,7 @@ use crate::shim::executor::{Clock, Executor, Runnable};
 use crate::shim::join::JoinHandle;
 use crate::shim::queue::Queue;
 use crate::shim::task::Registry;
+use crate::sync::atomic::Ordering;
 
 /// A handle to an [`EventLoop`](super::EventLoop), for other threads and for [`ContextAwareExecutor`].
 ///

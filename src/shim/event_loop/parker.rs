@@ -1,8 +1,10 @@
 //! How an idle loop waits.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task;
 use std::time::Instant;
+
+use crate::sync::{Condvar, Mutex};
 
 /// Parks the loop's thread; as a waker, unparks it.
 #[derive(Default)]

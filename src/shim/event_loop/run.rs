@@ -5,7 +5,6 @@ use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{self, Waker};
 
 use super::debug::{Debug, Unit};
@@ -14,6 +13,8 @@ use crate::shim::block::BlockOnError;
 use crate::shim::entered;
 use crate::shim::mark::Mark;
 use crate::shim::queue::{Item, Next, Turns};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::thread_local;
 
 thread_local! {
     /// Whether a loop is running on this thread.

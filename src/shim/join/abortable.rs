@@ -7,12 +7,13 @@
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::task::{self, Poll, Wake, Waker};
 
 use super::done::{self, Done, DoneCallbackId, Notice};
 use super::{Abort, JoinError};
 use crate::shim::task::{Outcome, StepTask, contain};
+use crate::sync::{Mutex, MutexGuard};
 
 /// A runtime's handle to a task, which is detached when dropped, and cancelled by being used up.
 pub(crate) trait RawTask: Send + Sized + 'static {

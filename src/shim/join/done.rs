@@ -1,12 +1,13 @@
 //! [`Done`]: who hears of a task's end, beside the one who awaits it.
 
 use std::mem;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use crate::id;
 use crate::shim::callback::Call;
 use crate::shim::queue::Reservation;
 use crate::shim::task::contain;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Names a callback that was added by [`JoinHandle::add_done_callback`](super::JoinHandle::add_done_callback), for
 /// [`remove_done_callback`](super::JoinHandle::remove_done_callback).

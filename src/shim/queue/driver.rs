@@ -6,13 +6,11 @@ use std::future::Future;
 use std::mem;
 use std::panic;
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{self, Poll, Waker};
 use std::time::Instant;
 
 use futures::future::BoxFuture;
-use futures::task::AtomicWaker;
 
 use super::line::{self, Line};
 use super::{Item, Queue};
@@ -21,6 +19,8 @@ use crate::shim::block;
 use crate::shim::callback::{Call, Ran, empty_trash};
 use crate::shim::entered::{self, Driving, Serves};
 use crate::shim::mark::Mark;
+use crate::sync::atomic::Ordering;
+use crate::sync::{AtomicWaker, Mutex, MutexGuard, thread_local};
 
 /// How many callbacks a driver that is a task runs before it lets the executor's other tasks run.
 const BATCH: usize = 64;

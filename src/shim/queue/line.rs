@@ -8,10 +8,11 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::mem::{self, ManuallyDrop};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::{Item, Queue};
+use crate::sync::atomic::Ordering;
+use crate::sync::thread_local;
 
 /// What waits for the next turn, with the queue that it belongs to.
 pub(super) struct Line {

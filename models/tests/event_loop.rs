@@ -1,0 +1,146 @@
+//! The event loop: parking, and being unparked from other threads.
+
+use std::future;
+
+use aiocontextvars::event_loop::EventLoop;
+use aiocontextvars_models::{Drops, Exclusive, check};
+use loom::thread;
+
+/// A callback from another thread reaches a loop that is about to park.
+///
+/// Fails if the parker forgets an unpark that comes before the park, an addition does not unpark, or the loop parks
+/// without a last look at the queue.
+#[test]
+fn a_callback_unparks_the_loop() {
+    check(|| {
+        let event_loop = EventLoop::new();
+        let handle = event_loop.handle();
+        let called = Exclusive::new();
+        let other = {
+            let called = called.clone();
+            thread::spawn(move || {
+                let stop = handle.clone();
+                handle.call_soon_threadsafe(move || {
+                    called.touch();
+                    stop.stop();
+                });
+            })
+        };
+        event_loop.run_forever();
+        other.join().unwrap();
+        assert_eq!(called.times(), 1);
+        called.touch();
+    });
+}
+
+/// A stop from another thread ends a loop that runs, or that runs next.
+///
+/// Fails if `stop` does not unpark, unparks before it says so, or a run forgets a stop that came before it.
+#[test]
+fn a_stop_unparks_the_loop() {
+    check(|| {
+        let event_loop = EventLoop::new();
+        let handle = event_loop.handle();
+        let other = thread::spawn(move || handle.stop());
+        event_loop.run_forever();
+        other.join().unwrap();
+    });
+}
+
+/// The main future is polled again when another thread wakes it, also during its poll.
+///
+/// Fails if `WakeMain` resets its mark after the poll, or the wake-up of a main future that is queued is lost.
+#[test]
+fn the_main_future_is_woken() {
+    check(|| {
+        let event_loop = EventLoop::new();
+        let (sender, receiver) = channel();
+        let other = thread::spawn(move || sender.send());
+        event_loop.run_until_complete(receiver.wait());
+        other.join().unwrap();
+    });
+}
+
+/// A task that other threads abort ends, and whoever awaits it on the loop hears of it.
+///
+/// Fails if the abort sets its flag after the wake-up, or the task looks at the flag before it leaves its waker.
+#[test]
+fn a_local_task_is_aborted_from_another_thread() {
+    check(|| {
+        let event_loop = EventLoop::new();
+        let dropped = Drops::new();
+        let held = dropped.value();
+        let task = event_loop.spawn(async move {
+            let _held = held;
+            future::pending::<()>().await;
+        });
+        let abort = task.abort_handle();
+        let other = thread::spawn(move || abort.abort());
+        let outcome = event_loop.run_until_complete(task);
+        assert!(outcome.unwrap_err().is_cancelled());
+        assert_eq!(dropped.count(), 1);
+        other.join().unwrap();
+    });
+}
+
+/// A task that is spawned from another thread while the loop is dropped runs to its end or is dropped.
+///
+/// Fails if the closed queue keeps what comes later.
+#[test]
+fn spawned_while_the_loop_goes() {
+    check(|| {
+        let event_loop = EventLoop::new();
+        let handle = event_loop.handle();
+        let dropped = Drops::new();
+        let held = dropped.value();
+        let other = thread::spawn(move || {
+            let task = handle.spawn(async move { drop(held) });
+            drop(task);
+            handle
+        });
+        drop(event_loop);
+        let handle = other.join().unwrap();
+        assert_eq!(dropped.count(), 1, "while a handle is alive");
+        drop(handle);
+    });
+}
+
+/// A flag with one who waits for it, made of loom's parts.
+fn channel() -> (Sender, Receiver) {
+    let shared = std::sync::Arc::new(Shared {
+        sent: loom::sync::atomic::AtomicBool::new(false),
+        waker: loom::future::AtomicWaker::new(),
+    });
+    (Sender(shared.clone()), Receiver(shared))
+}
+
+struct Shared {
+    sent: loom::sync::atomic::AtomicBool,
+    waker: loom::future::AtomicWaker,
+}
+
+struct Sender(std::sync::Arc<Shared>);
+
+impl Sender {
+    fn send(self) {
+        self.0
+            .sent
+            .store(true, loom::sync::atomic::Ordering::Release);
+        self.0.waker.wake();
+    }
+}
+
+struct Receiver(std::sync::Arc<Shared>);
+
+impl Receiver {
+    async fn wait(self) {
+        future::poll_fn(|cx| {
+            self.0.waker.register_by_ref(cx.waker());
+            if self.0.sent.load(loom::sync::atomic::Ordering::Acquire) {
+                return std::task::Poll::Ready(());
+            }
+            std::task::Poll::Pending
+        })
+        .await;
+    }
+}

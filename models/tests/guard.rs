@@ -1,0 +1,40 @@
+//! A guard that is dropped out of its context's reach, while the context is read and written.
+
+use aiocontextvars::{SharedContext, context_var};
+use aiocontextvars_models::check;
+use loom::thread;
+
+context_var! {
+    static LEVEL: u8;
+}
+
+/// Its layer ends all the same: afterwards no value of the guard is visible, whatever was read or written meanwhile.
+///
+/// Fails if a guard that is dropped elsewhere does not end its layer.
+#[test]
+fn a_guard_ends_from_another_thread() {
+    check(|| {
+        let shared = SharedContext::new();
+        let guard = shared
+            .run(|| {
+                LEVEL.set(1);
+                LEVEL.scoped(2)
+            })
+            .unwrap();
+        let other = thread::spawn(move || drop(guard));
+        shared
+            .run(|| {
+                let seen = LEVEL.get();
+                assert!(seen == Some(2) || seen == Some(1));
+                if seen == Some(1) {
+                    assert_eq!(LEVEL.get(), Some(1), "it does not come back");
+                }
+                LEVEL.set(3);
+            })
+            .unwrap();
+        other.join().unwrap();
+        let seen = shared.run(|| LEVEL.get()).unwrap();
+        // A write above the guard's layer goes with it; one that came after its end stays.
+        assert!(seen == Some(1) || seen == Some(3));
+    });
+}

@@ -1,0 +1,44 @@
+//! Tasks of a thread's own executor that can only run steps, woken from other threads.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use aiocontextvars::shim::{self, ContextAwareExecutor, LocalExecutor, LocalRunnable};
+use aiocontextvars_models::check;
+use futures::future;
+use loom::thread;
+
+#[derive(Default)]
+struct Steps(RefCell<VecDeque<LocalRunnable>>);
+
+impl LocalExecutor for Steps {
+    fn schedule_local(&self, task: LocalRunnable) {
+        self.0.borrow_mut().push_back(task);
+    }
+}
+
+/// A task that another thread aborts reaches its executor, which is parked, or about to be.
+///
+/// Fails if the step is put into the inbox after the unpark, or the inbox is emptied before its mark is taken back.
+#[test]
+fn a_remote_wake_unparks() {
+    check(|| {
+        let steps = Rc::new(Steps::default());
+        let executor = ContextAwareExecutor::new(Rc::clone(&steps));
+        let task = executor.spawn_local(future::pending::<()>());
+        let abort = task.abort_handle();
+        let other = thread::spawn(move || abort.abort());
+        while !task.is_finished() {
+            let step = steps.0.borrow_mut().pop_front();
+            match step {
+                Some(step) => step.run(),
+                None => {
+                    thread::park();
+                    shim::deliver_remote_wakes();
+                }
+            }
+        }
+        other.join().unwrap();
+    });
+}

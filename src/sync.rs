@@ -1,0 +1,25 @@
+//! What threads share, and what each has for itself: the standard library's, or loom's where models of the
+//! protocols are run (`models/`, built with `--cfg aiocontextvars_loom`).
+//!
+//! Code whose threads wait for or wake each other imports these from here. Counters, caches and handlers, whose
+//! order is no protocol, use the standard library directly.
+
+#[cfg(aiocontextvars_loom)]
+mod model;
+
+#[cfg(aiocontextvars_loom)]
+pub(crate) use self::model::{AtomicWaker, LocalKey, StaticMutex, atomic, thread_local};
+#[cfg(aiocontextvars_loom)]
+pub(crate) use loom::{
+    sync::{Condvar, Mutex, MutexGuard},
+    thread,
+};
+
+#[cfg(not(aiocontextvars_loom))]
+pub(crate) use futures::task::AtomicWaker;
+#[cfg(not(aiocontextvars_loom))]
+pub(crate) use std::{
+    sync::{Condvar, Mutex, Mutex as StaticMutex, MutexGuard, atomic},
+    thread::{self, LocalKey},
+    thread_local,
+};
