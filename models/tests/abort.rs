@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::shim::{self, TaskGroup};
-use aiocontextvars_models::{Drops, Steps, check, yield_once};
+use aiocontextvars_models::{Drops, Exclusive, Steps, check, yield_once};
 use loom::future::block_on;
 use loom::thread;
 
@@ -73,6 +74,37 @@ fn aborted_twice() {
         assert!(abort.is_finished());
         assert_eq!(dropped.count(), 1);
         assert!(block_on(task).unwrap_err().is_cancelled());
+    });
+}
+
+/// Whoever sees that a local task has ended sees all that its destructors have done.
+///
+/// Fails if `finished` is set or read as `Relaxed`, or set before the future is dropped.
+#[test]
+fn finished_means_dropped() {
+    struct TouchedOnDrop(Exclusive);
+
+    impl Drop for TouchedOnDrop {
+        fn drop(&mut self) {
+            self.0.touch();
+        }
+    }
+
+    check(|| {
+        let event_loop = EventLoop::new();
+        let touched = Exclusive::new();
+        let held = TouchedOnDrop(touched.clone());
+        let task = event_loop.spawn(async move {
+            let _held = held;
+        });
+        let abort = task.abort_handle();
+        let other = thread::spawn(move || {
+            if abort.is_finished() {
+                touched.touch();
+            }
+        });
+        event_loop.run_until_complete(task).unwrap();
+        other.join().unwrap();
     });
 }
 

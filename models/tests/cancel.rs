@@ -45,6 +45,37 @@ fn called_or_cancelled() {
     });
 }
 
+/// Whoever sees that a callback was cancelled sees all that its destructors have done.
+///
+/// Fails if `cancelled` is set or read as `Relaxed`, or set before the closure is dropped.
+#[test]
+fn cancelled_means_dropped() {
+    struct TouchedOnDrop(Exclusive);
+
+    impl Drop for TouchedOnDrop {
+        fn drop(&mut self) {
+            self.0.touch();
+        }
+    }
+
+    check(|| {
+        let steps = Steps::new();
+        let executor = steps.executor();
+        let touched = Exclusive::new();
+        let held = TouchedOnDrop(touched.clone());
+        let handle = Arc::new(executor.call_soon(move || drop(held)));
+        let canceller = {
+            let handle = handle.clone();
+            thread::spawn(move || handle.cancel())
+        };
+        if handle.is_cancelled() {
+            touched.touch();
+        }
+        canceller.join().unwrap();
+        steps.run_ready();
+    });
+}
+
 /// Of two who cancel, one is told that it came in time, and the closure is dropped once.
 #[test]
 fn cancelled_twice() {

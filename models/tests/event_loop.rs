@@ -1,9 +1,13 @@
 //! The event loop: parking, and being unparked from other threads.
 
 use std::future;
+use std::sync::Arc;
+use std::task::Poll;
 
 use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars_models::{Drops, Exclusive, check};
+use loom::future::AtomicWaker;
+use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 
 /// A callback from another thread reaches a loop that is about to park.
@@ -61,6 +65,37 @@ fn the_main_future_is_woken() {
     });
 }
 
+/// What comes before a wake-up is seen by the poll after it, also when the main future was in the line already.
+///
+/// Fails if a poll takes back the mark by a store, which does not see what was done before the mark was set again.
+#[test]
+fn a_poll_sees_what_came_before_the_wake() {
+    check(|| {
+        let event_loop = EventLoop::new();
+        let sent = Arc::new(AtomicBool::new(false));
+        let mut other = None;
+        let main = future::poll_fn(|cx| {
+            // No waker is left at a second poll, so that the flag is all that orders the threads.
+            if other.is_none() {
+                let (sent, waker) = (sent.clone(), cx.waker().clone());
+                other = Some(thread::spawn(move || {
+                    sent.store(true, Ordering::Release);
+                    waker.wake();
+                }));
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if sent.load(Ordering::Acquire) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        });
+        event_loop.run_until_complete(main);
+        other.unwrap().join().unwrap();
+    });
+}
+
 /// A task that other threads abort ends, and whoever awaits it on the loop hears of it.
 ///
 /// Fails if the abort sets its flag after the wake-up, or the task looks at the flag before it leaves its waker.
@@ -107,39 +142,38 @@ fn spawned_while_the_loop_goes() {
 
 /// A flag with one who waits for it, made of loom's parts.
 fn channel() -> (Sender, Receiver) {
-    let shared = std::sync::Arc::new(Shared {
-        sent: loom::sync::atomic::AtomicBool::new(false),
-        waker: loom::future::AtomicWaker::new(),
+    let shared = Arc::new(Shared {
+        sent: AtomicBool::new(false),
+        waker: AtomicWaker::new(),
     });
     (Sender(shared.clone()), Receiver(shared))
 }
 
 struct Shared {
-    sent: loom::sync::atomic::AtomicBool,
-    waker: loom::future::AtomicWaker,
+    sent: AtomicBool,
+    waker: AtomicWaker,
 }
 
-struct Sender(std::sync::Arc<Shared>);
+struct Sender(Arc<Shared>);
 
 impl Sender {
     fn send(self) {
-        self.0
-            .sent
-            .store(true, loom::sync::atomic::Ordering::Release);
+        self.0.sent.store(true, Ordering::Release);
         self.0.waker.wake();
     }
 }
 
-struct Receiver(std::sync::Arc<Shared>);
+struct Receiver(Arc<Shared>);
 
 impl Receiver {
     async fn wait(self) {
         future::poll_fn(|cx| {
             self.0.waker.register_by_ref(cx.waker());
-            if self.0.sent.load(loom::sync::atomic::Ordering::Acquire) {
-                return std::task::Poll::Ready(());
+            if self.0.sent.load(Ordering::Acquire) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
             }
-            std::task::Poll::Pending
         })
         .await;
     }

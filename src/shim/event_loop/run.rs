@@ -89,7 +89,8 @@ impl EventLoop {
         let waker = Waker::from(Arc::clone(&main));
         waker.wake_by_ref();
         let done = self.run(&mut || {
-            main.queued.store(false, Ordering::Release);
+            // Not a store: this has to see what was done before the mark was set, by those who left it at that.
+            main.queued.swap(false, Ordering::AcqRel);
             let mut cx = task::Context::from_waker(&waker);
             future.as_mut().poll(&mut cx).is_ready()
         });
