@@ -340,6 +340,12 @@ impl Context {
         }
     }
 
+    /// What is in the context, if no other context has the same.
+    #[inline]
+    pub(crate) fn into_last_node(self) -> Option<Node> {
+        Arc::into_inner(self.node?)
+    }
+
     /// The content, leaving the empty context behind.
     pub(crate) fn take(&mut self) -> Context {
         mem::take(self)

@@ -200,14 +200,38 @@ impl Drop for Entered<'_> {
 }
 
 impl Frame {
+    /// A frame for work that has `context` to itself.
+    pub(crate) fn inside(context: Context) -> Frame {
+        Frame {
+            context,
+            kind: FrameKind::Inside,
+        }
+    }
+
     /// Lets go of a frame that was left. The thread is back in the outer one, so values may be
     /// dropped here.
     #[inline]
     fn release(&mut self) {
-        if let FrameKind::Shared(shared) = mem::replace(&mut self.kind, FrameKind::Root) {
+        let kind = mem::replace(&mut self.kind, FrameKind::Root);
+        if let FrameKind::Shared(shared) = &kind {
             shared.release();
         }
-        drop(mem::take(&mut self.context));
+        drop_values(mem::take(&mut self.context));
+        if let FrameKind::Shared(shared) = kind {
+            shared.into_last().into_iter().for_each(drop_values);
+        }
+    }
+}
+
+/// Drops a context that a frame has brought, and the values that nobody else has.
+///
+/// Their destructors may write, but the outer frame may be that of a runtime's task, which refuses writes, or of
+/// a callback queue, which would keep what they write. So they run in an empty context.
+#[inline]
+fn drop_values(context: Context) {
+    if let Some(node) = context.into_last_node() {
+        let _empty = enter_frame(Frame::inside(Context::new()));
+        drop(node);
     }
 }
 

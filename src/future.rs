@@ -147,10 +147,7 @@ mod sealed {
         }
 
         fn frame_now(&mut self) -> Option<Frame> {
-            Some(Frame {
-                context: self.take(),
-                kind: FrameKind::Inside,
-            })
+            Some(Frame::inside(self.take()))
         }
     }
 
@@ -327,8 +324,8 @@ impl<F> WithContext<F, Context> {
     where
         F: FnOnce() -> R,
     {
-        let (mut context, f) = self.into_parts();
-        let _entered = current::enter(&mut context, FrameKind::Inside);
+        let (context, f) = self.into_parts();
+        let _entered = current::enter_frame(Frame::inside(context));
         f()
     }
 
@@ -345,8 +342,8 @@ impl<F> WithContext<F, Context> {
     where
         F: Fn(A) -> R,
     {
-        let mut context = self.enter.place.clone();
-        let _entered = current::enter(&mut context, FrameKind::Inside);
+        let context = self.enter.place.clone();
+        let _entered = current::enter_frame(Frame::inside(context));
         (self.inner)(argument)
     }
 }

@@ -230,6 +230,12 @@ impl SharedContext {
         mem::replace(&mut self.lock().context, context.alias())
     }
 
+    /// The context, if this is the last reference to the object.
+    pub(crate) fn into_last(self) -> Option<Context> {
+        let state = Arc::into_inner(self.state)?.into_inner();
+        Some(state.unwrap_or_else(PoisonError::into_inner).context)
+    }
+
     /// The context has been left: who waits may come.
     pub(crate) fn release(&self) {
         let waiters = {
@@ -343,10 +349,8 @@ impl Waiter {
         if current::is_innermost(shared) {
             return None;
         }
-        Some(shared.acquire().unwrap_or_else(|| Frame {
-            context: shared.copy(),
-            kind: FrameKind::Inside,
-        }))
+        let taken = || Frame::inside(shared.copy());
+        Some(shared.acquire().unwrap_or_else(taken))
     }
 }
 

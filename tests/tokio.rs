@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use aiocontextvars::shim::{self, ContextAwareExecutor};
-use aiocontextvars::{ContextExt, SetErrorKind, context_var, copy_context};
+use aiocontextvars::{Context, ContextExt, SetErrorKind, context_var, copy_context};
 use futures::FutureExt;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
@@ -140,6 +140,31 @@ fn foreign_tasks_may_read_and_not_write() {
             .unwrap();
         });
     }
+}
+
+#[test]
+fn values_that_go_in_a_foreign_task_may_be_those_that_write() {
+    /// Tells whether a write was let through.
+    struct Writes(mpsc::Sender<bool>);
+    impl Drop for Writes {
+        fn drop(&mut self) {
+            self.0.send(ID.try_set(2).is_ok()).unwrap();
+        }
+    }
+    context_var! { static WRITES: Writes; }
+    let (sender, receiver) = mpsc::channel();
+    let context = || Context::new().with_value(&WRITES, Writes(sender.clone()));
+    current_thread().block_on(async {
+        shim::spawn(async {}).await.unwrap();
+        let wrapped = async { ID.get() }.in_context(context());
+        let bound = context().bind(|| ID.get());
+        let shared = async { ID.get() }.in_context(context().share());
+        assert_eq!(tokio::spawn(wrapped).await.unwrap(), None);
+        assert_eq!(tokio::spawn(shared).await.unwrap(), None);
+        assert_eq!(tokio::task::spawn_blocking(bound).await.unwrap(), None);
+    });
+    drop(sender);
+    assert_eq!(receiver.iter().collect::<Vec<_>>(), [true, true, true]);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use super::entered;
 use super::queue::Queue;
 use super::task::contain;
 use crate::context::Context;
-use crate::current::Entered;
+use crate::current::{self, Entered};
 use crate::future::{ContextExt, Place, TaskContext, WithContext};
 use crate::shared::SharedContext;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -152,7 +152,7 @@ impl<F: FnOnce(), C: TaskContext> Work<F, C> {
     }
 
     fn run(self) -> Ran {
-        self.run_by(|place| place.enter_now())
+        self.run_by(|place| place.frame_now().map(current::enter_frame))
     }
 
     fn run_entered(self, entered: Option<Entered<'static>>) -> Ran {
@@ -160,13 +160,15 @@ impl<F: FnOnce(), C: TaskContext> Work<F, C> {
     }
 
     #[inline]
-    fn run_by(self, enter: impl FnOnce(&mut C::Place) -> Option<Entered<'_>>) -> Ran {
+    fn run_by(self, enter: impl FnOnce(&mut C::Place) -> Option<Entered<'static>>) -> Ran {
         let Work { f, fixed, location } = self;
         // The outer net is for what is dropped when the context and the frame are left.
         let net = panic::catch_unwind(AssertUnwindSafe(|| {
             let _frame = entered::enter_fixed(fixed);
             let (mut place, f) = f.into_parts();
             let _entered = enter(&mut place);
+            // What the frame has of a shared context is the last then, and the values go as in a context of one's own.
+            drop(place);
             report_panic(panic::catch_unwind(AssertUnwindSafe(f)), location);
         }));
         report_panic(net, location);

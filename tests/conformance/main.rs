@@ -183,6 +183,7 @@ macro_rules! rows {
                 table_local_variables_stay_behind
                 table_ambient_spawn_local
                 table_fixed_executors
+                r_05_a_value_that_goes_with_its_work_may_set_variables
             }
         }
     };

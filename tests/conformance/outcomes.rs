@@ -206,3 +206,46 @@ pub(crate) fn table_fixed_executors<H: Harness>() {
     });
     assert_eq!(ID.get(), Some(1));
 }
+
+/// A value that sets a variable when it goes.
+struct SetsOnDrop(Log<Result<Option<u64>, String>>);
+
+context_var! { static SETS_ON_DROP: SetsOnDrop; }
+
+impl Drop for SetsOnDrop {
+    fn drop(&mut self) {
+        let set = panic::catch_unwind(|| {
+            let token = ID.set(100);
+            token.old_value().copied()
+        });
+        self.0
+            .push(set.map_err(|payload| message(&*payload).to_owned()));
+    }
+}
+
+/// Also where the runtime's task, outside of the context, is none that may be written in.
+pub(crate) fn r_05_a_value_that_goes_with_its_work_may_set_variables<H: Harness>() {
+    H::start().block_on(async {
+        let seen = Log::new();
+        let context = || {
+            let value = SetsOnDrop(seen.clone());
+            Context::new()
+                .with_value(&ID, 1)
+                .with_value(&SETS_ON_DROP, value)
+        };
+        let task = H::spawn_in(context(), async { ID.get() });
+        assert_eq!(task.await.unwrap(), Some(1));
+        let pending = H::spawn_in(context(), future::pending::<()>());
+        shim::yield_now().await;
+        pending.abort();
+        assert!(pending.await.unwrap_err().is_cancelled());
+        let job = shim::spawn_blocking_in(context(), || ID.get());
+        assert_eq!(job.await.unwrap(), Some(1));
+        let bound = context().bind(|| ID.get());
+        let bound = H::spawn_in(Context::new(), async move { bound() });
+        assert_eq!(bound.await.unwrap(), Some(1));
+        // In none of the contexts around it, and nothing stays there.
+        assert_eq!(seen.take(), [Ok(None), Ok(None), Ok(None), Ok(None)]);
+        assert_eq!(ID.get(), None);
+    });
+}
