@@ -22,7 +22,7 @@ pub(crate) async fn callbacks_so_far<H: Harness>() {
 
 /// Keeps callbacks from running, also on other threads, until what it returns is dropped; that has to be
 /// before the next await, because the queue may be on this thread.
-fn hold_the_queue<H: Harness>() -> mpsc::Sender<()> {
+pub(crate) fn hold_the_queue<H: Harness>() -> mpsc::Sender<()> {
     let (held, released) = mpsc::channel::<()>();
     H::call_soon(move || assert!(released.recv().is_err()));
     held
@@ -149,7 +149,7 @@ pub(crate) fn cs_05_a_callback_inherits_from_a_callback<H: Harness>() {
 /// What the exception handler saw, by the panic's message.
 static REPORTS: Mutex<Vec<(String, String, Option<u64>)>> = Mutex::new(Vec::new());
 
-fn collect_reports() {
+pub(crate) fn collect_reports() {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {
         shim::set_exception_handler(|error| {

@@ -38,6 +38,8 @@ pub(crate) mod event_loop {
 
         const HAS_LOCAL: bool = true;
 
+        const STAYS: bool = true;
+
         fn start() -> Self {
             Harness(Rc::new(EventLoop::new()))
         }

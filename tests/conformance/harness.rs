@@ -29,6 +29,9 @@ pub(crate) trait Harness: 'static {
     /// Whether `shim::spawn_local` finds a local executor in the executor's tasks.
     const HAS_LOCAL: bool;
 
+    /// Whether what `spawn` and `call_soon` are given stays on the thread.
+    const STAYS: bool;
+
     fn start() -> Self;
 
     /// Runs `future` in a copy of the current context, with the executor as the current one.
@@ -119,6 +122,8 @@ impl<R: Remote> Harness for Anywhere<R> {
     const NESTED_BLOCK_ON: Nested = R::NESTED_BLOCK_ON;
 
     const HAS_LOCAL: bool = R::HAS_LOCAL;
+
+    const STAYS: bool = false;
 
     fn start() -> Self {
         Anywhere(R::start())
@@ -214,6 +219,8 @@ impl<L: Local> Harness for OneThread<L> {
     const NESTED_BLOCK_ON: Nested = L::NESTED_BLOCK_ON;
 
     const HAS_LOCAL: bool = true;
+
+    const STAYS: bool = true;
 
     fn start() -> Self {
         OneThread(L::start())

@@ -8,6 +8,7 @@ mod callbacks;
 mod contexts;
 mod done;
 mod executors;
+mod exits;
 mod fixtures;
 mod groups;
 mod harness;
@@ -83,6 +84,29 @@ macro_rules! rows {
                 cc_01_copies_do_not_follow_the_original
                 cc_02_an_empty_copy
                 hm_03_deep_maps
+            }
+            exits {
+                exit_a_wrapped_future_that_returns
+                exit_a_wrapped_future_that_returns_early
+                exit_a_wrapped_future_that_panics_on_its_first_poll
+                exit_a_wrapped_future_that_panics_on_its_second_poll
+                exit_a_wrapped_future_that_is_never_polled
+                exit_a_wrapped_future_dropped_while_pending
+                exit_a_wrapped_future_dropped_on_another_thread
+                exit_a_wrapped_future_polled_on_two_threads
+                exit_a_wrapped_future_that_is_forgotten
+                exit_a_wrapped_future_taken_out_of_its_context
+                exit_a_run_in_a_context
+                exit_a_run_in_a_shared_context
+                exit_a_run_inside_a_run
+                exit_a_bound_function
+                exit_a_bound_function_that_is_never_called
+                r_05_a_value_that_is_replaced_may_use_the_crate
+                exit_a_guard_in_a_function
+                exit_a_guard_across_an_await
+                exit_a_guard_in_a_future_dropped_while_pending
+                exit_a_guard_in_a_future_that_is_never_polled
+                exit_a_guard_that_is_forgotten
             }
         }
         $generic! { $harness;
@@ -184,6 +208,40 @@ macro_rules! rows {
                 table_ambient_spawn_local
                 table_fixed_executors
                 r_05_a_value_that_goes_with_its_work_may_set_variables
+            }
+            exits {
+                exit_a_task_that_returns
+                exit_a_task_that_returns_early
+                exit_a_task_that_panics_on_its_first_poll
+                exit_a_task_that_panics_on_its_second_poll
+                exit_a_task_that_is_never_polled
+                exit_a_task_aborted_while_pending
+                exit_a_task_aborted_from_another_thread
+                exit_a_task_that_aborts_itself
+                exit_a_task_aborted_when_it_has_finished
+                exit_a_task_whose_handle_is_dropped
+                exit_a_task_whose_handle_is_forgotten
+                exit_a_task_whose_destructor_panics
+                exit_a_callback_that_returns
+                exit_a_callback_that_returns_early
+                exit_a_callback_that_panics
+                exit_a_timer_that_returns
+                exit_a_timer_that_returns_early
+                exit_a_timer_that_panics
+                exit_a_callback_that_is_cancelled
+                exit_a_timer_that_is_cancelled
+                exit_a_callback_cancelled_on_another_thread
+                exit_a_timer_cancelled_on_another_thread
+                exit_a_callback_that_cancels_itself
+                exit_a_callback_whose_handle_is_forgotten
+                exit_a_job_that_returns
+                exit_a_job_that_returns_early
+                exit_a_job_that_panics
+                exit_a_job_that_is_never_started
+                exit_a_job_aborted_under_way
+                exit_a_job_whose_handle_is_dropped
+                exit_a_job_whose_handle_is_forgotten
+                exit_a_guard_in_a_task
             }
         }
     };
@@ -300,6 +358,12 @@ macro_rules! ending {
                 on_the_executor! { crate::executors::$name::Harness;
                     tasks { ta_12_the_executors_end_drops_in_the_contexts }
                     done { fu_05_dropped_with_the_executor }
+                    exits {
+                        exit_tasks_with_their_executor
+                        exit_callbacks_with_their_executor
+                        exit_jobs_with_their_executor
+                        exit_a_guard_with_its_executor
+                    }
                 }
             }
         )*}
