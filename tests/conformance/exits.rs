@@ -29,6 +29,7 @@ mod jobs;
 mod probes;
 mod runs;
 mod tasks;
+mod within;
 mod wrapped;
 
 use std::sync::mpsc;
@@ -49,6 +50,7 @@ pub(crate) use self::guards::*;
 pub(crate) use self::jobs::*;
 pub(crate) use self::runs::*;
 pub(crate) use self::tasks::*;
+pub(crate) use self::within::*;
 pub(crate) use self::wrapped::*;
 
 type Call = Box<dyn FnOnce() + Send>;

@@ -242,6 +242,8 @@ macro_rules! rows {
                 exit_a_job_whose_handle_is_dropped
                 exit_a_job_whose_handle_is_forgotten
                 exit_a_guard_in_a_task
+                exit_a_wrapped_future_in_a_task
+                exit_a_wrapped_stream_in_a_task
             }
         }
     };
@@ -360,6 +362,7 @@ macro_rules! ending {
                     done { fu_05_dropped_with_the_executor }
                     exits {
                         exit_tasks_with_their_executor
+                        exit_a_thread_that_keeps_its_executor
                         exit_callbacks_with_their_executor
                         exit_jobs_with_their_executor
                         exit_a_guard_with_its_executor
