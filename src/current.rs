@@ -179,6 +179,11 @@ pub(crate) fn enter_frame(mut frame: Frame) -> Entered<'static> {
     }
 }
 
+/// For user code that is called outside of any context of its own.
+pub(crate) fn enter_empty() -> Entered<'static> {
+    enter_frame(Frame::inside(Context::new()))
+}
+
 /// Leaves the context when dropped. Not `Send`: it puts back this thread's frame.
 pub(crate) struct Entered<'a> {
     home: Option<&'a mut Context>,
@@ -230,7 +235,7 @@ impl Frame {
 #[inline]
 fn drop_values(context: Context) {
     if let Some(node) = context.into_last_node() {
-        let _empty = enter_frame(Frame::inside(Context::new()));
+        let _empty = enter_empty();
         drop(node);
     }
 }

@@ -171,7 +171,11 @@ impl<F: FnOnce(), C: TaskContext> Work<F, C> {
             drop(place);
             report_panic(panic::catch_unwind(AssertUnwindSafe(f)), location);
         }));
-        report_panic(net, location);
+        if net.is_err() {
+            // The context has gone, and what the handler sets must not stay in the one around.
+            let _empty = current::enter_empty();
+            report_panic(net, location);
+        }
         Ran::Called(location)
     }
 }

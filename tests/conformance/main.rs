@@ -101,6 +101,8 @@ macro_rules! rows {
                 exit_a_run_inside_a_run
                 exit_a_bound_function
                 exit_a_bound_function_that_is_never_called
+                exit_a_thread_that_inherits
+                exit_a_context_whose_value_panics
                 r_05_a_value_that_is_replaced_may_use_the_crate
                 exit_a_guard_in_a_function
                 exit_a_guard_across_an_await
@@ -222,6 +224,8 @@ macro_rules! rows {
                 exit_a_task_whose_handle_is_dropped
                 exit_a_task_whose_handle_is_forgotten
                 exit_a_task_whose_destructor_panics
+                exit_a_task_whose_value_panics
+                exit_a_callback_whose_value_panics
                 exit_a_callback_that_returns
                 exit_a_callback_that_returns_early
                 exit_a_callback_that_panics

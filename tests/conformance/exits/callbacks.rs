@@ -1,11 +1,12 @@
 //! Callbacks and timers.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
 use aiocontextvars::shim::{CallHandle, TimerHandle};
 use futures::channel::oneshot;
 
-use super::probes::{self, CAPTURED, Exit, OUTSIDE, Probe, Seen, elsewhere, leak};
+use super::probes::{self, CAPTURED, Exit, OUTSIDE, PANICS, Panics, Probe, Seen, elsewhere, leak};
 use super::{Call, On, on};
 use crate::callbacks::collect_reports;
 use crate::fixtures::{HeldElsewhere, ID};
@@ -209,6 +210,35 @@ async fn cancels_itself(on: On) {
 
 pub(crate) fn exit_a_callback_that_cancels_itself<H: Harness>() {
     on::<H>(|on| boxed_here(cancels_itself(on)));
+}
+
+/// Called or cancelled, it keeps nobody from going on.
+async fn value_panics(on: On, cancelled_first: bool) {
+    let probe = Probe::new();
+    let queue = (on.hold_the_queue)();
+    PANICS.set(Panics);
+    let (handle, wait) = start(on, When::Soon, &probe, Exit::Returns);
+    PANICS.unset();
+    if cancelled_first {
+        let panicked = panic::catch_unwind(AssertUnwindSafe(|| handle.cancel()));
+        assert!(panicked.is_err() && handle.is_cancelled());
+    }
+    drop(queue);
+    end(on, wait).await;
+    let seen = match cancelled_first {
+        true => cancelled(),
+        false => ended(Exit::Returns),
+    };
+    probe.check("the next one has run", &seen, OUTSIDE);
+}
+
+pub(crate) fn exit_a_callback_whose_value_panics<H: Harness>() {
+    on::<H>(|on| {
+        boxed_here(async move {
+            value_panics(on, false).await;
+            value_panics(on, true).await;
+        })
+    });
 }
 
 pub(crate) fn exit_a_callback_whose_handle_is_forgotten<H: Harness>() {

@@ -18,6 +18,8 @@ use crate::harness::boxed;
 context_var! {
     /// Bound in the context of one unit of work only, which therefore takes the value with it.
     pub(super) static VALUE: Value;
+    /// Beside it, where a row is about values that panic.
+    pub(super) static PANICS: Panics;
 }
 
 /// [`ID`] where a unit of work is made, in its body, after its first step, and outside afterwards.
@@ -149,6 +151,18 @@ impl Drop for Value {
         let used = panic::catch_unwind(AssertUnwindSafe(use_the_crate));
         let used = used.map_err(|payload| crate::harness::message(&*payload).to_owned());
         self.0.lock().values.push(used);
+    }
+}
+
+/// Panics when it is dropped, unless that is because of a panic.
+#[derive(Debug)]
+pub(super) struct Panics;
+
+impl Drop for Panics {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            panic::resume_unwind(Box::new(PANIC));
+        }
     }
 }
 

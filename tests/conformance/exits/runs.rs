@@ -3,10 +3,11 @@
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
 
-use aiocontextvars::{Context, SharedContext, copy_context};
+use aiocontextvars::{Context, ContextExt, SharedContext, copy_context, shim};
 
 use super::probes::{
-    self, CAPTURED, Ended, Exit, OUTSIDE, Probe, SECOND, Seen, VALUE, elsewhere, leak,
+    self, CAPTURED, Ended, Exit, OUTSIDE, PANICS, Panics, Probe, SECOND, Seen, VALUE, elsewhere,
+    leak,
 };
 use crate::fixtures::ID;
 
@@ -197,6 +198,46 @@ pub(crate) fn exit_a_bound_function_that_is_never_called() {
         let probe = Probe::new();
         leak(bound(&probe, bind, Exit::Returns));
         probe.check(name, &Seen::default(), OUTSIDE);
+    }
+    ID.unset();
+}
+
+/// A thread that inherits is over with its function, value and all.
+pub(crate) fn exit_a_thread_that_inherits() {
+    for exit in EXITS {
+        let probe = Probe::new();
+        let function = probes::function(&probe, exit, false);
+        let outcome = probe.captured(|| shim::thread::spawn(function)).join();
+        let mut seen = exit.seen();
+        probe.check("joined", &seen, OUTSIDE);
+        exit.check(outcome);
+        seen.outputs += usize::from(exit == Exit::Returns);
+        probe.check("its output is dropped", &seen, OUTSIDE);
+    }
+    ID.unset();
+}
+
+/// A value whose destructor panics leaves the thread where it was, and the other values are dropped.
+pub(crate) fn exit_a_context_whose_value_panics() {
+    ID.set(OUTSIDE.unwrap());
+    let drops: [fn(Context); 4] = [
+        drop,
+        |context| drop(context.share()),
+        |context| drop(async {}.in_context(context)),
+        |context| context.bind(|| drop(ID.set(80)))(),
+    ];
+    for (n, dropped) in drops.into_iter().enumerate() {
+        let probe = Probe::new();
+        let context = probe.context().with_value(&PANICS, Panics);
+        let panicked = panic::catch_unwind(AssertUnwindSafe(|| dropped(context)));
+        assert!(panicked.is_err(), "{n}");
+        let seen = Seen {
+            // By hand, it is in the context of who does it.
+            values: vec![Ok(if n < 2 { OUTSIDE } else { None })],
+            ..Seen::default()
+        };
+        probe.check("dropped", &seen, OUTSIDE);
+        assert_eq!(copy_context().len(), 1);
     }
     ID.unset();
 }

@@ -1,15 +1,15 @@
 //! Tasks, on executors of many threads and of one.
 
-use std::panic;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::thread;
 
 use aiocontextvars::shim::{self, AbortHandle, JoinError, JoinHandle};
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
 
-use super::probes::{CAPTURED, Ended, Exit, Gate, OUTSIDE, Probe, Seen, elsewhere, leak};
+use super::probes::{
+    CAPTURED, Ended, Exit, Gate, OUTSIDE, PANICS, Panics, Probe, Seen, elsewhere, leak,
+};
 use super::{On, on, probes};
 use crate::fixtures::{HeldElsewhere, ID};
 use crate::harness::{Harness, boxed, boxed_here};
@@ -220,31 +220,34 @@ pub(crate) fn exit_tasks_with_their_executor<H: Harness>() {
     pending.check("nothing more", &Exit::Waits.seen(), Some(3));
 }
 
-/// Panics when it is dropped, unless that is because of a panic.
-struct PanicsOnDrop(BoxFuture<'static, Ended>);
+/// A future whose own destructor panics.
+struct PanicsOnDrop {
+    future: BoxFuture<'static, Ended>,
+    _panics: Panics,
+}
 
 impl Future for PanicsOnDrop {
     type Output = Ended;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
-impl Drop for PanicsOnDrop {
-    fn drop(&mut self) {
-        if !thread::panicking() {
-            panic::resume_unwind(Box::new("in a destructor"));
-        }
+        self.future.as_mut().poll(cx)
     }
 }
 
 /// The other destructors are not skipped.
-async fn destructor_panics(on: On, exit: Exit) {
+async fn destructor_panics(on: On, exit: Exit, value: bool) {
     let probe = Probe::new();
     let (future, gate) = probes::future(&probe, exit, on.stays);
-    let panicking = boxed(PanicsOnDrop(future));
-    let task = probe.captured(|| (on.spawn)(panicking));
+    let task = probe.captured(|| {
+        if value {
+            PANICS.set(Panics);
+            let task = (on.spawn)(future);
+            PANICS.unset();
+            return task;
+        }
+        let _panics = Panics;
+        (on.spawn)(boxed(PanicsOnDrop { future, _panics }))
+    });
     let (_, go) = first_step(&probe, gate).await;
     if exit == Exit::Waits {
         task.abort();
@@ -265,9 +268,19 @@ async fn destructor_panics(on: On, exit: Exit) {
 pub(crate) fn exit_a_task_whose_destructor_panics<H: Harness>() {
     on::<H>(|on| {
         boxed_here(async move {
-            destructor_panics(on, Exit::Returns).await;
-            destructor_panics(on, Exit::PanicsSecond).await;
-            destructor_panics(on, Exit::Waits).await;
+            for exit in [Exit::Returns, Exit::PanicsSecond, Exit::Waits] {
+                destructor_panics(on, exit, false).await;
+            }
+        })
+    });
+}
+
+pub(crate) fn exit_a_task_whose_value_panics<H: Harness>() {
+    on::<H>(|on| {
+        boxed_here(async move {
+            for exit in [Exit::Returns, Exit::PanicsSecond, Exit::Waits] {
+                destructor_panics(on, exit, true).await;
+            }
         })
     });
 }
