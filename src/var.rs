@@ -27,7 +27,10 @@ use crate::token::{ResetError, ResetErrorKind, Token};
 /// held, so it may call anything in this crate.
 ///
 /// Values are shared by reference between a context and its copies: setting a variable in one does not
-/// show in the other, while interior mutability of a value shows in both (CV-08).
+/// show in the other, while interior mutability of a value shows in both (CV-08). A value goes with the last
+/// that has it. If that is the context of a wrapped future, a task, callback, job or bound function, its `Drop` runs
+/// when the work has ended, in an empty context, where it may read, write and enter contexts; otherwise in the context
+/// of whoever lets go of it.
 ///
 /// # Examples
 ///
