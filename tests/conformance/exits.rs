@@ -15,7 +15,7 @@
 //! | aborted | yes | cancelled | too late | as its task | no handle | with its task |
 //! | the executor ends | yes | yes | yes | as its task | no executor | with its task |
 //! | forgotten | its handle | its handle | its handle | yes | yes | yes |
-//! | the thread exits | with its executor | with its executor | the pool's | `tests/thread_exit.rs` | there too | there too |
+//! | the thread exits | with its executor | with its executor | the pool's | `thread_exit.rs` | there too | there too |
 //!
 //! A callback and a job are called once, so they have no second poll, and once under way nothing drops them. A
 //! leaked executor keeps all that it has, as anything leaked does. Local tasks and callbacks are those of the

@@ -223,24 +223,24 @@ async fn in_a_task(on: On, exit: Exit) {
     while probe.seen().body.is_empty() {
         shim::yield_now().await;
     }
-    let (mut seen, outcome) = if exit == Exit::Waits {
+    if exit == Exit::Waits {
         task.abort();
-        assert!(task.await.unwrap_err().is_cancelled());
-        (gone(1, OUTSIDE), None)
     } else {
-        // The task has gone already if it has panicked.
-        let polls = if go.send(()).is_ok() && exit != Exit::PanicsFirst {
-            2
-        } else {
-            1
-        };
-        (gone(polls, OUTSIDE), Some(task.await))
-    };
-    probe.check("ended", &seen, OUTSIDE);
-    if let Some(outcome) = outcome {
-        exit.check(outcome.map_err(JoinError::into_panic));
-        seen.outputs += usize::from(exit == Exit::Returns);
+        // Nobody listens any more where it has panicked.
+        let _ = go.send(());
     }
+    let outcome = task.await;
+    let polls = match exit {
+        Exit::PanicsFirst | Exit::Waits => 1,
+        _ => 2,
+    };
+    let mut seen = gone(polls, OUTSIDE);
+    probe.check("ended", &seen, OUTSIDE);
+    match outcome {
+        Err(error) if exit == Exit::Waits => assert!(error.is_cancelled()),
+        outcome => exit.check(outcome.map_err(JoinError::into_panic)),
+    }
+    seen.outputs += usize::from(exit == Exit::Returns);
     probe.check("its output is dropped", &seen, OUTSIDE);
     assert_eq!(copy_context().len(), 1);
 }
@@ -262,13 +262,13 @@ pub(crate) fn exit_a_guard_with_its_executor<H: Harness>() {
     let probe = Probe::new();
     let harness = H::start();
     ID.set(OUTSIDE.unwrap());
-    let task = harness.block_on(boxed_here(async {
-        let (future, _) = guarded(&probe, Exit::Waits);
+    let (task, _go) = harness.block_on(boxed_here(async {
+        let (future, go) = guarded(&probe, Exit::Waits);
         let task = (On::executor::<H>().spawn)(future);
         while probe.seen().body.is_empty() {
             shim::yield_now().await;
         }
-        task
+        (task, go)
     }));
     probe.check("it waits", &steps(1), OUTSIDE);
     drop(harness);
