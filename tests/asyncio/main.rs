@@ -10,6 +10,8 @@
 
 mod oracle;
 mod program;
+#[path = "../common/python.rs"]
+mod python;
 mod run;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,8 +1,5 @@
 //! What CPython's asyncio makes of the programs, and the comparison with it.
 
-use std::env;
-use std::io::{self, Write};
-use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use aiocontextvars::shim;
@@ -10,6 +7,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::program::Program;
+use crate::python;
 use crate::run::{Time, Trace, handle, run};
 
 struct Case {
@@ -40,13 +38,15 @@ fn cases() -> &'static [Case] {
     static CASES: OnceLock<Vec<Case>> = OnceLock::new();
     CASES.get_or_init(|| {
         shim::set_exception_handler(handle);
-        let (seed, count) = (number("ASYNCIO_SEED", 1), number("ASYNCIO_PROGRAMS", 500));
+        let (seed, count) = (
+            python::number("ASYNCIO_SEED", 1),
+            python::number("ASYNCIO_PROGRAMS", 500),
+        );
         let seeds = seed..seed.saturating_add(count);
         let programs: Vec<_> = seeds.clone().map(Program::generate).collect();
-        let Some(traces) = ask_python(&programs) else {
+        let Some(traces) = python::ask("asyncio/oracle.py", &programs) else {
             return Vec::new();
         };
-        assert_eq!(traces.len(), programs.len());
         seeds
             .zip(programs)
             .zip(traces)
@@ -57,49 +57,6 @@ fn cases() -> &'static [Case] {
             })
             .collect()
     })
-}
-
-fn number(variable: &str, default: u64) -> u64 {
-    match env::var(variable) {
-        Ok(text) => text.parse().expect(variable),
-        Err(_) => default,
-    }
-}
-
-fn ask_python(programs: &[Program]) -> Option<Vec<Trace>> {
-    let python = Command::new("python3")
-        .arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/asyncio/oracle.py"
-        ))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn();
-    let mut python = match python {
-        Ok(python) => python,
-        Err(error) if env::var_os("REQUIRE_PYTHON").is_some() => {
-            panic!("python3 is required and does not run: {error}")
-        }
-        Err(error) => {
-            // The harness would keep what `eprintln!` says from those whose tests pass.
-            writeln!(
-                io::stderr(),
-                "SKIPPED: the comparison with asyncio, because python3 does not run: {error}"
-            )
-            .expect("standard error is open");
-            return None;
-        }
-    };
-    // It answers when it has read all.
-    let stdin = python.stdin.take().expect("standard input is piped");
-    serde_json::to_writer(io::BufWriter::new(stdin), programs).expect("python3 reads the programs");
-    let output = python.wait_with_output().expect("python3 ends");
-    assert!(
-        output.status.success(),
-        "oracle.py failed: {}",
-        output.status
-    );
-    Some(serde_json::from_slice(&output.stdout).expect("oracle.py writes traces"))
 }
 
 /// Both traces side by side, around the first line that differs.

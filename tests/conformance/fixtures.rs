@@ -1,10 +1,14 @@
 //! Variables and probes that the rows share.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+#[path = "../common/drops.rs"]
+mod drops;
+
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
 use aiocontextvars::{SharedContext, context_var};
+
+pub(crate) use self::drops::{Counted, Drops};
 
 context_var! {
     pub(crate) static ID: u64;
@@ -55,34 +59,6 @@ pub(crate) struct SeesOnDrop(pub(crate) Log<Option<u64>>);
 impl Drop for SeesOnDrop {
     fn drop(&mut self) {
         self.0.push(ID.get());
-    }
-}
-
-/// Counts drops. A clone counts for itself.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Drops(Arc<AtomicUsize>);
-
-impl Drops {
-    pub(crate) fn new() -> Drops {
-        Drops::default()
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
-    }
-
-    /// A value whose drop is counted.
-    pub(crate) fn value(&self) -> Counted {
-        Counted(Arc::clone(&self.0))
-    }
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Counted(Arc<AtomicUsize>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
     }
 }
 
