@@ -4,11 +4,12 @@ Reads a JSON list of programs from standard input, and writes the list of their 
 standard output. `program.rs` tells what a program is made of.
 """
 
-import concurrent.futures
 import contextvars
 import json
+import os
 import sys
 import threading
+import traceback
 
 CONTEXTS = 4
 DEFAULTS = {2: {"default": -1}, 3: {"default": None}}
@@ -44,6 +45,31 @@ def current(variable):
 def bindings(context):
     items = sorted(f"{variable.name}={value}" for variable, value in context.items())
     return " ".join([f"{len(context)}:", *items])
+
+
+def in_thread(function, *args):
+    """Calls the function in a new thread, and fails if it does."""
+
+    def call():
+        try:
+            function(*args)
+        except Failure:
+            failed.append(True)
+        except Exception:
+            stop()
+
+    failed = []
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+    if failed:
+        raise Failure
+
+
+def stop():
+    """Ends the process, in which other threads may wait for this one, because of an error."""
+    traceback.print_exc()
+    os._exit(1)
 
 
 class Run:
@@ -85,6 +111,8 @@ class Run:
                 self.frame(actor, 0)
             except Failure:
                 event = "caught"
+            except Exception:
+                stop()
             else:
                 break
             self.log(actor, 0, event)
@@ -166,8 +194,7 @@ class Run:
         else:
             inherits = kind == "inheriting_thread"
             call = [contextvars.copy_context().run, inside] if inherits else [inside]
-            with concurrent.futures.ThreadPoolExecutor(max_workers=1) as pool:
-                pool.submit(*call).result()
+            in_thread(*call)
 
     def values(self):
         return " ".join(current(variable) for variable in self.variables[:4])

@@ -185,7 +185,10 @@ impl Run {
         };
         match place {
             Place::Context(context) => self.context(context).run(inside)?,
-            Place::CopyOf { from, into } => self.run_owned(self.context(from).copy(), into, inside),
+            Place::CopyOf { from, into } => {
+                let copy = self.context(from).copy();
+                self.run_owned(copy, into, inside);
+            }
             Place::CopyOfCurrent { into } => self.run_owned(copy_context(), into, inside),
             Place::Thread {} => thread::scope(|scope| rethrow(scope.spawn(inside).join())),
             Place::InheritingThread {} => {
