@@ -93,6 +93,7 @@ pub mod shim;
 mod slot;
 mod sync;
 mod token;
+mod underway;
 mod var;
 
 pub use crate::context::{Context, Entry, Iter, copy_context};

@@ -6,12 +6,14 @@
 
 use std::any::Any;
 use std::fmt;
+use std::ptr;
 use std::sync::Arc;
 
 use rpds::HashTrieMapSync;
 
 use crate::id::BuildIdHasher;
 use crate::slot::Slot;
+use crate::underway::{self, Work};
 
 /// Sixteen children a level: with ids as hashes, the fastest degree for contexts of ordinary size.
 const DEGREE: u8 = 16;
@@ -58,7 +60,10 @@ impl<T: Send + Sync + 'static> AnyValue for Stored<T> {
 
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.debug {
-            Some(debug) => debug(&self.value, f),
+            Some(debug) => {
+                let address = ptr::from_ref(self).addr();
+                underway::show(Work::ShowValue(address), f, |f| debug(&self.value, f))
+            }
             None => f.write_str("<redacted>"),
         }
     }

@@ -1,10 +1,8 @@
 //! [`ContextVar`]: a variable whose value belongs to the current context.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
-use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -18,6 +16,7 @@ use crate::scoped::Scoped;
 use crate::slot::Live;
 use crate::sync::thread_local;
 use crate::token::{ResetError, ResetErrorKind, Token};
+use crate::underway::{self, Underway, Work};
 
 /// A variable whose value belongs to the current [`Context`]: PEP 567's `ContextVar`.
 ///
@@ -214,7 +213,7 @@ impl<T> ContextVar<T> {
     fn default_value(&self) -> Option<&T> {
         let default = self.default?;
         if self.first_default.get().is_none() {
-            let computing = Computing::start(self.id())?;
+            let computing = Underway::start(Work::Default(self.id()))?;
             let value = default();
             drop(computing);
             // Another thread may have been first; then this result is the one that nobody sees.
@@ -566,6 +565,7 @@ impl<T> fmt::Debug for ContextVar<T> {
             (Some(debug), Some(default)) => out.field(
                 "default",
                 &Shown {
+                    var: self.id(),
                     debug,
                     value: default,
                 },
@@ -578,52 +578,15 @@ impl<T> fmt::Debug for ContextVar<T> {
 
 /// A default that the variable allows to be shown.
 struct Shown<'a, T> {
+    var: u64,
     debug: DebugValue<T>,
     value: &'a T,
 }
 
 impl<T> fmt::Debug for Shown<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (self.debug)(self.value, f)
-    }
-}
-
-/// Marks a variable's default as being computed by this thread, until dropped.
-struct Computing;
-
-thread_local! {
-    /// The variables whose defaults this thread is computing, the innermost last. Without a destructor,
-    /// so that defaults work during thread-local destruction; an empty `Vec` owns nothing.
-    static COMPUTING: Cell<ManuallyDrop<Vec<u64>>> = const { Cell::new(ManuallyDrop::new(Vec::new())) };
-}
-
-impl Computing {
-    /// `None` if this thread is computing the default of `var` already.
-    fn start(var: u64) -> Option<Computing> {
-        Computing::update(|vars| {
-            if vars.contains(&var) {
-                return None;
-            }
-            vars.push(var);
-            Some(Computing)
+        underway::show(Work::ShowDefault(self.var), f, |f| {
+            (self.debug)(self.value, f)
         })
-    }
-
-    fn update<R>(f: impl FnOnce(&mut Vec<u64>) -> R) -> R {
-        COMPUTING.with(|cell| {
-            let mut vars = ManuallyDrop::into_inner(cell.take());
-            let result = f(&mut vars);
-            if vars.is_empty() {
-                vars = Vec::new();
-            }
-            cell.set(ManuallyDrop::new(vars));
-            result
-        })
-    }
-}
-
-impl Drop for Computing {
-    fn drop(&mut self) {
-        Computing::update(|vars| vars.pop());
     }
 }

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `context_var_new_1` | a name is a `&str`, so nothing else compiles; `cv_01_three_constructors`; `cv_03_identity_not_name_is_the_key` |
 //! | `context_var_new_2` | `ContextVar<T>` is generic |
-//! | `context_var_repr_1` | `cv_10_debug_shows_name_and_allowed_values_only`, `tk_10_debug_names_the_variable`; a used token cannot be shown, it has moved |
+//! | `context_var_repr_1` | `cv_10_debug_shows_name_and_allowed_values_only`, `tk_10_debug_names_the_variable`, [`repr_1_what_contains_itself_can_be_shown`]; a used token cannot be shown, it has moved |
 //! | `context_subclassing_1` | there are no subclasses |
 //! | `context_new_1` | `Context::new` takes no arguments; `cx_01_new_is_empty` |
 //! | `context_typerrors_1` | only variables are taken as keys, anything else does not compile; `cx_02_keys_are_typed_variables` |
@@ -34,6 +34,38 @@ use crate::drops::{Counted, Drops};
 
 fn number(var: &ContextVar<(u32, Counted)>) -> Option<u32> {
     var.with(|value| value.map(|(number, _)| *number))
+}
+
+#[test]
+fn repr_1_what_contains_itself_can_be_shown() {
+    #[derive(Clone, Debug)]
+    struct List(#[allow(dead_code, reason = "it is shown")] Vec<&'static ContextVar<List>>);
+    static LIST: ContextVar<List> =
+        ContextVar::with_default("LIST", || List(vec![&LIST, &LIST])).debug();
+    static SHARED: ContextVar<SharedContext> = ContextVar::new("SHARED").debug();
+    // A default with its own variable inside, twice.
+    assert!(LIST.get().is_some());
+    let shown = format!("{LIST:?}");
+    assert_eq!(shown.matches("default: ...").count(), 2, "{shown}");
+    assert_eq!(shown, format!("{LIST:?}"));
+    // A value with its own context inside.
+    let shared = SharedContext::new();
+    let token = shared.run(|| SHARED.set(shared.clone())).unwrap();
+    let value = "SharedContext(Context {SHARED: ...})";
+    let whole = format!("SharedContext(Context {{SHARED: {value}}})");
+    assert_eq!(format!("{shared:?}"), whole);
+    assert_eq!(
+        format!("{:?}", shared.get(&SHARED)),
+        format!("Some({whole})")
+    );
+    // And a token's old value.
+    shared.run(|| SHARED.reset(token)).unwrap().unwrap();
+    assert_eq!(format!("{shared:?}"), "SharedContext(Context {})");
+    let token = shared.run(|| (SHARED.set(shared.clone()), SHARED.set(shared.clone())).1);
+    let shown = format!("{:?}", token.unwrap());
+    assert!(shown.contains("old_value: SharedContext"), "{shown}");
+    // The context holds itself, so it would never be freed.
+    shared.run(|| drop(SHARED.unset())).unwrap();
 }
 
 #[test]
