@@ -8,10 +8,10 @@
 //! first, 1; the others count up from it. Without a `python3` the tests say so and pass, unless
 //! `REQUIRE_PYTHON` is set.
 
+#[path = "../common/comparison.rs"]
+mod comparison;
 mod oracle;
 mod program;
-#[path = "../common/python.rs"]
-mod python;
 mod run;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -6,8 +6,8 @@ use aiocontextvars::shim;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use crate::comparison::{ask, first_difference, number};
 use crate::program::Program;
-use crate::python;
 use crate::run::{Time, Trace, handle, run};
 
 struct Case {
@@ -38,13 +38,10 @@ fn cases() -> &'static [Case] {
     static CASES: OnceLock<Vec<Case>> = OnceLock::new();
     CASES.get_or_init(|| {
         shim::set_exception_handler(handle);
-        let (seed, count) = (
-            python::number("ASYNCIO_SEED", 1),
-            python::number("ASYNCIO_PROGRAMS", 500),
-        );
+        let (seed, count) = (number("ASYNCIO_SEED", 1), number("ASYNCIO_PROGRAMS", 500));
         let seeds = seed..seed.saturating_add(count);
         let programs: Vec<_> = seeds.clone().map(Program::generate).collect();
-        let Some(traces) = python::ask("asyncio/oracle.py", &programs) else {
+        let Some(traces) = ask("asyncio/oracle.py", &programs) else {
             return Vec::new();
         };
         seeds
@@ -62,11 +59,7 @@ fn cases() -> &'static [Case] {
 /// Both traces side by side, around the first line that differs.
 fn difference(executor: &str, case: &Case, trace: &[String]) -> String {
     let expected = &case.expected;
-    let at = expected
-        .iter()
-        .zip(trace)
-        .position(|(left, right)| left != right)
-        .unwrap_or_else(|| expected.len().min(trace.len()));
+    let at = first_difference(expected, trace);
     let mut text = format!(
         "{executor} and asyncio differ; this program alone: ASYNCIO_SEED={} ASYNCIO_PROGRAMS=1\n\
          {}\n  {:40} {executor}\n",

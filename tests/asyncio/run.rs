@@ -9,6 +9,7 @@ use aiocontextvars::shim::{self, CallError};
 use aiocontextvars::{Context, ContextVar, SharedContext, TaskContext, Token, context_var};
 use futures::channel::oneshot;
 
+use crate::comparison::nth_back;
 use crate::program::{Callback, Operation, Place, Program, SHARED, VARIABLES, When};
 
 /// What is seen, a line each.
@@ -227,12 +228,6 @@ fn moment(ticks: i32) -> Instant {
     } else {
         shim::now() + distance
     }
-}
-
-/// The index of an element, counted back from the newest one and around.
-fn nth_back<T>(elements: &[T], back: usize) -> Option<usize> {
-    let newest = elements.len().checked_sub(1)?;
-    Some(newest - back % elements.len())
 }
 
 fn values() -> String {

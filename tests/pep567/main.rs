@@ -9,11 +9,11 @@
 //! of its map.
 
 mod backport;
+#[path = "../common/comparison.rs"]
+mod comparison;
 #[path = "../common/drops.rs"]
 mod drops;
 mod hamt;
 mod oracle;
 mod program;
-#[path = "../common/python.rs"]
-mod python;
 mod run;

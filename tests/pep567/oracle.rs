@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::comparison::{ask, first_difference, number};
 use crate::program::Program;
-use crate::python;
 use crate::run::{Trace, run};
 
 /// What programs make happen, as the traces have it.
@@ -26,12 +26,12 @@ const EVENTS: [&str; 14] = [
 
 #[test]
 fn programs_agree_with_cpython() {
-    let seed = python::number("PEP567_SEED", 1);
-    let count = python::number("PEP567_PROGRAMS", 2000);
+    let seed = number("PEP567_SEED", 1);
+    let count = number("PEP567_PROGRAMS", 2000);
     let programs: Vec<_> = (seed..seed.saturating_add(count))
         .map(Program::generate)
         .collect();
-    let Some(traces) = python::ask::<Trace>("pep567/oracle.py", &programs) else {
+    let Some(traces) = ask::<Trace>("pep567/oracle.py", &programs) else {
         return;
     };
     if count >= 1000 {
@@ -56,11 +56,7 @@ fn assert_worth(traces: &[Trace]) {
 
 /// The program as far as both agree, and the first line that differs.
 fn difference(seed: u64, program: &Program, expected: &[String], trace: &[String]) -> String {
-    let at = expected
-        .iter()
-        .zip(trace)
-        .position(|(left, right)| left != right)
-        .unwrap_or_else(|| expected.len().min(trace.len()));
+    let at = first_difference(expected, trace);
     let mut text = format!(
         "CPython differs; this program alone: PEP567_SEED={seed} PEP567_PROGRAMS=1\n\
          {} variables, {} actors\n",

@@ -117,7 +117,7 @@ impl Program {
         let mut actor = 0;
         let steps = (0..rng.i64(30..=90))
             .map(|number| {
-                if rng.u8(..4) == 0 {
+                if rng.u8(..6) == 0 {
                     actor = rng.usize(..actors);
                 }
                 let operation = operation(rng, variables, number);

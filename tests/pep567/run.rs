@@ -9,6 +9,7 @@ use aiocontextvars::{
     AlreadyEntered, Context, ContextVar, ResetErrorKind, SharedContext, Token, copy_context, shim,
 };
 
+use crate::comparison::nth_back;
 use crate::drops::{Counted, Drops};
 use crate::program::{CONTEXTS, Operation, Place, Program};
 
@@ -359,12 +360,6 @@ impl Run {
         let without = self.alive();
         self.progress().trace.extend([with_contexts, without]);
     }
-}
-
-/// The index of an element, counted back from the newest one and around.
-fn nth_back<T>(elements: &[T], back: usize) -> Option<usize> {
-    let newest = elements.len().checked_sub(1)?;
-    Some(newest - back % elements.len())
 }
 
 fn rethrow(outcome: thread::Result<()>) {

@@ -1,4 +1,4 @@
-//! What a script for Python makes of the programs of a test.
+//! What the tests share that run the same programs here and on CPython.
 
 use std::env;
 use std::io::{self, Write};
@@ -57,4 +57,19 @@ pub(crate) fn ask<T: DeserializeOwned>(
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{script}: {error}"));
     assert_eq!(answers.len(), programs.len());
     Some(answers)
+}
+
+/// The first line that differs.
+pub(crate) fn first_difference(expected: &[String], trace: &[String]) -> usize {
+    expected
+        .iter()
+        .zip(trace)
+        .position(|(left, right)| left != right)
+        .unwrap_or_else(|| expected.len().min(trace.len()))
+}
+
+/// The index of an element, counted back from the newest one and around.
+pub(crate) fn nth_back<T>(elements: &[T], back: usize) -> Option<usize> {
+    let newest = elements.len().checked_sub(1)?;
+    Some(newest - back % elements.len())
 }
