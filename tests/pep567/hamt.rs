@@ -184,7 +184,7 @@ impl Stress<'_> {
 
     fn count(&mut self) {
         self.operations += 1;
-        if self.operations.is_multiple_of(CHECK_EVERY) {
+        if self.operations % CHECK_EVERY == 0 {
             self.check();
         }
     }
