@@ -451,6 +451,10 @@ impl<'a> Entry<'a> {
     }
 }
 
+// As the context is.
+impl UnwindSafe for Entry<'_> {}
+impl RefUnwindSafe for Entry<'_> {}
+
 impl fmt::Debug for Entry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")

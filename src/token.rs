@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::context::ShowValue;
 use crate::node::{self, Name};
@@ -96,6 +97,10 @@ impl<T> Token<T> {
         self.old
     }
 }
+
+// The old value is immutable, as bindings are.
+impl<T> UnwindSafe for Token<T> {}
+impl<T> RefUnwindSafe for Token<T> {}
 
 impl<T> fmt::Debug for Token<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
