@@ -1,115 +1,241 @@
 //! Which public types are `Send`, `Sync`, `Unpin` and unwind safe: a promise, and easily broken by accident.
+//!
+//! What holds bindings is unwind safe, because they are immutable. Handles, groups and futures promise no such thing.
 
 use std::cell::Cell;
+use std::future::Ready;
+use std::marker::{PhantomData, PhantomPinned};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 
-use aiocontextvars::event_loop::{EventLoop, LoopHandle};
-use aiocontextvars::shim::{
-    self, AbortHandle, CallError, CallHandle, ContextAwareExecutor, EnterGuard, FromSchedule, Job,
-    JoinError, JoinHandle, LocalRunnable, NoRuntime, Runnable, TimerHandle,
-};
 use aiocontextvars::{
-    AlreadyEntered, Context, ContextVar, Entry, Iter, LookupError, ResetError, Scoped, SetError,
-    SharedContext, Token, WithContext,
+    AlreadyEntered, Context, ContextVar, Entry, Iter, LookupError, ResetError, ResetErrorKind,
+    Scoped, SetError, SetErrorKind, SharedContext, Token, WithContext, event_loop, shim,
 };
 
-/// Whether a type implements a trait, as a constant: the inherent one is found first where its bound holds.
+mod public_types;
+
+/// Whether a type, given as a `PhantomData`, implements a trait: the inherent method is found first where its bound
+/// holds.
 macro_rules! implements {
-    ($type:ty: $($bound:tt)+) => {{
+    ($phantom:expr, $($bound:tt)+) => {{
+        struct Asked<T: ?Sized>(PhantomData<T>);
         #[allow(dead_code)]
         trait Otherwise {
-            const YES: bool = false;
+            fn answer(&self) -> bool {
+                false
+            }
         }
-        impl<T: ?Sized> Otherwise for T {}
-        struct Asked<T: ?Sized>(std::marker::PhantomData<T>);
+        impl<T: ?Sized> Otherwise for Asked<T> {}
         #[allow(dead_code)]
         impl<T: ?Sized + $($bound)+> Asked<T> {
-            const YES: bool = true;
+            fn answer(&self) -> bool {
+                true
+            }
         }
-        <Asked<$type>>::YES
+        Asked($phantom).answer()
     }};
 }
 
-macro_rules! table {
-    ($($type:ty: $send:literal $sync:literal $unpin:literal;)*) => {$(
-        let found = [
-            implements!($type: Send),
-            implements!($type: Sync),
-            implements!($type: Unpin),
-        ];
-        assert_eq!(found, [$send != 0, $sync != 0, $unpin != 0], stringify!($type));
-    )*};
+/// The type of a value that has no name, such as a closure.
+fn type_of<T>(_: T) -> PhantomData<T> {
+    PhantomData
+}
+
+struct Row {
+    name: &'static str,
+    /// `Send`, `Sync`, `Unpin`, `UnwindSafe`, `RefUnwindSafe`.
+    promised: [bool; 5],
+    found: [bool; 5],
+}
+
+macro_rules! row {
+    ($name:expr, $phantom:expr, $($promised:literal)*) => {{
+        let phantom = $phantom;
+        Row {
+            name: $name,
+            promised: [$($promised != 0),*],
+            found: [
+                implements!(phantom, Send),
+                implements!(phantom, Sync),
+                implements!(phantom, Unpin),
+                implements!(phantom, UnwindSafe),
+                implements!(phantom, RefUnwindSafe),
+            ],
+        }
+    }};
+}
+
+macro_rules! types {
+    ($($(#[$cfg:meta])? $type:ty: $($promised:literal)*;)*) => {{
+        let mut rows = Vec::new();
+        $(
+            $(#[$cfg])?
+            rows.push(row!(stringify!($type), PhantomData::<$type>, $($promised)*));
+        )*
+        rows
+    }};
+}
+
+/// What functions return without a name.
+macro_rules! values {
+    ($($value:expr => $($promised:literal)*;)*) => {
+        [$(row!(stringify!($value), type_of($value), $($promised)*)),*]
+    };
+}
+
+#[track_caller]
+fn check(rows: &[Row]) {
+    let broken = rows.iter().filter(|row| row.found != row.promised);
+    let broken: Vec<_> = broken
+        .map(|row| format!("{}: {:?}", row.name, row.found.map(u8::from)))
+        .collect();
+    assert!(broken.is_empty(), "{broken:#?}");
 }
 
 type NotSync = Cell<u8>;
 type NotSend = Rc<u8>;
 
-#[test]
-fn send_sync_and_unpin() {
-    table! {
-        ContextVar<u8>: 1 1 1;
-        Context: 1 1 1;
-        SharedContext: 1 1 1;
-        Token<u8>: 1 1 1;
-        Scoped<'static, u8>: 1 1 1;
-        Iter<'static>: 1 1 1;
-        Entry<'static>: 1 1 1;
-        LookupError: 1 1 1;
-        AlreadyEntered: 1 1 1;
-        ResetError<u8>: 1 1 1;
-        SetError<u8>: 1 1 1;
-        SetError<NotSend>: 0 0 1;
-        WithContext<u8>: 1 1 1;
-        WithContext<NotSync>: 1 0 1;
-        WithContext<NotSend>: 0 0 1;
-        WithContext<u8, SharedContext>: 1 1 1;
-        WithContext<std::marker::PhantomPinned>: 1 1 0;
-        JoinHandle<u8>: 1 1 1;
-        JoinHandle<NotSync>: 1 1 1;
-        JoinHandle<NotSend>: 0 0 1;
-        AbortHandle: 1 1 1;
-        shim::DoneCallbackId: 1 1 1;
-        shim::TaskGroup<u8>: 1 1 1;
-        shim::TaskGroup<NotSync>: 1 1 1;
-        shim::TaskGroupError<u8>: 1 1 1;
-        shim::JoinSet<u8>: 1 1 1;
-        shim::JoinSet<NotSend>: 0 0 1;
-        shim::Runner: 0 0 1;
-        aiocontextvars::event_loop::SlowCallback: 1 1 1;
-        JoinError: 1 1 1;
-        CallHandle: 1 1 1;
-        TimerHandle: 1 1 1;
-        CallError: 1 0 1;
-        NoRuntime: 1 1 1;
-        Runnable: 1 1 1;
-        LocalRunnable: 0 0 1;
-        Job: 1 1 1;
-        EnterGuard<'static>: 0 0 1;
-        ContextAwareExecutor<FromSchedule>: 1 1 1;
-        ContextAwareExecutor<NotSend>: 0 0 1;
-        EventLoop: 0 0 1;
-        LoopHandle: 1 1 1;
-        shim::Sleep: 1 0 1;
-        shim::Timeout<std::future::Ready<()>>: 1 0 1;
-        shim::Elapsed: 1 1 1;
-        shim::YieldNow: 1 1 1;
+#[rustfmt::skip]
+fn types() -> Vec<Row> {
+    types! {
+        //                                  Send Sync Unpin UnwindSafe RefUnwindSafe
+        ContextVar<u8>:                         1 1 1 1 1;
+        Context:                                1 1 1 1 1;
+        SharedContext:                          1 1 1 1 1;
+        Token<u8>:                              1 1 1 1 1;
+        Token<NotSync>:                         1 1 1 1 1;
+        Scoped<'static, u8>:                    1 1 1 1 1;
+        Iter<'static>:                          1 1 1 0 0;
+        Entry<'static>:                         1 1 1 1 1;
+        LookupError:                            1 1 1 1 1;
+        AlreadyEntered:                         1 1 1 1 1;
+        ResetError<u8>:                         1 1 1 1 1;
+        ResetErrorKind:                         1 1 1 1 1;
+        SetError<u8>:                           1 1 1 1 1;
+        SetError<NotSend>:                      0 0 1 1 1;
+        SetErrorKind:                           1 1 1 1 1;
+        WithContext<u8>:                        1 1 1 1 1;
+        WithContext<NotSync>:                   1 0 1 1 0;
+        WithContext<NotSend>:                   0 0 1 1 1;
+        WithContext<PhantomPinned>:             1 1 0 1 1;
+        WithContext<u8, SharedContext>:         1 1 1 1 1;
+
+        shim::JoinHandle<u8>:                   1 1 1 0 0;
+        shim::JoinHandle<NotSync>:              1 1 1 0 0;
+        shim::JoinHandle<NotSend>:              0 0 1 0 0;
+        shim::AbortHandle:                      1 1 1 0 0;
+        shim::DoneCallbackId:                   1 1 1 1 1;
+        shim::JoinError:                        1 1 1 1 1;
+        shim::JoinSet<u8>:                      1 1 1 0 0;
+        shim::JoinSet<NotSync>:                 1 1 1 0 0;
+        shim::JoinSet<NotSend>:                 0 0 1 0 0;
+        shim::TaskGroup<u8>:                    1 1 1 0 0;
+        shim::TaskGroup<NotSync>:               1 1 1 0 0;
+        shim::TaskGroup<NotSend>:               0 0 1 0 0;
+        shim::TaskGroupError<u8>:               1 1 1 1 1;
+        shim::TaskGroupError<NotSend>:          0 0 1 1 1;
+        shim::TaskFailure<u8>:                  1 1 1 1 1;
+        shim::TaskFailure<NotSend>:             0 0 1 1 1;
+        shim::Runner:                           0 0 1 0 0;
+        shim::BlockOnError:                     1 1 1 1 1;
+        shim::CallHandle:                       1 1 1 0 0;
+        shim::TimerHandle:                      1 1 1 0 0;
+        shim::CallError:                        1 0 1 0 0;
+        shim::NoRuntime:                        1 1 1 1 1;
+        shim::Runnable:                         1 1 1 1 1;
+        shim::LocalRunnable:                    0 0 1 1 1;
+        shim::Job:                              1 1 1 1 1;
+        shim::EnterGuard<'static>:              0 0 1 0 0;
+        shim::ContextAwareExecutor<u8>:         1 1 1 1 1;
+        shim::ContextAwareExecutor<NotSend>:    0 0 1 1 1;
+        shim::FromSchedule:                     1 1 1 0 0;
+        shim::Anywhere:                         1 1 1 1 1;
+        shim::Here:                             1 1 1 1 1;
+        shim::Sleep:                            1 0 1 0 0;
+        shim::Timeout<Ready<()>>:               1 0 1 0 0;
+        shim::Timeout<PhantomPinned>:           1 0 0 0 0;
+        shim::Elapsed:                          1 1 1 1 1;
+        shim::YieldNow:                         1 1 1 1 1;
+
+        event_loop::EventLoop:                  0 0 1 0 0;
+        event_loop::LoopHandle:                 1 1 1 0 0;
+        event_loop::SlowCallback:               1 1 1 1 1;
+        #[cfg(feature = "ctrl-c")]
+        event_loop::CtrlCError:                 1 1 1 0 0;
+
+        shim::thread::Builder:                  1 1 1 1 1;
+        shim::thread::Scope<'static, 'static>:  1 1 1 1 1;
+        #[cfg(feature = "async-std")]
+        shim::async_std::Global:                1 1 1 1 1;
+        #[cfg(feature = "async-std")]
+        shim::async_std::Local:                 1 1 1 1 1;
+        #[cfg(feature = "smol")]
+        shim::smol::Global:                     1 1 1 1 1;
+        #[cfg(feature = "tower")]
+        shim::tower::ContextLayer:              1 1 1 1 1;
+        #[cfg(feature = "tower")]
+        shim::tower::ContextLayer<NotSend>:     0 0 1 1 1;
+        #[cfg(feature = "tower")]
+        shim::tower::ContextService<u8>:        1 1 1 1 1;
+        #[cfg(feature = "tower")]
+        shim::tower::ContextService<NotSend>:   0 0 1 1 1;
+        #[cfg(feature = "tower")]
+        shim::tower::Inherit:                   1 1 1 1 1;
     }
 }
 
 #[test]
-fn cv_11_variables_tokens_and_guards_are_not_cloned() {
-    // A clone of a variable would be another variable, and one of a token would work twice (TK-01, TK-04).
-    assert!(!implements!(ContextVar<u8>: Clone));
-    assert!(!implements!(Token<u8>: Clone) && !implements!(Token<u8>: Copy));
-    assert!(!implements!(Scoped<'static, u8>: Clone));
-    assert!(!implements!(Token<u8>: PartialEq) && !implements!(Token<u8>: std::hash::Hash));
-    assert!(implements!(Context: Clone) && implements!(SharedContext: Clone));
+fn types_keep_their_auto_traits() {
+    check(&types());
 }
 
 #[test]
-fn unwind_safety() {
-    assert!(implements!(Context: UnwindSafe) && implements!(Context: RefUnwindSafe));
-    assert!(implements!(SharedContext: UnwindSafe) && implements!(SharedContext: RefUnwindSafe));
-    assert!(implements!(ContextVar<u8>: UnwindSafe) && implements!(ContextVar<u8>: RefUnwindSafe));
+#[cfg(all(
+    feature = "tokio",
+    feature = "async-std",
+    feature = "smol",
+    feature = "ctrl-c",
+    feature = "tower"
+))]
+fn every_public_type_has_a_row() {
+    let rows: std::collections::BTreeSet<_> = types()
+        .iter()
+        .map(|row| public_types::path(row.name))
+        .collect();
+    assert_eq!(rows, public_types::declared());
+}
+
+#[test]
+#[rustfmt::skip]
+fn what_functions_return_keeps_its_auto_traits() {
+    let mut set = shim::JoinSet::<u8>::new();
+    check(&values! {
+        // Send Sync Unpin UnwindSafe RefUnwindSafe
+        Context::new().bind(|| ()) => 1 1 1 1 1;
+        Context::new().bind_mut(|()| ()) => 1 1 1 1 1;
+        Context::new().bind_fn(|()| ()) => 1 1 1 1 1;
+        shim::bind(|| ()) => 1 1 1 1 1;
+        shim::bind_mut(|()| ()) => 1 1 1 1 1;
+        shim::bind_fn(|()| ()) => 1 1 1 1 1;
+        set.join_next() => 1 1 0 0 0;
+        set.shutdown() => 1 1 0 0 0;
+        shim::JoinSet::<u8>::new().join_all() => 1 1 0 0 0;
+        shim::TaskGroup::<u8>::new().join() => 1 1 0 0 0;
+        shim::TaskGroup::<u8>::scope(async |_| Ok(())) => 1 0 0 0 0;
+    });
+}
+
+#[test]
+fn cv_11_variables_tokens_and_guards_are_not_cloned() {
+    macro_rules! clones {
+        ($type:ty) => {
+            implements!(PhantomData::<$type>, Clone)
+        };
+    }
+    // A clone of a variable would be another variable, and one of a token would work twice (TK-01, TK-04).
+    assert!(!clones!(ContextVar<u8>) && !clones!(Token<u8>) && !clones!(Scoped<'static, u8>));
+    assert!(!implements!(PhantomData::<Token<u8>>, PartialEq));
+    assert!(!implements!(PhantomData::<Token<u8>>, std::hash::Hash));
+    assert!(clones!(Context) && clones!(SharedContext));
 }

@@ -1,0 +1,87 @@
+//! The public types of the crate, found in its sources, so that a table of them can tell when one is missing.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The paths of all public structs and enums, without the crate's name and `shim`, in which most of them are.
+pub(crate) fn declared() -> BTreeSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut types = BTreeSet::new();
+    for folder in ["src", "shims"] {
+        declared_in(&root.join(folder), &mut types);
+    }
+    let mut public = BTreeSet::new();
+    public_in(&root.join("src/lib.rs"), "", &types, &mut public);
+    public
+}
+
+/// A type's path as [`declared`] has it, from the words of a row.
+pub(crate) fn path(row: &str) -> String {
+    let row: String = row.split_whitespace().collect();
+    let path = row.split('<').next().unwrap_or_default();
+    let path = path.strip_prefix("aiocontextvars::").unwrap_or(path);
+    path.strip_prefix("shim::").unwrap_or(path).to_owned()
+}
+
+/// Adds the names of the types that the files of a folder declare `pub`, whether they can be reached or not.
+fn declared_in(folder: &Path, types: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            declared_in(&path, types);
+        } else {
+            let source = fs::read_to_string(path).unwrap();
+            types.extend(source.lines().filter_map(declaration).map(str::to_owned));
+        }
+    }
+}
+
+fn declaration(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let rest = ["pub struct ", "pub enum ", "pub union "]
+        .iter()
+        .find_map(|start| line.strip_prefix(start))?;
+    words(rest).next()
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let other = |c: char| !(c.is_alphanumeric() || c == '_');
+    text.split(other).filter(|word| !word.is_empty())
+}
+
+/// Adds what can be reached through a public module: the types it declares or exports, and those of its public modules.
+fn public_in(file: &Path, module: &str, types: &BTreeSet<String>, public: &mut BTreeSet<String>) {
+    let source = fs::read_to_string(file).unwrap();
+    let here = |name: &str| format!("{module}{name}");
+    public.extend(source.lines().filter_map(declaration).map(here));
+    let exports = source.split("\npub use ").skip(1);
+    let exported = exports.flat_map(|export| words(export.split(';').next().unwrap_or_default()));
+    public.extend(exported.filter(|word| types.contains(*word)).map(here));
+
+    let mut mounted = None;
+    for line in source.lines() {
+        if let Some(path) = line.strip_prefix("#[path = \"") {
+            mounted = path.split('"').next().map(|path| file.with_file_name(path));
+        } else if let Some(name) = line
+            .strip_prefix("pub mod ")
+            .and_then(|name| name.strip_suffix(';'))
+        {
+            let file = mounted.take().unwrap_or_else(|| module_file(file, name));
+            let inside = if name == "shim" {
+                module.to_owned()
+            } else {
+                format!("{module}{name}::")
+            };
+            public_in(&file, &inside, types, public);
+        }
+    }
+}
+
+fn module_file(parent: &Path, name: &str) -> PathBuf {
+    match parent.file_stem() {
+        Some(stem) if stem != "lib" => parent.with_file_name(stem).join(name),
+        _ => parent.with_file_name(name),
+    }
+    .with_extension("rs")
+}
