@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::mem::ManuallyDrop;
 
+use crate::sync::thread_local;
+
 /// Something that must not be begun again within itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Work {

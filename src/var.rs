@@ -14,7 +14,6 @@ use crate::id;
 use crate::node::{self, DebugValue, Name, Stored, Value};
 use crate::scoped::Scoped;
 use crate::slot::Live;
-use crate::sync::thread_local;
 use crate::token::{ResetError, ResetErrorKind, Token};
 use crate::underway::{self, Underway, Work};
 

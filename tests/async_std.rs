@@ -1,53 +1,13 @@
-//! What is async-std's own: its foreign tasks, and its tasks of one thread.
+//! What is async-std's own: its tasks of one thread.
 #![cfg(feature = "async-std")]
 
-use std::panic;
 use std::rc::Rc;
 
+use aiocontextvars::context_var;
 use aiocontextvars::shim::{self, ContextAwareExecutor};
-use aiocontextvars::{ContextExt, SetErrorKind, context_var};
 
 context_var! {
     static ID: u64;
-}
-
-#[test]
-fn foreign_tasks_may_read_and_not_write() {
-    shim::async_std::block_on(async {
-        shim::spawn(async {}).await.unwrap();
-        // This future is a task of the shim's `block_on`, and may write.
-        ID.set(1);
-        let foreign = async_std::task::spawn(async {
-            assert_eq!(ID.get(), None);
-            let error = ID.try_set(2).unwrap_err();
-            assert_eq!(error.kind(), SetErrorKind::ForeignTask);
-            let text = panic::catch_unwind(|| ID.set(2)).unwrap_err();
-            assert_eq!(text.downcast_ref::<String>(), Some(&error.to_string()));
-            let wrapped = async {
-                ID.set(3);
-                ID.get()
-            };
-            (ID.get(), wrapped.in_current_context().await)
-        });
-        assert_eq!(foreign.await, (None, Some(3)));
-        // One that runs on this very thread, inside the `block_on`.
-        let local = async_std::task::spawn_local(async { ID.try_set(4).is_err() });
-        assert!(local.await);
-        ID.set(ID.get().unwrap() + 10);
-        assert_eq!(ID.get(), Some(11));
-    });
-    assert_eq!(ID.get(), None);
-}
-
-#[test]
-fn foreign_block_on_may_not_write_to_the_thread() {
-    shim::async_std::spawn(async {}).detach();
-    async_std::task::block_on(async {
-        assert!(ID.try_set(1).is_err());
-        assert_eq!(ID.scope(2, async { ID.get() }).await, Some(2));
-    });
-    ID.set(3);
-    assert_eq!(ID.get(), Some(3));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What is tokio's own: its paused clock, its foreign tasks, its ways to shut down.
+//! What is tokio's own: its paused clock, its budget, its ways to shut down.
 #![cfg(feature = "tokio")]
 
 use std::future;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use aiocontextvars::shim::{self, ContextAwareExecutor};
-use aiocontextvars::{Context, ContextExt, SetErrorKind, context_var, copy_context};
+use aiocontextvars::{Context, ContextExt, context_var};
 use futures::FutureExt;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
@@ -79,70 +79,6 @@ fn a_runtime_without_timers_refuses_them_at_the_call() {
 }
 
 #[test]
-fn foreign_tasks_may_read_and_not_write() {
-    for runtime in [multi_thread(), current_thread()] {
-        runtime.block_on(async {
-            // The first use of the shim.
-            shim::spawn(async {}).await.unwrap();
-            tokio::spawn(async {
-                assert_eq!(ID.get(), None);
-                let error = ID.try_set(5).unwrap_err();
-                assert_eq!(
-                    (error.kind(), error.var_name()),
-                    (SetErrorKind::ForeignTask, "ID")
-                );
-                for remedy in [
-                    "`ID.scope(value, future)`",
-                    "in_current_context",
-                    "ContextLayer",
-                    "shim::spawn",
-                ] {
-                    assert!(error.to_string().contains(remedy), "{error}");
-                }
-                assert_eq!(error.into_value(), 5);
-                let refusals: [fn(); 3] = [
-                    || drop(ID.set(1)),
-                    || drop(ID.unset()),
-                    || drop(ID.scoped(1)),
-                ];
-                for refused in refusals {
-                    let text = panic_text(refused);
-                    assert!(text.contains("`ID` cannot be set here"), "{text}");
-                }
-                // While the thread unwinds the write is dropped instead.
-                struct SetsOnDrop;
-                impl Drop for SetsOnDrop {
-                    fn drop(&mut self) {
-                        ID.set(9);
-                    }
-                }
-                let text = panic_text(|| {
-                    let _sets = SetsOnDrop;
-                    panic!("on purpose");
-                });
-                assert_eq!((text.as_str(), ID.get()), ("on purpose", None));
-                // The remedies.
-                assert_eq!(ID.scope(1, async { ID.get() }).await, Some(1));
-                let wrapped = async {
-                    ID.set(2);
-                    ID.get()
-                };
-                assert_eq!(wrapped.in_current_context().await, Some(2));
-                let spawned = shim::spawn(async {
-                    ID.set(3);
-                    ID.get()
-                });
-                assert_eq!(spawned.await.unwrap(), Some(3));
-                assert_eq!(copy_context().run(|| ID.set(4)).old_value(), None);
-                assert_eq!((ID.get(), copy_context().len()), (None, 0));
-            })
-            .await
-            .unwrap();
-        });
-    }
-}
-
-#[test]
 fn values_that_go_in_a_foreign_task_may_be_those_that_write() {
     /// Tells whether a write was let through.
     struct Writes(mpsc::Sender<bool>);
@@ -165,28 +101,6 @@ fn values_that_go_in_a_foreign_task_may_be_those_that_write() {
     });
     drop(sender);
     assert_eq!(receiver.iter().collect::<Vec<_>>(), [true, true, true]);
-}
-
-#[test]
-fn a_foreign_task_in_a_block_on_may_not_write_to_it() {
-    let runtime = current_thread();
-    let local = ContextAwareExecutor::new(Rc::new(LocalSet::new()));
-    let _entered = local.enter();
-    let main = async {
-        shim::spawn(async {}).await.unwrap();
-        // The main future itself may write: before and after others have run on the thread.
-        ID.set(1);
-        let foreign = tokio::spawn(async { (ID.try_set(2).is_err(), ID.get()) });
-        assert!(foreign.await.unwrap().0);
-        let foreign = tokio::task::spawn_local(async { ID.try_set(3).is_err() });
-        assert!(foreign.await.unwrap());
-        ID.set(ID.get().unwrap() + 10);
-        ID.get()
-    };
-    let seen = local
-        .get_ref()
-        .block_on(&runtime, main.in_current_context());
-    assert_eq!((seen, ID.get()), (Some(11), None));
 }
 
 #[test]
