@@ -3,6 +3,9 @@
 //! async-std is no longer developed; its authors recommend smol. The adapter serves programs that are
 //! still on it.
 //!
+//! A blocking job that async-std itself was given is no task, and what it sets goes to its thread of the pool, for the
+//! next such job to see. Use [`spawn_blocking`], or bind the closure with [`shim::bind`](super::bind).
+//!
 //! # Examples
 //!
 //! ```

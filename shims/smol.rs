@@ -2,9 +2,29 @@
 //!
 //! Dropping a handle detaches the task, as everywhere in the shim; smol by itself cancels it.
 //!
+//! # Tasks that the shim did not spawn
+//!
 //! smol does not tell which task is running, so that a write in a task that the shim did not spawn
-//! cannot be refused: it goes to the context of the worker's thread, and other such tasks see it. Wrap
-//! those tasks with [`in_current_context`](crate::ContextExt::in_current_context).
+//! cannot be refused, as it is [on tokio and async-std](super#tasks-that-the-shim-did-not-spawn). It goes to what is
+//! entered on the thread: to the context of the `block_on` whose future runs the executor, or else to the thread's own,
+//! where every such task that runs on the thread later sees it, and which keeps it until it is unset or the
+//! thread exits. So spawn through the shim whatever sets a variable, or wrap its future:
+//!
+//! ```
+//! use aiocontextvars::{ContextExt, context_var};
+//!
+//! context_var! { static REQUEST_ID: u64; }
+//!
+//! let executor = smol::LocalExecutor::new();
+//! let run = |task| smol::block_on(executor.run(task));
+//!
+//! run(executor.spawn(async { drop(REQUEST_ID.set(7)) }.in_current_context()));
+//! assert_eq!(REQUEST_ID.get(), None);
+//!
+//! // Bare, it leaves the value behind.
+//! run(executor.spawn(async { drop(REQUEST_ID.set(7)) }));
+//! assert_eq!(REQUEST_ID.get(), Some(7));
+//! ```
 //!
 //! # Examples
 //!

@@ -45,7 +45,8 @@
 //! Such a task has no context of its own. Reading in it gives what the thread has. Writing would leak into
 //! other tasks: from the first use of the tokio or async-std shim in a process, `set`, `unset` and `scoped`
 //! panic there and [`try_set`](crate::ContextVar::try_set) returns an error; the message names the remedies.
-//! smol cannot be asked which task is running.
+//! smol cannot be asked which task is running; its [adapter](self::smol) says what becomes of such a write. And an
+//! executor that is run inside a task is part of it, so that its bare tasks share the context of that task.
 //!
 //! # Examples
 //!
