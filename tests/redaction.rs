@@ -1,0 +1,328 @@
+//! Values are not printed: not by `Debug`, not by errors, unless their variable was declared `#[debug]`.
+//!
+//! Every public type is printed while it holds a value that gives itself away, once of a variable that keeps it and
+//! once of one that shows it.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fmt::{self, Debug};
+use std::future;
+use std::panic;
+use std::rc::Rc;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use aiocontextvars::event_loop::EventLoop;
+use aiocontextvars::shim::{
+    self, ContextAwareExecutor, Executor, Job, JoinSet, LocalExecutor, LocalRunnable, Runnable,
+    Runner, TaskGroup,
+};
+use aiocontextvars::{Context, ContextExt, ContextVar, context_var, copy_context};
+
+mod public_types;
+
+const GIVEAWAY: &str = "s3cret";
+
+#[derive(Clone)]
+struct Secret;
+
+impl Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(GIVEAWAY)
+    }
+}
+
+context_var! {
+    static KEPT: Secret = Secret;
+    #[debug]
+    static SHOWN: Secret = Secret;
+}
+
+type Var = &'static ContextVar<Secret>;
+
+/// What was printed of a type.
+#[derive(Debug)]
+struct Printed {
+    /// As in [`public_types`].
+    name: &'static str,
+    /// Whether the value is to be seen if its variable is declared `#[debug]`.
+    shows: bool,
+    text: String,
+}
+
+/// Prints values of the public types.
+#[derive(Clone)]
+struct Printer(Sender<Printed>);
+
+impl Printer {
+    fn print(&self, name: &'static str, shows: bool, text: String) {
+        self.0.send(Printed { name, shows, text }).unwrap();
+    }
+
+    /// Prints what never shows a value.
+    fn hides(&self, name: &'static str, value: &dyn Debug) {
+        self.print(name, false, format!("{value:?} {value:#?}"));
+    }
+
+    /// Prints what shows the values of variables that are declared `#[debug]`.
+    fn shows(&self, name: &'static str, value: &dyn Debug) {
+        self.print(name, true, format!("{value:?} {value:#?}"));
+    }
+
+    /// Prints an error, whose message never shows a value.
+    fn error(&self, name: &'static str, error: &dyn Error) {
+        self.hides(name, &error);
+        self.print(name, false, error.to_string());
+    }
+}
+
+/// Prints all public types, with values of `var` in them.
+fn print_all(var: Var) -> Vec<Printed> {
+    // The handler of `callbacks` is the process's.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let (sender, receiver) = mpsc::channel();
+    let printer = Printer(sender);
+    thread::spawn(move || {
+        assert!(var.get().is_some(), "the default is computed");
+        var.set(Secret);
+        core(var, &printer);
+        set_error(var, &printer);
+        tasks(var, &printer);
+        callbacks(&printer);
+        event_loop(&printer);
+        executors(&printer);
+        adapters(&printer);
+    })
+    .join()
+    .unwrap();
+    // The handler keeps a sender.
+    receiver.try_iter().collect()
+}
+
+fn core(var: Var, printer: &Printer) {
+    printer.shows("ContextVar", var);
+    let context = copy_context();
+    printer.shows("Context", &context);
+    printer.hides("Iter", &context.iter());
+    printer.shows("Entry", &context.iter().next().unwrap());
+    let shared = context.clone().share();
+    printer.shows("SharedContext", &shared);
+    let nested = shared.run(|| {
+        // While it is entered as well.
+        printer.shows("SharedContext", &shared);
+        shared.run(|| ())
+    });
+    printer.error("AlreadyEntered", &nested.unwrap().unwrap_err());
+    printer.hides("WithContext", &future::ready(()).in_context(context));
+    printer.hides("WithContext", &future::ready(()).in_context(shared));
+    printer.hides("Scoped", &var.scoped(Secret));
+
+    let token = var.set(Secret);
+    printer.shows("Token", &token);
+    let error = copy_context().run(|| var.reset(token)).unwrap_err();
+    printer.shows("ResetError", &error);
+    printer.print("ResetError", false, error.to_string());
+    printer.hides("ResetErrorKind", &error.kind());
+
+    let unset: ContextVar<Secret> = ContextVar::new("unset");
+    printer.error("LookupError", &unset.try_get().unwrap_err());
+}
+
+/// Sets a variable when the thread's locals are destroyed, and prints that it could not.
+struct SetsAtExit(Var, Printer);
+
+impl Drop for SetsAtExit {
+    fn drop(&mut self) {
+        let error = self.0.try_set(Secret).unwrap_err();
+        self.1.hides("SetErrorKind", &error.kind());
+        self.1.hides("SetError", &error);
+        self.1.print("SetError", false, error.to_string());
+    }
+}
+
+fn set_error(var: Var, printer: &Printer) {
+    thread_local! {
+        static AT_EXIT: RefCell<Option<SetsAtExit>> = const { RefCell::new(None) };
+    }
+    let printer = printer.clone();
+    let thread = thread::spawn(move || {
+        // Locals are destroyed in the reverse order of their first uses, so that the context goes before this one.
+        AT_EXIT.set(Some(SetsAtExit(var, printer)));
+        var.set(Secret);
+    });
+    thread.join().unwrap();
+}
+
+fn tasks(var: Var, printer: &Printer) {
+    shim::block_on(async {
+        let task = shim::spawn(async move { var.get().unwrap() });
+        printer.hides("JoinHandle", &task);
+        printer.hides("AbortHandle", &task.abort_handle());
+        printer.hides("DoneCallbackId", &task.add_done_callback(|| ()));
+        task.abort();
+        printer.error("JoinError", &task.await.unwrap_err());
+        let panics = shim::spawn(async { panic::panic_any(Secret) });
+        printer.error("JoinError", &panics.await.unwrap_err());
+
+        let mut set = JoinSet::new();
+        set.spawn(async { Secret });
+        printer.hides("JoinSet", &set);
+        let group = TaskGroup::new();
+        let failing = group.spawn(async { Err::<(), _>(Secret) });
+        failing.await.unwrap();
+        printer.hides("TaskGroup", &group);
+        // Errors of tasks are not values of variables. They are printed, and the group's own words are few.
+        let outcome = TaskGroup::scope(async |_| {
+            var.set(Secret);
+            Err::<(), _>(fmt::Error)
+        });
+        let error = outcome.await.unwrap_err();
+        printer.error("TaskGroupError", &error);
+        printer.hides("TaskFailure", &error.failures()[0]);
+
+        printer.hides("Sleep", &shim::sleep(Duration::ZERO));
+        let timeout = shim::timeout(Duration::ZERO, future::pending::<()>());
+        printer.hides("Timeout", &timeout);
+        printer.error("Elapsed", &timeout.await.unwrap_err());
+        printer.hides("YieldNow", &shim::yield_now());
+    });
+    let mut runner = Runner::new();
+    runner.run(async { var.set(Secret) });
+    printer.shows("Runner", &runner);
+}
+
+fn callbacks(printer: &Printer) {
+    let errors = printer.clone();
+    shim::set_exception_handler(move |error| errors.error("CallError", error));
+    shim::block_on(async {
+        printer.hides("CallHandle", &shim::call_soon(|| panic::panic_any(Secret)));
+        printer.hides("TimerHandle", &shim::call_later(Duration::ZERO, || ()));
+        shim::sleep(Duration::from_millis(1)).await;
+    });
+}
+
+fn event_loop(printer: &Printer) {
+    let event_loop = EventLoop::new();
+    event_loop.call_soon(|| ());
+    printer.hides("event_loop::EventLoop", &event_loop);
+    printer.hides("event_loop::LoopHandle", &event_loop.handle());
+    event_loop.set_debug(true);
+    event_loop.set_slow_callback_duration(Duration::ZERO);
+    let slow = printer.clone();
+    event_loop.set_slow_callback_handler(move |callback| {
+        slow.hides("event_loop::SlowCallback", callback);
+        slow.print("event_loop::SlowCallback", false, callback.to_string());
+    });
+    event_loop.run_until_complete(async {
+        let nested = event_loop.try_run_forever();
+        printer.error("BlockOnError", &nested.unwrap_err());
+    });
+}
+
+/// Prints what it is given to run, and drops it.
+struct Prints(Printer);
+
+impl Executor for Prints {
+    fn schedule(&self, task: Runnable) {
+        self.0.hides("Runnable", &task);
+    }
+
+    fn spawn_blocking(&self, job: Job) {
+        self.0.hides("Job", &job);
+    }
+}
+
+struct PrintsHere(Printer);
+
+impl LocalExecutor for PrintsHere {
+    fn schedule_local(&self, task: LocalRunnable) {
+        self.0.hides("LocalRunnable", &task);
+    }
+}
+
+fn executors(printer: &Printer) {
+    let executor = ContextAwareExecutor::new(Prints(printer.clone()));
+    executor.spawn(async {}).detach();
+    executor.spawn_blocking(|| ()).detach();
+    let local = ContextAwareExecutor::new(Rc::new(PrintsHere(printer.clone())));
+    local.spawn_local(async {}).detach();
+
+    let (sender, receiver) = mpsc::channel::<Runnable>();
+    let from_schedule = ContextAwareExecutor::from_schedule(move |task| drop(sender.send(task)));
+    from_schedule.spawn(async {}).detach();
+    printer.hides("EnterGuard", &from_schedule.enter());
+    printer.hides("FromSchedule", from_schedule.get_ref());
+    printer.hides("ContextAwareExecutor", &from_schedule);
+    drop(receiver);
+    let fixed = ContextAwareExecutor::fixed((), copy_context());
+    printer.shows("ContextAwareExecutor", &fixed);
+    if let Err(error) = shim::try_spawn(async {}) {
+        printer.error("NoRuntime", &error);
+    }
+    printer.hides("thread::Builder", &shim::thread::Builder::new());
+    shim::thread::scope(|scope| printer.hides("thread::Scope", &scope));
+}
+
+fn adapters(printer: &Printer) {
+    #[cfg(feature = "async-std")]
+    {
+        printer.hides("async_std::Global", &shim::async_std::Global::default());
+        printer.hides("async_std::Local", &shim::async_std::Local::default());
+    }
+    #[cfg(feature = "smol")]
+    printer.hides("smol::Global", &shim::smol::Global::default());
+    #[cfg(feature = "tower")]
+    {
+        use shim::tower::{ContextLayer, Inherit};
+        use tower_layer::Layer;
+
+        let context = copy_context();
+        let layer = ContextLayer::with(move |_: &u8| context.clone());
+        printer.hides("tower::ContextLayer", &layer);
+        printer.hides("tower::ContextService", &layer.layer(()));
+        printer.hides("tower::Inherit", &Inherit::default());
+    }
+    let _ = printer;
+}
+
+#[test]
+fn values_are_redacted_unless_their_variable_is_declared_debug() {
+    for printed in print_all(&KEPT) {
+        assert!(!printed.text.contains(GIVEAWAY), "{printed:?}");
+    }
+    for printed in print_all(&SHOWN) {
+        let shows = printed.text.matches(GIVEAWAY).count();
+        assert_eq!(shows, if printed.shows { 2 } else { 0 }, "{printed:?}");
+    }
+}
+
+#[test]
+#[cfg(all(feature = "async-std", feature = "smol", feature = "tower"))]
+fn every_public_type_is_printed() {
+    let printed: BTreeSet<_> = print_all(&KEPT)
+        .iter()
+        .map(|printed| public_types::path(printed.name))
+        .collect();
+    // Two without values, and an error whose cause the test cannot give rise to, and that no context comes near.
+    let left_out = ["Anywhere", "Here", "event_loop::CtrlCError"];
+    let expected: BTreeSet<_> = public_types::declared()
+        .into_iter()
+        .filter(|name| !left_out.contains(&name.as_str()))
+        .collect();
+    assert_eq!(printed, expected);
+}
+
+#[test]
+fn variables_that_show_their_values_do_not_show_those_of_others() {
+    let context = Context::new()
+        .with_value(&KEPT, Secret)
+        .with_value(&SHOWN, Secret);
+    for text in [format!("{context:?}"), format!("{:?}", context.share())] {
+        assert!(text.contains("KEPT: <redacted>"), "{text}");
+        assert!(text.contains("SHOWN: s3cret"), "{text}");
+    }
+}
