@@ -32,7 +32,7 @@ pub(crate) enum FrameKind {
     /// `run`, a task, a callback, a job.
     Inside,
     /// A `block_on`, entered while this task was running.
-    BlockOn(Option<TaskId>),
+    BlockOn(RunningTask),
     /// A shared context: writes are published to it.
     Shared(SharedContext),
 }
@@ -111,7 +111,7 @@ pub(crate) enum Refusal {
 pub(crate) fn check_write() -> Result<(), Refusal> {
     enum Of {
         Root,
-        BlockOn(Option<TaskId>),
+        BlockOn(RunningTask),
         Inside,
     }
     let of = peek(|frame| match frame.kind {
@@ -121,8 +121,10 @@ pub(crate) fn check_write() -> Result<(), Refusal> {
     });
     match of {
         Of::Inside => Ok(()),
-        Of::BlockOn(task) if task_id() == task => Ok(()),
-        Of::Root if task_id().is_none() => ROOT.try_with(|_| ()).map_err(|_| Refusal::ThreadExit),
+        Of::BlockOn(task) if task.still_runs() => Ok(()),
+        Of::Root if !RunningTask::now().is_known() => {
+            ROOT.try_with(|_| ()).map_err(|_| Refusal::ThreadExit)
+        }
         Of::Root | Of::BlockOn(_) => Err(Refusal::ForeignTask),
     }
 }
@@ -252,10 +254,6 @@ pub(crate) fn leave_after_drop() {
     }
 }
 
-/// A task of some runtime: the runtime's place among the probes, and its own id for the task.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct TaskId(usize, u64);
-
 /// Tells which task of a runtime is running on this thread.
 pub(crate) type Probe = fn() -> Option<u64>;
 
@@ -275,11 +273,40 @@ pub(crate) fn install_probe(probe: Probe) {
     }
 }
 
-/// The task that runs on this thread, if a probe knows.
-pub(crate) fn task_id() -> Option<TaskId> {
-    PROBES
-        .iter()
-        .map_while(OnceLock::get)
-        .enumerate()
-        .find_map(|(runtime, probe)| probe().map(|task| TaskId(runtime, task)))
+/// The task that runs on this thread, as far as those probes know which are asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct RunningTask {
+    /// How many probes are asked.
+    probes: u8,
+    /// The place of the probe that knows the task, and the runtime's own id for it.
+    runtime: Option<u8>,
+    id: u64,
+}
+
+impl RunningTask {
+    /// Asks all probes that there are.
+    pub(crate) fn now() -> RunningTask {
+        let installed = PROBES.iter().map_while(OnceLock::get);
+        RunningTask::ask(installed.fold(0, |probes, _| probes + 1))
+    }
+
+    fn ask(probes: u8) -> RunningTask {
+        let mut asked = (0..probes).zip(PROBES.iter().map_while(OnceLock::get));
+        let known = asked.find_map(|(runtime, probe)| Some((runtime, probe()?)));
+        RunningTask {
+            probes,
+            runtime: known.map(|(runtime, _)| runtime),
+            id: known.map_or(0, |(_, id)| id),
+        }
+    }
+
+    fn is_known(self) -> bool {
+        self.runtime.is_some()
+    }
+
+    /// Whether this task is running. The probes that it was told by are asked again, and none that were installed
+    /// since: they would make another task of it.
+    fn still_runs(self) -> bool {
+        RunningTask::ask(self.probes) == self
+    }
 }

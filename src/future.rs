@@ -158,14 +158,14 @@ mod sealed {
         }
 
         fn enter_now(&mut self) -> Option<Entered<'_>> {
-            let kind = FrameKind::BlockOn(current::task_id());
+            let kind = FrameKind::BlockOn(current::RunningTask::now());
             Some(current::enter(&mut self.0, kind))
         }
 
         fn frame_now(&mut self) -> Option<Frame> {
             Some(Frame {
                 context: self.0.take(),
-                kind: FrameKind::BlockOn(current::task_id()),
+                kind: FrameKind::BlockOn(current::RunningTask::now()),
             })
         }
     }
