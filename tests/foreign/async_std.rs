@@ -4,7 +4,8 @@ use aiocontextvars::{ContextExt, shim};
 use async_std::task;
 
 use super::fixtures::{Drops, HELD, ID};
-use super::{reads_see, remedies_work, seen, writes_are_refused};
+use super::refused::{reads_see, remedies_work, writes_are_refused};
+use super::{seen, write};
 
 /// Tasks are known from the first use of the shim on.
 fn in_use() {
@@ -78,7 +79,7 @@ fn a_blocking_job_of_the_runtime_is_not_known() {
     // Its values go to the thread of the pool, unless it is bound to a context.
     let jobs = async {
         ID.set(1);
-        let bound = task::spawn_blocking(shim::bind(|| (super::write(), seen())));
+        let bound = task::spawn_blocking(shim::bind(|| (write(), seen())));
         assert_eq!(bound.await, (Some(101), (Some(101), 1)));
         let bare = task::spawn_blocking(|| {
             let token = ID.set(2);

@@ -1,6 +1,6 @@
 //! Tasks that the shim did not spawn have no context of their own: what is refused in them, and what works.
 //!
-//! The checks here run inside such tasks; the modules say where each runtime has them.
+//! The modules of the runtimes say where they have such tasks, and run the checks of `refused` inside them.
 #![cfg(any(feature = "tokio", feature = "async-std", feature = "smol"))]
 
 #[cfg(feature = "async-std")]
@@ -8,124 +8,22 @@ mod async_std;
 #[allow(dead_code, reason = "the conformance suite uses the rest")]
 #[path = "../conformance/fixtures.rs"]
 mod fixtures;
+#[cfg(any(feature = "tokio", feature = "async-std"))]
+mod refused;
 #[cfg(feature = "smol")]
 mod smol;
 #[cfg(feature = "tokio")]
 mod tokio;
 
-use std::cell::RefCell;
-use std::panic::{self, AssertUnwindSafe};
-use std::sync::Once;
+use aiocontextvars::copy_context;
 
-use aiocontextvars::{ContextExt, SetErrorKind, SharedContext, Token, copy_context, shim};
-
-use fixtures::{Drops, HELD, ID, TENANT};
+use fixtures::{Drops, HELD, ID};
 
 /// What the thread has, as a task sees it.
 type Seen = (Option<u64>, usize);
 
 fn seen() -> Seen {
     (ID.get(), copy_context().len())
-}
-
-/// The text of the panic of `f`, and the file that is blamed for it.
-fn panic_of(f: impl FnOnce()) -> (String, String) {
-    thread_local! {
-        static EXPECTED: RefCell<Option<String>> = const { RefCell::new(None) };
-    }
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let others = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            let file = info.location().map(|location| location.file().to_owned());
-            EXPECTED.with_borrow_mut(|expected| match expected {
-                Some(expected) => *expected = file.unwrap_or_default(),
-                None => others(info),
-            });
-        }));
-    });
-    EXPECTED.set(Some(String::new()));
-    let payload = panic::catch_unwind(AssertUnwindSafe(f)).unwrap_err();
-    let file = EXPECTED.take().unwrap();
-    let text = payload.downcast::<String>().map(|text| *text);
-    let text = text.unwrap_or_else(|payload| (*payload.downcast::<&str>().unwrap()).to_owned());
-    (text, file)
-}
-
-/// Calls a function when it is dropped.
-struct OnDrop<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}
-
-/// Checks that no kind of write goes through in the running task, and that none leaves anything behind.
-fn writes_are_refused() {
-    let before = seen();
-    let drops = Drops::new();
-
-    let error = ID.try_set(5).unwrap_err();
-    assert_eq!(
-        (error.kind(), error.var_name()),
-        (SetErrorKind::ForeignTask, "ID")
-    );
-    for remedy in [
-        "`ID.scope(value, future)`",
-        "`.in_current_context()`",
-        "`shim::tower::ContextLayer`",
-        "`shim::spawn`",
-    ] {
-        assert!(error.to_string().contains(remedy), "{error}");
-    }
-    let message = error.to_string();
-    assert_eq!(error.into_value(), 5);
-    let value = HELD.try_set(drops.value()).unwrap_err().into_value();
-    assert_eq!(drops.count(), 0);
-    drop(value);
-    assert_eq!(drops.count(), 1);
-
-    let refusals: [fn(); 3] = [
-        || drop(ID.set(5)),
-        || drop(ID.unset()),
-        || drop(ID.scoped(5)),
-    ];
-    for refused in refusals {
-        assert_eq!(panic_of(refused), (message.clone(), file!().to_owned()));
-        assert_eq!(seen(), before);
-    }
-    panic_of(|| drop(HELD.set(drops.value())));
-    panic_of(|| drop(HELD.scoped(drops.value())));
-    assert_eq!(drops.count(), 3);
-
-    // A panic while the thread unwinds would end the process: the write is dropped, and its token is of no use.
-    let mut token: Option<Token<u64>> = None;
-    let (text, _) = panic_of(|| {
-        let _writes = OnDrop(|| {
-            token = Some(ID.set(5));
-            HELD.set(drops.value());
-            drop(HELD.scoped(drops.value()));
-            ID.unset();
-            assert_eq!(seen(), before);
-        });
-        panic!("on purpose");
-    });
-    assert_eq!((text.as_str(), drops.count()), ("on purpose", 5));
-    let token = token.unwrap();
-    assert_eq!(token.old_value(), None);
-    assert!(ID.reset(token).is_err());
-    assert_eq!(seen(), before);
-}
-
-/// Checks that reading works in the running task, and sees `id`.
-fn reads_see(id: Option<u64>) {
-    assert_eq!(ID.get(), id);
-    assert_eq!(ID.get_or(9), id.unwrap_or(9));
-    assert_eq!(ID.try_get().ok(), id);
-    assert_eq!(ID.with(|value| value.copied()), id);
-    assert_eq!(copy_context().get(&ID), id.as_ref());
-    assert_eq!(TENANT.get().as_deref(), Some("public"));
 }
 
 /// Writes, and tells what is there afterwards.
@@ -135,40 +33,6 @@ fn write() -> Option<u64> {
     drop(HELD.scoped(drops.value()));
     assert_eq!(drops.count(), 1);
     ID.get()
-}
-
-/// Checks that what the message of the refusal recommends works in the running task, and whatever else enters a
-/// context, and that none of it comes out.
-async fn remedies_work() {
-    let before = seen();
-    let written = Some(before.0.unwrap_or(0) + 100);
-    let write_later = || async {
-        // On a runtime of several threads it may go on on another one.
-        let first = write();
-        shim::yield_now().await;
-        assert_eq!(ID.get(), first);
-        first
-    };
-
-    assert_eq!(ID.scope(1, write_later()).await, Some(101));
-    assert_eq!(write_later().in_current_context().await, written);
-    assert_eq!(shim::spawn(write_later()).await.unwrap(), written);
-    #[cfg(feature = "tower")]
-    assert_eq!(layered::call().await, written);
-
-    assert_eq!(shim::spawn_blocking(write).await.unwrap(), written);
-    let (sender, receiver) = futures::channel::oneshot::channel();
-    shim::call_soon(|| sender.send(write()).unwrap());
-    assert_eq!(receiver.await, Ok(written));
-    assert_eq!(ID.sync_scope(2, write), Some(102));
-    assert_eq!(copy_context().run(write), written);
-    assert_eq!(shim::bind(write)(), written);
-    let shared = SharedContext::new();
-    assert_eq!(shared.run(write), Ok(Some(100)));
-    assert_eq!(shared.get(&ID), Some(100));
-
-    writes_are_refused();
-    assert_eq!(seen(), before);
 }
 
 #[cfg(feature = "tower")]

@@ -10,7 +10,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::{self, LocalSet};
 
 use super::fixtures::{Drops, HELD, ID};
-use super::{reads_see, remedies_work, seen, writes_are_refused};
+use super::refused::{panic_of, reads_see, remedies_work, writes_are_refused};
+use super::{seen, write};
 
 fn runtimes() -> [Runtime; 2] {
     let runtimes = [
@@ -64,8 +65,8 @@ fn tasks_that_block_in_place() {
             writes_are_refused();
             // A context of its own, and one that is nobody's.
             let inside = shim::block_on(async {
-                let first = super::write();
-                (first, super::write())
+                let first = write();
+                (first, write())
             });
             assert_eq!(inside, (Some(100), Some(200)));
             writes_are_refused();
@@ -102,7 +103,7 @@ fn blocking_jobs_of_the_runtime() {
                     writes_are_refused();
                 });
                 job.await.unwrap();
-                let bound = task::spawn_blocking(shim::bind(super::write));
+                let bound = task::spawn_blocking(shim::bind(write));
                 assert_eq!(bound.await.unwrap(), Some(101));
             }
         };
@@ -193,9 +194,9 @@ fn tasks_that_run_inside_a_context_of_another_share_it() {
         let local = LocalSet::new();
         let inside = local.run_until(async {
             ID.set(1);
-            let bare = task::spawn_local(async { super::write() });
+            let bare = task::spawn_local(async { write() });
             assert_eq!(bare.await.unwrap(), Some(101));
-            let wrapped = task::spawn_local(async { super::write() }.in_current_context());
+            let wrapped = task::spawn_local(async { write() }.in_current_context());
             assert_eq!(wrapped.await.unwrap(), Some(201));
             ID.get()
         });
@@ -213,7 +214,7 @@ fn a_refused_write_leaves_nothing_for_the_next_task_of_the_thread() {
     let first = async move {
         assert_eq!(thread::current().id(), on);
         drop(HELD.try_set(value));
-        super::panic_of(|| drop(ID.set(1)));
+        panic_of(|| drop(ID.set(1)));
     };
     let second = async move {
         assert_eq!(thread::current().id(), on);
@@ -228,7 +229,7 @@ fn a_refused_write_leaves_nothing_for_the_next_task_of_the_thread() {
     assert_eq!((seen(), drops.count()), ((None, 0), 1));
 
     // The only blocking thread there is.
-    let job = runtime.spawn_blocking(|| super::panic_of(|| drop(ID.set(1))));
+    let job = runtime.spawn_blocking(|| panic_of(|| drop(ID.set(1))));
     runtime.block_on(job).unwrap();
     let next = runtime.block_on(runtime.spawn_blocking(seen));
     assert_eq!(next.unwrap(), (None, 0));
