@@ -4,8 +4,28 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Checks that each public type is named in a table, as it can be after `use aiocontextvars::shim`, but for those left out.
+pub(crate) fn check<'a>(table: impl IntoIterator<Item = &'a str>, left_out: &[&str]) {
+    let table: BTreeSet<String> = table.into_iter().map(path).collect();
+    let mut types = declared();
+    for name in left_out {
+        assert!(types.remove(*name), "{name} is no public type");
+    }
+    if cfg!(all(
+        feature = "async-std",
+        feature = "ctrl-c",
+        feature = "smol",
+        feature = "tower"
+    )) {
+        assert_eq!(table, types);
+    } else {
+        // The sources are there without their features, and the types are not.
+        assert!(table.is_subset(&types), "{:?}", &table - &types);
+    }
+}
+
 /// The paths of all public structs and enums, without the crate's name and `shim`, in which most of them are.
-pub(crate) fn declared() -> BTreeSet<String> {
+fn declared() -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut types = BTreeSet::new();
     for folder in ["src", "shims"] {
@@ -17,7 +37,7 @@ pub(crate) fn declared() -> BTreeSet<String> {
 }
 
 /// A type's path as [`declared`] has it, from the words of a row.
-pub(crate) fn path(row: &str) -> String {
+fn path(row: &str) -> String {
     let row: String = row.split_whitespace().collect();
     let path = row.split('<').next().unwrap_or_default();
     let path = path.strip_prefix("aiocontextvars::").unwrap_or(path);
