@@ -157,7 +157,8 @@ fn set_error(var: Var, printer: &Printer) {
 }
 
 fn tasks(var: Var, printer: &Printer) {
-    shim::block_on(async {
+    // On a loop of its own, so that nothing runs before it is waited for.
+    EventLoop::new().run_until_complete(async {
         let task = shim::spawn(async move { var.get().unwrap() });
         printer.hides("JoinHandle", &task);
         printer.hides("AbortHandle", &task.abort_handle());
@@ -197,7 +198,7 @@ fn tasks(var: Var, printer: &Printer) {
 fn callbacks(printer: &Printer) {
     let errors = printer.clone();
     shim::set_exception_handler(move |error| errors.error("CallError", error));
-    shim::block_on(async {
+    EventLoop::new().run_until_complete(async {
         printer.hides("CallHandle", &shim::call_soon(|| panic::panic_any(Secret)));
         printer.hides("TimerHandle", &shim::call_later(Duration::ZERO, || ()));
         shim::sleep(Duration::from_millis(1)).await;
