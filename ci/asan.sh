@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# The test suite under AddressSanitizer, which brings LeakSanitizer. The library has no unsafe code; its dependencies
+# have, and so have the runtimes that it drives. Debug assertions are on.
+# Usage: ci/asan.sh [ARGUMENTS OF cargo test]
+set -euo pipefail
+
+rustc +nightly --version >/dev/null 2>&1 || { echo "skipped: no nightly toolchain"; exit 0; }
+host=$(rustc +nightly -vV | sed -n 's/^host: //p')
+[ $# -gt 0 ] || set -- --lib --tests
+
+# The host is named so that build scripts and macros are compiled without the sanitizer.
+export CARGO_TARGET_DIR=$PWD/target/asan RUSTFLAGS=-Zsanitizer=address RUST_BACKTRACE=0
+export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1
+cargo +nightly test --quiet --target "$host" --all-features "$@"

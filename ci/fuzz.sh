@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Fuzzes the core: bytes are programs, run on the crate and on a model, under AddressSanitizer. Fails with the path of
+# the input. Usage: ci/fuzz.sh [SECONDS]; with KEEP=1 the corpus that is committed takes in what was new, and is
+# minimised.
+set -euo pipefail
+
+seconds=${1:-60}
+rustc +nightly --version >/dev/null 2>&1 || { echo "skipped: no nightly toolchain"; exit 0; }
+host=$(rustc +nightly -vV | sed -n 's/^host: //p')
+target=$PWD/target/fuzz
+committed=$PWD/fuzz/corpus/contexts
+
+# What `cargo fuzz` passes.
+passes="-sanitizer-coverage-level=4 -sanitizer-coverage-inline-8bit-counters -sanitizer-coverage-pc-table"
+passes+=" -sanitizer-coverage-trace-compares"
+flags="--cfg fuzzing -Cpasses=sancov-module -Zsanitizer=address -Ccodegen-units=1"
+for pass in $passes; do
+    flags+=" -Cllvm-args=$pass"
+done
+
+(
+    cd fuzz
+    RUSTFLAGS=$flags cargo +nightly build --quiet --locked --release --target "$host" --target-dir "$target"
+)
+fuzzer=$target/$host/release/contexts
+
+mkdir -p "$target/found" "$target/failures"
+# One unhappy input is the result, so there is no need to go on with others.
+if ! "$fuzzer" -max_total_time="$seconds" -max_len=512 -timeout=20 -print_final_stats=1 -verbosity=0 \
+    -artifact_prefix="$target/failures/" "$target/found" "$committed" >"$target/log" 2>&1; then
+    tail -n 60 "$target/log"
+    echo "failed; to repeat: $fuzzer $(ls -t "$target"/failures/* | head -n 1)"
+    exit 1
+fi
+grep -E '^stat::(number_of_executed_units|average_exec_per_sec)' "$target/log"
+
+if [ -n "${KEEP-}" ]; then
+    mkdir -p "$target/merged"
+    "$fuzzer" -merge=1 -verbosity=0 "$target/merged" "$committed" "$target/found" 2>/dev/null
+    rm -r "$committed"
+    mv "$target/merged" "$committed"
+fi
+echo "$(find "$committed" -type f | wc -l) files in the corpus"

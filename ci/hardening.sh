@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# The test suite as a release build that checks what unsafe code promises (std's preconditions, in dependencies too),
+# with the fields of structures laid out at random: nothing may rely on an order that the compiler does not promise.
+# Usage: ci/hardening.sh [ARGUMENTS OF cargo test]
+set -euo pipefail
+
+rustc +nightly --version >/dev/null 2>&1 || { echo "skipped: no nightly toolchain"; exit 0; }
+[ $# -gt 0 ] || set -- --lib --tests
+
+export CARGO_TARGET_DIR=$PWD/target/hardening RUST_BACKTRACE=0
+export RUSTFLAGS="-Zub-checks=yes -Zrandomize-layout"
+cargo +nightly test --quiet --release --all-features "$@"

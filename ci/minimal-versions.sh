@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# The lowest versions that Cargo.toml allows for direct dependencies suffice, for the library and for its tests. In a
+# copy, so that Cargo.lock stays as it is.
+set -euo pipefail
+
+rustc +nightly --version >/dev/null 2>&1 || { echo "skipped: no nightly toolchain"; exit 0; }
+
+copy=$PWD/target/minimal-versions/copy
+export CARGO_TARGET_DIR=$PWD/target/minimal-versions/target
+rm -rf "$copy"
+mkdir -p "$copy"
+cp -r Cargo.toml README.md src shims tests examples benches "$copy"
+cd "$copy"
+cargo +nightly update --quiet -Z direct-minimal-versions
+# The library alone first: the features of development dependencies would hide one that is missing.
+cargo check --quiet --all-features
+cargo check --quiet --all-features --all-targets
