@@ -36,7 +36,7 @@ grep -E '^stat::(number_of_executed_units|average_exec_per_sec)' "$target/log"
 
 if [ -n "${KEEP-}" ]; then
     mkdir -p "$target/merged"
-    "$fuzzer" -merge=1 -verbosity=0 "$target/merged" "$committed" "$target/found" 2>/dev/null
+    "$fuzzer" -set_cover_merge=1 -use_counters=0 -verbosity=0 "$target/merged" "$committed" "$target/found" 2>/dev/null
     rm -r "$committed"
     mv "$target/merged" "$committed"
 fi
