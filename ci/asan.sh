@@ -11,4 +11,4 @@ host=$(rustc +nightly -vV | sed -n 's/^host: //p')
 # The host is named so that build scripts and macros are compiled without the sanitizer.
 export CARGO_TARGET_DIR=$PWD/target/asan RUSTFLAGS=-Zsanitizer=address RUST_BACKTRACE=0
 export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1
-cargo +nightly test --quiet --target "$host" --all-features "$@"
+cargo +nightly test --quiet --no-fail-fast --target "$host" --all-features "$@"

@@ -48,4 +48,4 @@ theirs=$(llvm_of "$root/usr/bin/rustc")
 # `RUSTC_BOOTSTRAP`: Debian's compiler is a stable one. A backtrace costs a panicking test seconds here.
 export RUSTC=$root/usr/bin/rustc RUSTDOC=$root/usr/bin/rustdoc RUSTC_BOOTSTRAP=1
 export CARGO_TARGET_DIR=$cache/target RUSTFLAGS=-Zsanitizer=thread RUST_BACKTRACE=0
-cargo +nightly test --quiet -Zbuild-std --target "$host" --all-features "$@"
+cargo +nightly test --quiet --no-fail-fast -Zbuild-std --target "$host" --all-features "$@"

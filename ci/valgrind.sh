@@ -12,4 +12,4 @@ memcheck="valgrind -q --error-exitcode=1 --leak-check=full --show-leak-kinds=def
 memcheck+=" --errors-for-leak-kinds=definite,indirect --fair-sched=yes"
 name=${host//-/_}
 export "CARGO_TARGET_${name^^}_RUNNER=$memcheck" RUST_BACKTRACE=0
-cargo test --quiet --all-features "$@" -- --test-threads=1
+cargo test --quiet --no-fail-fast --all-features "$@" -- --test-threads=1
