@@ -1,14 +1,23 @@
 //! What is smol's own: its executors as values, by every kind of pointer.
 #![cfg(feature = "smol")]
 
+use std::ptr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use aiocontextvars::context_var;
 use aiocontextvars::shim::{self, AnyExecutor, ContextAwareExecutor, LocalExecutor};
 
 context_var! {
     static ID: u64;
+}
+
+/// For the rest of the process, and where a leak checker finds it.
+fn leak<T>(value: T) -> &'static T {
+    static LEAKED: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    let leaked: &'static T = Box::leak(Box::new(value));
+    LEAKED.lock().unwrap().push(ptr::from_ref(leaked).addr());
+    leaked
 }
 
 fn local_tasks_inherit<E: LocalExecutor + AnyExecutor<shim::Here>>(executor: E) {
@@ -31,7 +40,7 @@ fn local_executors_by_rc_arc_and_reference() {
     // Only for programs that have one already: it stays on its thread all the same.
     #[allow(clippy::arc_with_non_send_sync)]
     local_tasks_inherit(Arc::new(smol::LocalExecutor::new()));
-    local_tasks_inherit::<&'static smol::LocalExecutor<'static>>(Box::leak(Box::default()));
+    local_tasks_inherit(leak(smol::LocalExecutor::new()));
 }
 
 #[test]
@@ -40,8 +49,7 @@ fn executors_by_arc_and_reference() {
     let shared = ContextAwareExecutor::new(Arc::new(smol::Executor::new()));
     let task = shared.spawn(async { ID.get() });
     assert_eq!(shared.block_on(task).unwrap(), Some(1));
-    let leaked: &'static smol::Executor<'static> = Box::leak(Box::default());
-    let leaked = ContextAwareExecutor::new(leaked);
+    let leaked = ContextAwareExecutor::new(leak(smol::Executor::new()));
     let task = leaked.spawn(async { shim::spawn(async { ID.get() }).await });
     assert_eq!(leaked.block_on(task).unwrap().unwrap(), Some(1));
 }
@@ -50,7 +58,7 @@ fn executors_by_arc_and_reference() {
 fn wrappers_of_one_executor_share_its_queue() {
     let executor = Arc::new(smol::Executor::new());
     let wrappers = [0, 1].map(|_| ContextAwareExecutor::new(Arc::clone(&executor)));
-    let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let order = Arc::new(Mutex::new(Vec::new()));
     for n in 0..100 {
         let order = Arc::clone(&order);
         wrappers[n % 2].call_soon(move || order.lock().unwrap().push(n));
