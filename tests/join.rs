@@ -7,7 +7,9 @@ use std::task::{self, Wake, Waker};
 use std::thread;
 
 use aiocontextvars::event_loop::EventLoop;
-use aiocontextvars::shim::{self, AbortHandle, ContextAwareExecutor, FromSchedule, Runnable};
+use aiocontextvars::shim::{
+    self, AbortHandle, ContextAwareExecutor, FromSchedule, Runnable, TaskGroup,
+};
 use aiocontextvars::{context_var, shim::JoinHandle};
 use futures::executor::{ThreadPool, block_on};
 
@@ -384,4 +386,48 @@ fn a_done_callback_added_outside_of_the_executor() {
     let (other, seen) = receiver.recv().unwrap();
     assert_ne!(other, thread::current().id());
     assert_eq!(seen, Some(6));
+}
+
+#[test]
+fn a_task_that_fails_while_its_group_spawns_it_is_not_aborted() {
+    /// Holds up whoever wakes it, and says so.
+    struct Holds(Mutex<(mpsc::Sender<()>, mpsc::Receiver<()>)>);
+
+    impl Wake for Holds {
+        fn wake(self: Arc<Self>) {
+            let held = self.0.lock().unwrap();
+            held.0.send(()).unwrap();
+            held.1.recv().unwrap();
+        }
+    }
+
+    let (sender, receiver) = mpsc::channel::<Runnable>();
+    thread::spawn(move || receiver.into_iter().for_each(Runnable::run));
+    let (fails, failing) = mpsc::channel();
+    let (go_on, goes_on) = mpsc::channel();
+    let failing = Mutex::new(Some(failing));
+    let executor = ContextAwareExecutor::from_schedule(move |task| {
+        sender.send(task).unwrap();
+        // The spawn takes until the task is telling its group.
+        if let Some(failing) = failing.lock().unwrap().take() {
+            failing.recv().unwrap();
+        }
+    });
+
+    let group = TaskGroup::new();
+    {
+        let pool = pool();
+        let _entered = pool.enter();
+        group.spawn(future::pending::<Result<(), _>>()).detach();
+    }
+    let waker = Waker::from(Arc::new(Holds(Mutex::new((fails, goes_on)))));
+    let mut join = Box::pin(group.clone().join());
+    let mut cx = task::Context::from_waker(&waker);
+    assert!(join.as_mut().poll(&mut cx).is_pending());
+
+    let _entered = executor.enter();
+    let task = group.spawn(async { Err::<(), _>("no") });
+    go_on.send(()).unwrap();
+    assert_eq!(block_on(task).unwrap(), None);
+    assert_eq!(block_on(join).unwrap_err().failures().len(), 1);
 }

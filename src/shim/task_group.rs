@@ -73,12 +73,21 @@ struct Shared<E> {
 }
 
 struct State<E> {
-    /// The tasks that have not ended. `None` while one is being spawned.
-    tasks: Slab<Option<AbortHandle>>,
+    /// The tasks that have not ended.
+    tasks: Slab<Task>,
     aborting: bool,
     failures: Vec<TaskFailure<E>>,
     /// How many [`TaskGroup`]s there are of it.
     handles: usize,
+}
+
+/// A task that has not ended.
+#[derive(Default)]
+struct Task {
+    /// `None` while it is being spawned.
+    abort: Option<AbortHandle>,
+    /// It ends by itself, and its handle is to say how. It may have got so far before its spawn has returned.
+    has_failed: bool,
 }
 
 impl<E: Send + 'static> TaskGroup<E> {
@@ -259,7 +268,7 @@ impl<E: Send + 'static> TaskGroup<E> {
         F: Future<Output = Result<T, E>>,
     {
         let entry = Entry {
-            key: self.shared.lock().tasks.insert(None),
+            key: self.shared.lock().tasks.insert(Task::default()),
             shared: Arc::clone(&self.shared),
         };
         let key = entry.key;
@@ -269,12 +278,12 @@ impl<E: Send + 'static> TaskGroup<E> {
             shared: Arc::clone(&self.shared),
             started: false,
         });
-        let aborting = {
+        let abort = {
             let mut state = self.shared.lock();
-            state.tasks[key] = Some(task.abort_handle());
-            state.aborting
+            state.tasks[key].abort = Some(task.abort_handle());
+            state.aborting && !state.tasks[key].has_failed
         };
-        if aborting {
+        if abort {
             task.abort();
         }
         // When the task's destructors have run.
@@ -299,7 +308,7 @@ impl<E: Send + 'static> TaskGroup<E> {
     /// });
     /// ```
     pub fn abort(&self) {
-        self.shared.abort(None);
+        self.shared.abort();
     }
 
     fn has_failed(&self) -> bool {
@@ -329,7 +338,7 @@ struct Scope<E>(TaskGroup<E>);
 
 impl<E> Drop for Scope<E> {
     fn drop(&mut self) {
-        self.0.shared.abort(None);
+        self.0.shared.abort();
     }
 }
 
@@ -357,7 +366,7 @@ impl<E> Drop for TaskGroup<E> {
             state.handles == 0
         };
         if is_last {
-            self.shared.abort(None);
+            self.shared.abort();
         }
     }
 }
@@ -397,23 +406,29 @@ impl<E> Shared<E> {
         }
     }
 
-    /// Aborts all tasks but this one.
-    fn abort(&self, except: Option<usize>) {
+    /// Aborts all tasks but those that have failed.
+    fn abort(&self) {
         let tasks: Vec<_> = {
             let mut state = self.lock();
             if mem::replace(&mut state.aborting, true) {
                 return;
             }
-            let others = state.tasks.iter().filter(|(key, _)| Some(*key) != except);
-            others.filter_map(|(_, task)| task.clone()).collect()
+            let others = state.tasks.iter().filter(|(_, task)| !task.has_failed);
+            others.filter_map(|(_, task)| task.abort.clone()).collect()
         };
         tasks.iter().for_each(AbortHandle::abort);
     }
 
     /// Keeps a failure, of this task or of the body, and aborts the others.
     fn fail(&self, task: Option<usize>, failure: TaskFailure<E>) {
-        self.lock().failures.push(failure);
-        self.abort(task);
+        {
+            let mut state = self.lock();
+            state.failures.push(failure);
+            if let Some(task) = task.and_then(|key| state.tasks.get_mut(key)) {
+                task.has_failed = true;
+            }
+        }
+        self.abort();
         self.waiter.wake();
     }
 }
