@@ -1,0 +1,348 @@
+//! Units of work: threads, futures, functions, tasks, callbacks and jobs, and the contexts that they are run and
+//! dropped in.
+
+use std::future::Future;
+use std::panic;
+use std::pin::Pin;
+use std::sync::{Arc, mpsc};
+use std::task::{self, Poll, Waker};
+use std::thread;
+
+use aiocontextvars::{ContextExt, shim};
+
+use crate::program::{Action, Place, Step, Var};
+use crate::reference::{Entry, Frame};
+use crate::run::{Given, Hand, Planned, Run, Units};
+
+/// How often an executor's first unit waits for the others before it gives them up.
+const PATIENCE: usize = 10_000;
+
+/// A unit's body. As a future it stops at each `Yield`. When it is dropped, it looks and sets once more.
+pub(crate) struct Work {
+    run: Arc<Run>,
+    number: u32,
+    steps: std::vec::IntoIter<Step>,
+    entry: Entry,
+    frame: Frame,
+    /// Whether an executor has it.
+    unit: bool,
+}
+
+impl Work {
+    pub(crate) fn new(run: Arc<Run>, step: &Step, entry: Entry) -> Work {
+        Work {
+            run,
+            number: step.number,
+            steps: step.body.clone().into_iter(),
+            entry,
+            frame: Frame::Inside,
+            unit: false,
+        }
+    }
+
+    /// On a thread that it has to itself.
+    fn on_thread(mut self) -> Work {
+        self.frame = Frame::Thread;
+        self
+    }
+
+    fn counted(mut self) -> Work {
+        self.unit = true;
+        if let Some(units) = self.run.state().executors.last_mut() {
+            units.alive += 1;
+        }
+        self
+    }
+
+    /// Goes on up to the next `Yield`, if there is one.
+    fn go_on(&mut self) -> Poll<()> {
+        let run = Arc::clone(&self.run);
+        let Some(context) = run.state().model.polled_in(self.entry) else {
+            run.fail(
+                self.number,
+                "a unit runs in a context that is entered elsewhere",
+            );
+            return Poll::Ready(());
+        };
+        let _inside = run.enter(self.frame, context);
+        run.state().polls += 1;
+        run.check(self.number);
+        while let Some(step) = self.steps.next() {
+            if let Action::Yield = step.action {
+                return Poll::Pending;
+            }
+            run.steps(&[step]);
+        }
+        Poll::Ready(())
+    }
+
+    /// The whole of it, as a function.
+    fn call(mut self) {
+        while self.go_on().is_pending() {}
+    }
+}
+
+impl Future for Work {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
+        let poll = self.get_mut().go_on();
+        if poll.is_pending() {
+            cx.waker().wake_by_ref();
+        }
+        poll
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        let run = &self.run;
+        let context = {
+            let model = &mut run.state().model;
+            model.dropped_in(self.entry)
+        };
+        let _inside = run.enter(self.frame, context);
+        run.check(self.number);
+        let token = Var::C.real().set(run.value(self.number));
+        drop(token);
+        run.state().model.set(Var::C, Some(self.number));
+        run.check(self.number);
+        if self.unit {
+            if let Some(units) = run.state().executors.last_mut() {
+                units.alive -= 1;
+            }
+        }
+    }
+}
+
+impl Run {
+    pub(crate) fn unit(self: &Arc<Self>, step: &Step) {
+        let number = step.number;
+        match step.action {
+            Action::FreshThread => {
+                let context = self.state().model.new_context();
+                let work = self.work(step, Entry::Owned(context)).on_thread();
+                self.join(thread::spawn(|| work.call()));
+            }
+            Action::Thread(place) => {
+                let (given, entry) = self.given(place);
+                if let Entry::Shared(context) = entry {
+                    if self.state().model.is_entered(context) {
+                        // It would wait for this thread.
+                        return;
+                    }
+                }
+                let work = self.work(step, entry).on_thread();
+                self.join(match given {
+                    Given::Inherited => shim::thread::spawn(|| work.call()),
+                    Given::Owned(context) => shim::thread::spawn_in(context, || work.call()),
+                    Given::Shared(context) => shim::thread::spawn_in(context, || work.call()),
+                });
+            }
+            Action::Future(place) => {
+                let (given, entry) = self.given(place);
+                let work = self.work(step, entry);
+                self.keep(
+                    number,
+                    match given {
+                        Given::Inherited => {
+                            Hand::Future(Box::pin(work.in_current_context()), entry)
+                        }
+                        Given::Owned(context) => {
+                            Hand::Future(Box::pin(work.in_context(context)), entry)
+                        }
+                        Given::Shared(context) => {
+                            Hand::Future(Box::pin(work.in_context(context)), entry)
+                        }
+                    },
+                );
+            }
+            Action::Scope(var) => {
+                let entry = Entry::Owned(self.scope_context(var, number));
+                let work = self.work(step, entry);
+                let future = var.real().scope(self.value(number), work);
+                self.keep(number, Hand::Future(Box::pin(future), entry));
+            }
+            Action::Bind(place) => {
+                let (given, entry) = self.given(place);
+                let work = self.work(step, entry);
+                self.keep(
+                    number,
+                    match given {
+                        Given::Inherited => Hand::Call(Box::new(shim::bind(|| work.call()))),
+                        Given::Owned(context) => Hand::Call(Box::new(context.bind(|| work.call()))),
+                        // Shared contexts have `run` for that, and the futures.
+                        Given::Shared(context) => {
+                            Hand::Future(Box::pin(work.in_context(&context)), entry)
+                        }
+                    },
+                );
+            }
+            Action::Resume(back) => {
+                let work = back.take_from(&mut self.state().works);
+                if let Some((made_by, work)) = work {
+                    self.uses(number, made_by);
+                    self.resume(number, made_by, work);
+                }
+            }
+            Action::DropWork(back) => {
+                let work = back.take_from(&mut self.state().works);
+                drop(work);
+            }
+            Action::BlockOn => self.run_executor(step),
+            Action::Spawn(place) => self.spawn(step, place),
+            Action::CallSoon(place) => self.call_soon(step, place),
+            Action::SpawnBlocking => self.spawn_blocking(step),
+            _ => unreachable!("not a unit"),
+        }
+    }
+
+    fn keep(&self, number: u32, work: Hand) {
+        self.state().works.push((number, work));
+    }
+
+    fn join(&self, thread: thread::JoinHandle<()>) {
+        self.block(|| {
+            if let Err(payload) = thread.join() {
+                panic::resume_unwind(payload);
+            }
+        });
+    }
+
+    fn resume(&self, number: u32, made_by: u32, work: Hand) {
+        match work {
+            Hand::Call(f) => self.block(f),
+            Hand::Future(mut future, entry) => {
+                let (parks, before) = {
+                    let state = self.state();
+                    (state.model.polled_in(entry).is_none(), state.polls)
+                };
+                let mut poll = Poll::Ready(());
+                let cx = &mut task::Context::from_waker(Waker::noop());
+                let unwinding = self.attempt(|| poll = future.as_mut().poll(cx));
+                let parked = self.state().polls == before;
+                self.expect(number, "does the poll wait", parked, parks);
+                if poll.is_pending() {
+                    self.keep(made_by, Hand::Future(future, entry));
+                } else {
+                    drop(future);
+                }
+                Planned::go_on(unwinding);
+            }
+        }
+    }
+
+    fn run_executor(self: &Arc<Self>, step: &Step) {
+        if self.state().model.is_in_executor() {
+            let outcome = shim::try_block_on(async {});
+            self.expect(
+                step.number,
+                "is a nested executor refused",
+                outcome.is_err(),
+                true,
+            );
+            return;
+        }
+        let context = self.state().model.inherit();
+        let _inside = self.enter(Frame::Executor, context);
+        self.state().executors.push(Units::default());
+        let work = self.work(step, Entry::Owned(context));
+        let main = async {
+            work.await;
+            self.wait_for_units(step.number).await;
+        };
+        let unwinding = self.attempt(|| {
+            if let Err(error) = self.block_on(Box::pin(main)) {
+                self.fail(step.number, error);
+            }
+        });
+        let units = self.state().executors.pop();
+        // What a panic has left has been dropped with the executor.
+        let left = units.map_or(0, |units| units.alive);
+        self.expect(step.number, "units left behind", left, 0);
+        Planned::go_on(unwinding);
+    }
+
+    async fn wait_for_units(&self, number: u32) {
+        let alive = || self.state().executors.last().map_or(0, |units| units.alive);
+        for _ in 0..PATIENCE {
+            if alive() == 0 {
+                break;
+            }
+            shim::yield_now().await;
+        }
+        if alive() > 0 {
+            return self.fail(number, "some units never end");
+        }
+        let units = self.state().executors.last_mut().map(std::mem::take);
+        for task in units.unwrap_or_default().tasks {
+            if let Err(error) = task.await {
+                let payload = error.into_panic();
+                // A task is the last block that a panic unwinds out of.
+                let _planned = self.attempt(|| panic::resume_unwind(payload));
+            }
+        }
+    }
+
+    /// The context for a unit, unless it could never run there, or nobody would run it.
+    fn given_to_unit(&self, place: Place) -> Option<(Given, Entry)> {
+        if !self.state().model.is_in_executor() {
+            return None;
+        }
+        let (given, entry) = self.given(place);
+        if let Entry::Shared(context) = entry {
+            if self.state().model.would_deadlock(context) {
+                return None;
+            }
+        }
+        Some((given, entry))
+    }
+
+    fn spawn(self: &Arc<Self>, step: &Step, place: Place) {
+        let Some((given, entry)) = self.given_to_unit(place) else {
+            return;
+        };
+        let work = self.work(step, entry).counted();
+        let task = match given {
+            Given::Inherited => shim::spawn(work),
+            Given::Owned(context) => shim::spawn_in(context, work),
+            Given::Shared(context) => shim::spawn_in(context, work),
+        };
+        if let Some(units) = self.state().executors.last_mut() {
+            units.tasks.push(task);
+        }
+    }
+
+    fn call_soon(self: &Arc<Self>, step: &Step, place: Place) {
+        let Some((given, entry)) = self.given_to_unit(place) else {
+            return;
+        };
+        let work = self.work(step, entry).counted();
+        let run = Arc::clone(self);
+        let call = move || run.block(|| work.call());
+        match given {
+            Given::Inherited => shim::call_soon(call),
+            Given::Owned(context) => shim::call_soon_in(context, call),
+            Given::Shared(context) => shim::call_soon_in(context, call),
+        };
+    }
+
+    /// Waits for the job, because it runs on another thread.
+    fn spawn_blocking(self: &Arc<Self>, step: &Step) {
+        if !self.state().model.is_in_executor() {
+            return;
+        }
+        let (_, entry) = self.given(Place::Inherited);
+        let work = self.work(step, entry).on_thread().counted();
+        let (done, wait) = mpsc::channel::<()>();
+        let task = shim::spawn_blocking(move || {
+            let _done = done;
+            work.call();
+        });
+        // Nothing is ever sent.
+        let _ended = wait.recv();
+        if let Some(units) = self.state().executors.last_mut() {
+            units.tasks.push(task);
+        }
+    }
+}
