@@ -2,13 +2,15 @@
 //!
 //! Programs ([`program`]) set and reset variables, hold guards, run contexts, take snapshots, panic, poll futures by
 //! hand, start threads and run executors. The model ([`reference`]) is written from the documentation. Each test runs
-//! 10,000 programs ([`run`], [`units`]), or `PROPTEST_CASES` if that is more; one that fails is made small, printed,
+//! 10,000 programs ([`run`], [`steps`], [`units`]), or `PROPTEST_CASES` if that is more; one that fails is made small, printed,
 //! and its seed kept in `proptest-regressions/programs.txt`, to be tried first from then on.
 
 mod program;
 mod reference;
 mod run;
+mod steps;
 mod units;
+mod values;
 
 use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::shim;

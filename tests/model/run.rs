@@ -8,71 +8,17 @@ use std::panic::{self, AssertUnwindSafe};
 use std::process;
 use std::slice;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use aiocontextvars::shim::{BlockOnError, JoinHandle};
-use aiocontextvars::{
-    Context, ContextVar, Scoped, SharedContext, Token, context_var, copy_context,
-};
+use aiocontextvars::{Context, Scoped, SharedContext, Token, copy_context};
 use futures::future::BoxFuture;
 
-use crate::program::{Action, Back, OWNED, Place, Program, SHARED, Step, Var};
+use crate::program::{Back, OWNED, Program, SHARED, Step, Var};
 use crate::reference::{self, ContextId, Entry, Frame, Model, Values};
-use crate::units::Work;
-
-/// A value whose life is counted, and whose clones and drops use the crate.
-pub(crate) struct Value {
-    number: u32,
-    alive: Arc<()>,
-}
-
-impl Clone for Value {
-    fn clone(&self) -> Value {
-        use_the_crate();
-        Value {
-            number: self.number,
-            alive: Arc::clone(&self.alive),
-        }
-    }
-}
-
-impl Drop for Value {
-    fn drop(&mut self) {
-        use_the_crate();
-    }
-}
-
-/// Leaves everything as it was.
-fn use_the_crate() {
-    context_var! { static USED: (); }
-    // In the end, the thread's own context cannot be written to.
-    if let Ok(token) = USED.try_set(()) {
-        assert!(USED.reset(token).is_ok());
-    }
-}
-
-static VARS: LazyLock<[ContextVar<Value>; Var::ALL.len()]> = LazyLock::new(|| {
-    let default = || Value {
-        number: Var::DEFAULT,
-        alive: Arc::default(),
-    };
-    [
-        ContextVar::new("A"),
-        ContextVar::with_default("B", default),
-        ContextVar::new("L").local(),
-        ContextVar::with_default("M", default).local(),
-        ContextVar::named("N".to_owned()),
-        ContextVar::new("C"),
-    ]
-});
-
-impl Var {
-    pub(crate) fn real(self) -> &'static ContextVar<Value> {
-        &VARS[self as usize]
-    }
-}
+use crate::values::Value;
 
 /// Runs a future on an executor of this thread.
 pub(crate) type BlockOn = fn(BoxFuture<'_, ()>) -> Result<(), BlockOnError>;
@@ -86,18 +32,20 @@ pub(crate) struct Run {
 
 pub(crate) struct State {
     pub(crate) model: Model,
-    owned: [(Context, ContextId); OWNED],
-    shared: [(SharedContext, ContextId); SHARED],
-    snapshots: Vec<(u32, Context, Values)>,
-    tokens: Vec<(u32, Token<Value>, reference::Token)>,
-    guards: Vec<(Scoped<'static, Value>, reference::Guard)>,
+    pub(crate) owned: [(Context, ContextId); OWNED],
+    pub(crate) shared: [(SharedContext, ContextId); SHARED],
+    pub(crate) snapshots: Vec<(u32, Context, Values)>,
+    pub(crate) tokens: Vec<(u32, Token<Value>, reference::Token)>,
+    pub(crate) guards: Vec<(Scoped<'static, Value>, reference::Guard)>,
     pub(crate) works: Vec<(u32, Hand)>,
     /// The units of each executor that is running, the innermost last.
     pub(crate) executors: Vec<Units>,
     /// How many polls have reached their future.
     pub(crate) polls: usize,
+    /// The last step that has begun, until the program is at its end.
+    pub(crate) step: Option<u32>,
     /// Which step used what an earlier one had made.
-    uses: Vec<(u32, u32)>,
+    pub(crate) uses: Vec<(u32, u32)>,
     failure: Option<String>,
 }
 
@@ -113,15 +61,8 @@ pub(crate) struct Units {
     pub(crate) alive: usize,
 }
 
-/// A context for a unit of work.
-pub(crate) enum Given {
-    Inherited,
-    Owned(Context),
-    Shared(SharedContext),
-}
-
 /// What a `Panic` step unwinds with: how many blocks more.
-pub(crate) struct Planned(usize);
+pub(crate) struct Planned(pub(crate) usize);
 
 impl Planned {
     pub(crate) fn go_on(unwinding: Option<Planned>) {
@@ -152,7 +93,7 @@ pub(crate) fn run(program: &Program, block_on: BlockOn) -> Result<(), String> {
     let (done, wait) = mpsc::channel::<()>();
     let thread = thread::spawn(move || {
         let _done = done;
-        run.check(0);
+        run.check();
         for step in &steps {
             // Nothing is left to unwind out of.
             let _planned = run.attempt(|| run.steps(slice::from_ref(step)));
@@ -202,6 +143,7 @@ impl Run {
                 works: Vec::new(),
                 executors: Vec::new(),
                 polls: 0,
+                step: Some(0),
                 uses: Vec::new(),
                 failure: None,
             }),
@@ -213,13 +155,23 @@ impl Run {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn fail(&self, number: u32, what: impl fmt::Display) {
-        let failure = &mut self.state().failure;
-        failure.get_or_insert_with(|| format!("after step {number}: {what}"));
+    pub(crate) fn fail(&self, what: impl fmt::Display) {
+        let mut state = self.state();
+        let when = match state.step {
+            Some(step) => format!("at step {step}"),
+            None => "in the end".to_owned(),
+        };
+        state
+            .failure
+            .get_or_insert_with(|| format!("{when}: {what}"));
     }
 
     pub(crate) fn has_failed(&self) -> bool {
         self.state().failure.is_some()
+    }
+
+    pub(crate) fn block_on(&self, future: BoxFuture<'_, ()>) -> Result<(), BlockOnError> {
+        (self.block_on)(future)
     }
 
     fn report(&self) -> Result<(), String> {
@@ -234,17 +186,16 @@ impl Run {
         Err(report)
     }
 
-    pub(crate) fn expect<T: Debug + PartialEq>(&self, number: u32, what: &str, seen: T, model: T) {
+    pub(crate) fn expect<T: Debug + PartialEq>(&self, what: &str, seen: T, model: T) {
         if seen != model {
-            self.fail(
-                number,
-                format_args!("{what}: {seen:?}, but the model says {model:?}"),
-            );
+            self.fail(format_args!(
+                "{what}: {seen:?}, but the model says {model:?}"
+            ));
         }
     }
 
     /// Compares all that can be seen from here.
-    pub(crate) fn check(&self, number: u32) {
+    pub(crate) fn check(&self) {
         if self.has_failed() {
             return;
         }
@@ -257,33 +208,27 @@ impl Run {
             let expected = values.get(&var).copied().or(var.default());
             let seen = var.real().with(|value| value.map(|value| value.number));
             if seen != expected {
-                self.expect(number, &format!("{var:?}"), seen, expected);
+                self.expect(&format!("{var:?}"), seen, expected);
             }
         }
-        self.check_context(number, "the current context", &copy_context(), &values);
+        self.check_context("the current context", &copy_context(), &values);
         for (real, values) in &shared {
-            self.check_context(number, "a shared context", &real.copy(), values);
+            self.check_context("a shared context", &real.copy(), values);
             for var in Var::ALL {
                 let seen = (real.len(), real.contains(var.real()));
                 let expected = (values.len(), values.contains_key(&var));
-                self.expect(
-                    number,
-                    "a shared context's length and contents",
-                    seen,
-                    expected,
-                );
+                self.expect("a shared context's length and contents", seen, expected);
             }
         }
     }
 
-    pub(crate) fn check_context(&self, number: u32, what: &str, real: &Context, values: &Values) {
+    pub(crate) fn check_context(&self, what: &str, real: &Context, values: &Values) {
         let seen = |var| Some((var, real.get(Var::real(var))?.number));
         let seen: Values = Var::ALL.into_iter().filter_map(seen).collect();
-        self.expect(number, what, &seen, values);
+        self.expect(what, &seen, values);
         let lengths = (real.len(), real.iter().len(), real.iter().count());
         let len = values.len();
         self.expect(
-            number,
             what,
             (lengths, real.is_empty()),
             ((len, len, len), len == 0),
@@ -300,15 +245,16 @@ impl Run {
             if self.has_failed() {
                 return;
             }
+            self.state().step = Some(step.number);
             self.step(step);
-            self.check(step.number);
+            self.check();
         }
     }
 
     /// The body of a block, in a context that the crate has just entered.
     pub(crate) fn body(self: &Arc<Self>, step: &Step, frame: Frame, context: ContextId) {
         let _inside = self.enter(frame, context);
-        self.check(step.number);
+        self.check();
         self.steps(&step.body);
     }
 
@@ -318,7 +264,7 @@ impl Run {
         match payload.downcast::<Planned>() {
             Ok(planned) => Some(Planned(planned.0.checked_sub(1)?)),
             Err(other) => {
-                self.fail(u32::MAX, message(&*other));
+                self.fail(message(&*other));
                 None
             }
         }
@@ -329,244 +275,19 @@ impl Run {
         Planned::go_on(self.attempt(f));
     }
 
-    fn step(self: &Arc<Self>, step: &Step) {
-        let number = step.number;
-        match step.action {
-            Action::Set(var) => {
-                let token = var.real().set(self.value(number));
-                self.written(var, number, Some(number), token);
-            }
-            Action::TrySet(var) => match var.real().try_set(self.value(number)) {
-                Ok(token) => self.written(var, number, Some(number), token),
-                Err(error) => self.fail(number, error),
-            },
-            Action::Unset(var) => {
-                let token = var.real().unset();
-                self.written(var, number, None, token);
-            }
-            Action::Reset(back, other) => self.reset(number, back, other),
-            Action::DropToken(back) => {
-                let token = back.take_from(&mut self.state().tokens);
-                drop(token);
-            }
-            Action::Scoped(var) => {
-                let guard = var.real().scoped(self.value(number));
-                let mut state = self.state();
-                let expected = state.model.scoped(var, number);
-                state.guards.push((guard, expected));
-            }
-            Action::DropGuard(back) => self.end_guard(number, back, drop),
-            Action::DropGuardInEmptyContext(back) => self.end_guard(number, back, |guard| {
-                Context::new().run(|| drop(guard));
-            }),
-            Action::DropGuardOnThread(back) => self.end_guard(number, back, |guard| {
-                let thread = thread::spawn(move || drop(guard));
-                if let Err(payload) = thread.join() {
-                    panic::resume_unwind(payload);
-                }
-            }),
-            Action::ForgetGuard(back) => {
-                let guard = back.take_from(&mut self.state().guards);
-                // Its value stays, as long as the context does.
-                mem::forget(guard);
-            }
-            Action::Snapshot => {
-                let context = copy_context();
-                let mut state = self.state();
-                let values = state.model.values(state.model.current());
-                state.snapshots.push((number, context, values));
-            }
-            Action::Restore(back, owned) => self.restore(number, back, owned),
-            Action::WithValue(owned, var) => {
-                let (context, id) = self.take_owned(owned);
-                let context = context.with_value(var.real(), self.value(number));
-                self.state().model.bind(id, var, Some(number));
-                self.put_owned(number, owned, (context, id));
-            }
-            Action::Share { owned, shared } => {
-                let (context, id) = self.take_owned(owned);
-                let new = (context.share(), id);
-                let old = mem::replace(&mut self.state().shared[shared], new);
-                drop(old);
-            }
-            Action::CopyShared { shared, owned } => {
-                let (shared, id) = self.shared(shared);
-                let context = shared.copy();
-                let id = self.state().model.copy(id);
-                self.put_owned(number, owned, (context, id));
-            }
-            Action::Panic(through) => Planned::go_on(Some(Planned(through))),
-            // They mean something to futures and to the listing.
-            Action::Yield | Action::End => {}
-            Action::Run(owned) => {
-                let (mut context, id) = self.take_owned(owned);
-                let unwinding = self.attempt(|| context.run(|| self.body(step, Frame::Inside, id)));
-                self.put_owned(number, owned, (context, id));
-                Planned::go_on(unwinding);
-            }
-            Action::RunShared(shared) => self.run_shared(step, shared),
-            Action::SyncScope(var) => {
-                let context = self.scope_context(var, number);
-                let value = self.value(number);
-                self.block(|| {
-                    var.real()
-                        .sync_scope(value, || self.body(step, Frame::Inside, context));
-                });
-            }
-            Action::With(var) => {
-                self.block(|| {
-                    var.real().with(|value| {
-                        let number_of = |value: Option<&Value>| value.map(|value| value.number);
-                        let before = number_of(value);
-                        self.steps(&step.body);
-                        self.expect(number, "what a reader keeps", number_of(value), before);
-                    });
-                });
-            }
-            Action::Resume(_)
-            | Action::DropWork(_)
-            | Action::FreshThread
-            | Action::Thread(_)
-            | Action::Future(_)
-            | Action::Scope(_)
-            | Action::Bind(_)
-            | Action::BlockOn
-            | Action::Spawn(_)
-            | Action::CallSoon(_)
-            | Action::SpawnBlocking => self.unit(step),
-        }
-    }
-
     pub(crate) fn value(&self, number: u32) -> Value {
         let alive = Arc::clone(&self.alive);
         Value { number, alive }
     }
 
-    /// Notes what a `set` or `unset` has done.
-    fn written(&self, var: Var, number: u32, value: Option<u32>, token: Token<Value>) {
-        let expected = self.state().model.set(var, value);
-        let old_value = token.old_value().map(|value| value.number);
-        self.expect(number, "the old value", old_value, expected.old_value());
-        self.state().tokens.push((number, token, expected));
-    }
-
-    fn reset(&self, number: u32, back: Back, other: Option<Var>) {
-        let Some((made_by, token, expected)) = back.take_from(&mut self.state().tokens) else {
-            return;
-        };
-        self.uses(number, made_by);
-        let var = other.unwrap_or(expected.var);
-        let seen = var.real().reset(token);
-        let kind = self.state().model.reset(var, &expected);
-        let seen_kind = seen.as_ref().map(|()| ()).map_err(|error| error.kind());
-        self.expect(number, "reset", seen_kind, kind);
-        if let Err(error) = seen {
-            let token = error.into_token();
-            self.state().tokens.push((made_by, token, expected));
-        }
-    }
-
-    fn end_guard(&self, number: u32, back: Back, end: impl FnOnce(Scoped<'static, Value>)) {
-        let Some((guard, expected)) = back.take_from(&mut self.state().guards) else {
-            return;
-        };
-        self.uses(number, expected.number);
-        end(guard);
-        self.state().model.drop_guard(&expected);
-    }
-
-    fn restore(&self, number: u32, back: Back, owned: usize) {
-        let mut state = self.state();
-        let Some((made_by, context, values)) = back.take_from(&mut state.snapshots) else {
-            return;
-        };
-        let copy = context.clone();
-        let id = state.model.add(&values);
-        state.snapshots.push((made_by, context, values));
-        drop(state);
-        self.uses(number, made_by);
-        self.put_owned(number, owned, (copy, id));
-    }
-
-    pub(crate) fn uses(&self, number: u32, made_by: u32) {
-        self.state().uses.push((number, made_by));
-    }
-
-    /// Leaves an empty context in its place.
-    fn take_owned(&self, owned: usize) -> (Context, ContextId) {
-        let mut state = self.state();
-        let empty = (Context::new(), state.model.new_context());
-        mem::replace(&mut state.owned[owned], empty)
-    }
-
-    fn put_owned(&self, number: u32, owned: usize, context: (Context, ContextId)) {
-        let values = self.state().model.values(context.1);
-        self.check_context(number, "an owned context", &context.0, &values);
-        let old = mem::replace(&mut self.state().owned[owned], context);
-        drop(old);
-    }
-
-    fn shared(&self, shared: usize) -> (SharedContext, ContextId) {
-        let (context, id) = &self.state().shared[shared];
-        (context.clone(), *id)
-    }
-
-    fn run_shared(self: &Arc<Self>, step: &Step, shared: usize) {
-        let (context, id) = self.shared(shared);
-        let entered = self.state().model.is_entered(id);
-        self.block(|| {
-            let outcome = context.run(|| {
-                // Not `body`: if it ought to be refused, the model does not know its way out.
-                self.expect(step.number, "is it entered", false, entered);
-                self.body(step, Frame::Inside, id);
-            });
-            self.expect(step.number, "is it entered", outcome.is_err(), entered);
-        });
-    }
-
-    /// The copy of the current context that `scope` and `sync_scope` make.
-    pub(crate) fn scope_context(&self, var: Var, number: u32) -> ContextId {
-        let model = &mut self.state().model;
-        let context = model.copy(model.current());
-        model.bind(context, var, Some(number));
-        context
-    }
-
-    /// The context at `place`, as the crate and as the model know it.
-    pub(crate) fn given(&self, place: Place) -> (Given, Entry) {
-        match place {
-            Place::Inherited => (Given::Inherited, Entry::Owned(self.state().model.inherit())),
-            Place::Empty => {
-                let id = self.state().model.new_context();
-                (Given::Owned(Context::new()), Entry::Owned(id))
-            }
-            Place::Owned(owned) => {
-                let (context, id) = self.take_owned(owned);
-                (Given::Owned(context), Entry::Owned(id))
-            }
-            Place::Shared(shared) => {
-                let (context, id) = self.shared(shared);
-                (Given::Shared(context), Entry::Shared(id))
-            }
-        }
-    }
-
-    pub(crate) fn block_on(&self, future: BoxFuture<'_, ()>) -> Result<(), BlockOnError> {
-        (self.block_on)(future)
-    }
-
-    pub(crate) fn work(self: &Arc<Self>, step: &Step, entry: Entry) -> Work {
-        Work::new(Arc::clone(self), step, entry)
-    }
-
     /// Drops what is left and checks what is kept.
     fn finish(self: &Arc<Self>) {
-        let last = u32::MAX;
+        self.state().step = None;
         let works = mem::take(&mut self.state().works);
         drop(works);
         while !self.state().guards.is_empty() {
-            self.end_guard(last, Back::NEWEST, drop);
-            self.check(last);
+            self.end_guard(Back::NEWEST, drop);
+            self.check();
         }
         let (snapshots, tokens) = {
             let mut state = self.state();
@@ -578,12 +299,12 @@ impl Run {
         drop(tokens);
         for (made_by, context, values) in &snapshots {
             let what = format!("the snapshot of step {made_by}");
-            self.check_context(last, &what, context, values);
+            self.check_context(&what, context, values);
         }
         for owned in 0..OWNED {
             let context = self.take_owned(owned);
-            self.put_owned(last, owned, context);
+            self.put_owned(owned, context);
         }
-        self.check(last);
+        self.check();
     }
 }

@@ -12,7 +12,8 @@ use aiocontextvars::{ContextExt, shim};
 
 use crate::program::{Action, Place, Step, Var};
 use crate::reference::{Entry, Frame};
-use crate::run::{Given, Hand, Planned, Run, Units};
+use crate::run::{Hand, Planned, Run, Units};
+use crate::steps::Given;
 
 /// How often an executor's first unit waits for the others before it gives them up.
 const PATIENCE: usize = 10_000;
@@ -29,9 +30,9 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    pub(crate) fn new(run: Arc<Run>, step: &Step, entry: Entry) -> Work {
+    fn new(run: &Arc<Run>, step: &Step, entry: Entry) -> Work {
         Work {
-            run,
+            run: Arc::clone(run),
             number: step.number,
             steps: step.body.clone().into_iter(),
             entry,
@@ -58,16 +59,13 @@ impl Work {
     fn go_on(&mut self) -> Poll<()> {
         let run = Arc::clone(&self.run);
         let Some(context) = run.state().model.polled_in(self.entry) else {
-            run.fail(
-                self.number,
-                "a unit runs in a context that is entered elsewhere",
-            );
+            run.fail("a unit runs in a context that is entered elsewhere");
             return Poll::Ready(());
         };
         let _inside = run.enter(self.frame, context);
         run.state().polls += 1;
-        run.check(self.number);
-        while let Some(step) = self.steps.next() {
+        run.check();
+        for step in self.steps.by_ref() {
             if let Action::Yield = step.action {
                 return Poll::Pending;
             }
@@ -102,11 +100,11 @@ impl Drop for Work {
             model.dropped_in(self.entry)
         };
         let _inside = run.enter(self.frame, context);
-        run.check(self.number);
+        run.check();
         let token = Var::C.real().set(run.value(self.number));
         drop(token);
         run.state().model.set(Var::C, Some(self.number));
-        run.check(self.number);
+        run.check();
         if self.unit {
             if let Some(units) = run.state().executors.last_mut() {
                 units.alive -= 1;
@@ -121,7 +119,7 @@ impl Run {
         match step.action {
             Action::FreshThread => {
                 let context = self.state().model.new_context();
-                let work = self.work(step, Entry::Owned(context)).on_thread();
+                let work = Work::new(self, step, Entry::Owned(context)).on_thread();
                 self.join(thread::spawn(|| work.call()));
             }
             Action::Thread(place) => {
@@ -132,7 +130,7 @@ impl Run {
                         return;
                     }
                 }
-                let work = self.work(step, entry).on_thread();
+                let work = Work::new(self, step, entry).on_thread();
                 self.join(match given {
                     Given::Inherited => shim::thread::spawn(|| work.call()),
                     Given::Owned(context) => shim::thread::spawn_in(context, || work.call()),
@@ -141,7 +139,7 @@ impl Run {
             }
             Action::Future(place) => {
                 let (given, entry) = self.given(place);
-                let work = self.work(step, entry);
+                let work = Work::new(self, step, entry);
                 self.keep(
                     number,
                     match given {
@@ -159,13 +157,13 @@ impl Run {
             }
             Action::Scope(var) => {
                 let entry = Entry::Owned(self.scope_context(var, number));
-                let work = self.work(step, entry);
+                let work = Work::new(self, step, entry);
                 let future = var.real().scope(self.value(number), work);
                 self.keep(number, Hand::Future(Box::pin(future), entry));
             }
             Action::Bind(place) => {
                 let (given, entry) = self.given(place);
-                let work = self.work(step, entry);
+                let work = Work::new(self, step, entry);
                 self.keep(
                     number,
                     match given {
@@ -181,8 +179,8 @@ impl Run {
             Action::Resume(back) => {
                 let work = back.take_from(&mut self.state().works);
                 if let Some((made_by, work)) = work {
-                    self.uses(number, made_by);
-                    self.resume(number, made_by, work);
+                    self.uses(made_by);
+                    self.resume(made_by, work);
                 }
             }
             Action::DropWork(back) => {
@@ -209,7 +207,7 @@ impl Run {
         });
     }
 
-    fn resume(&self, number: u32, made_by: u32, work: Hand) {
+    fn resume(&self, made_by: u32, work: Hand) {
         match work {
             Hand::Call(f) => self.block(f),
             Hand::Future(mut future, entry) => {
@@ -221,7 +219,7 @@ impl Run {
                 let cx = &mut task::Context::from_waker(Waker::noop());
                 let unwinding = self.attempt(|| poll = future.as_mut().poll(cx));
                 let parked = self.state().polls == before;
-                self.expect(number, "does the poll wait", parked, parks);
+                self.expect("does the poll wait", parked, parks);
                 if poll.is_pending() {
                     self.keep(made_by, Hand::Future(future, entry));
                 } else {
@@ -235,35 +233,30 @@ impl Run {
     fn run_executor(self: &Arc<Self>, step: &Step) {
         if self.state().model.is_in_executor() {
             let outcome = shim::try_block_on(async {});
-            self.expect(
-                step.number,
-                "is a nested executor refused",
-                outcome.is_err(),
-                true,
-            );
+            self.expect("is a nested executor refused", outcome.is_err(), true);
             return;
         }
         let context = self.state().model.inherit();
         let _inside = self.enter(Frame::Executor, context);
         self.state().executors.push(Units::default());
-        let work = self.work(step, Entry::Owned(context));
+        let work = Work::new(self, step, Entry::Owned(context));
         let main = async {
             work.await;
-            self.wait_for_units(step.number).await;
+            self.wait_for_units().await;
         };
         let unwinding = self.attempt(|| {
             if let Err(error) = self.block_on(Box::pin(main)) {
-                self.fail(step.number, error);
+                self.fail(error);
             }
         });
         let units = self.state().executors.pop();
         // What a panic has left has been dropped with the executor.
         let left = units.map_or(0, |units| units.alive);
-        self.expect(step.number, "units left behind", left, 0);
+        self.expect("units left behind", left, 0);
         Planned::go_on(unwinding);
     }
 
-    async fn wait_for_units(&self, number: u32) {
+    async fn wait_for_units(&self) {
         let alive = || self.state().executors.last().map_or(0, |units| units.alive);
         for _ in 0..PATIENCE {
             if alive() == 0 {
@@ -272,7 +265,7 @@ impl Run {
             shim::yield_now().await;
         }
         if alive() > 0 {
-            return self.fail(number, "some units never end");
+            return self.fail("some units never end");
         }
         let units = self.state().executors.last_mut().map(std::mem::take);
         for task in units.unwrap_or_default().tasks {
@@ -302,7 +295,7 @@ impl Run {
         let Some((given, entry)) = self.given_to_unit(place) else {
             return;
         };
-        let work = self.work(step, entry).counted();
+        let work = Work::new(self, step, entry).counted();
         let task = match given {
             Given::Inherited => shim::spawn(work),
             Given::Owned(context) => shim::spawn_in(context, work),
@@ -317,7 +310,7 @@ impl Run {
         let Some((given, entry)) = self.given_to_unit(place) else {
             return;
         };
-        let work = self.work(step, entry).counted();
+        let work = Work::new(self, step, entry).counted();
         let run = Arc::clone(self);
         let call = move || run.block(|| work.call());
         match given {
@@ -333,7 +326,7 @@ impl Run {
             return;
         }
         let (_, entry) = self.given(Place::Inherited);
-        let work = self.work(step, entry).on_thread().counted();
+        let work = Work::new(self, step, entry).on_thread().counted();
         let (done, wait) = mpsc::channel::<()>();
         let task = shim::spawn_blocking(move || {
             let _done = done;
