@@ -53,6 +53,11 @@ impl Back {
         let newest = list.len().checked_sub(1)?;
         Some(list.remove(newest - self.0 % list.len()))
     }
+
+    pub(crate) fn find_in<T>(self, list: &mut [T]) -> Option<&mut T> {
+        let back = self.0 % list.len().max(1);
+        list.iter_mut().rev().nth(back)
+    }
 }
 
 impl fmt::Debug for Back {
@@ -106,6 +111,8 @@ pub(crate) enum Action {
     /// Polls a future, or calls a function, that `Future`, `Scope` or `Bind` has made.
     Resume(Back),
     DropWork(Back),
+    /// Of a task on the innermost executor, in whatever state it is.
+    Abort(Back),
     /// Ends a poll.
     Yield,
     /// Unwinds out of this many blocks and one more.
@@ -140,7 +147,7 @@ impl Action {
             Scoped(_) | DropGuard(_) | DropGuardInEmptyContext(_) => false,
             DropGuardOnThread(_) | ForgetGuard(_) => false,
             Snapshot | Restore(..) | WithValue(..) | Share { .. } | CopyShared { .. } => false,
-            Resume(_) | DropWork(_) | Yield | Panic(_) | End => false,
+            Resume(_) | DropWork(_) | Abort(_) | Yield | Panic(_) | End => false,
             Run(_) | RunShared(_) | SyncScope(_) | With(_) | FreshThread | Thread(_) => true,
             Future(_) | Scope(_) | Bind(_) => true,
             BlockOn | Spawn(_) | CallSoon(_) | SpawnBlocking => true,
@@ -177,6 +184,7 @@ const ACTIONS: &[(usize, Make)] = &[
     }),
     (10, |_, n| Action::Resume(Back(n))),
     (2, |_, n| Action::DropWork(Back(n))),
+    (1, |_, n| Action::Abort(Back(n))),
     (6, |_, _| Action::Yield),
     (2, |_, n| Action::Panic(n % 3)),
     (26, |_, _| Action::End),
@@ -188,7 +196,7 @@ const ACTIONS: &[(usize, Make)] = &[
     (2, |_, n| Action::Thread(place(n))),
     (6, |_, n| Action::Future(place(n))),
     (2, |var, _| Action::Scope(var)),
-    (3, |_, n| Action::Bind(place(n))),
+    (3, |_, n| Action::Bind(owned_place(n))),
     (4, |_, _| Action::BlockOn),
     (5, |_, n| Action::Spawn(place(n))),
     (5, |_, n| Action::CallSoon(place(n))),
@@ -204,6 +212,13 @@ fn place(n: usize) -> Place {
         3..6 => Place::Shared(n % SHARED),
         6 => Place::Owned(0),
         _ => Place::Empty,
+    }
+}
+
+fn owned_place(n: usize) -> Place {
+    match place(n) {
+        Place::Shared(n) => Place::Owned(n),
+        owned => owned,
     }
 }
 

@@ -57,8 +57,13 @@ pub(crate) enum Hand {
 
 #[derive(Default)]
 pub(crate) struct Units {
-    pub(crate) tasks: Vec<JoinHandle<()>>,
+    pub(crate) tasks: Vec<Task>,
     pub(crate) alive: usize,
+}
+
+pub(crate) struct Task {
+    pub(crate) handle: JoinHandle<()>,
+    pub(crate) aborted: bool,
 }
 
 /// What a `Panic` step unwinds with: how many blocks more.
@@ -203,6 +208,7 @@ impl Run {
         let values = state.model.values(state.model.current());
         let shared = state.shared.each_ref();
         let shared = shared.map(|(real, id)| (real.clone(), state.model.values(*id)));
+        let step = state.step.unwrap_or(0) as usize;
         drop(state);
         for var in Var::ALL {
             let expected = values.get(&var).copied().or(var.default());
@@ -211,6 +217,22 @@ impl Run {
                 self.expect(&format!("{var:?}"), seen, expected);
             }
         }
+        // The other ways to read, in turn: they clone the value.
+        let var = Var::ALL[step % Var::ALL.len()];
+        let (own, real) = (values.get(&var).copied(), var.real());
+        let value = own.or(var.default());
+        self.expect("get", real.get().map(|value| value.number), value);
+        self.expect(
+            "try_get",
+            real.try_get().ok().map(|value| value.number),
+            value,
+        );
+        let fallback = self.value(u32::MAX);
+        self.expect(
+            "get_or",
+            real.get_or(fallback).number,
+            own.unwrap_or(u32::MAX),
+        );
         self.check_context("the current context", &copy_context(), &values);
         for (real, values) in &shared {
             self.check_context("a shared context", &real.copy(), values);

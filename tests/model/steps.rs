@@ -116,6 +116,7 @@ impl Run {
             }
             Action::Resume(_)
             | Action::DropWork(_)
+            | Action::Abort(_)
             | Action::FreshThread
             | Action::Thread(_)
             | Action::Future(_)
@@ -127,6 +128,7 @@ impl Run {
             | Action::SpawnBlocking => self.unit(step),
         }
     }
+
     /// Notes what a `set` or `unset` has done.
     fn written(&self, var: Var, number: u32, value: Option<u32>, token: Token<Value>) {
         let expected = self.state().model.set(var, value);

@@ -2,17 +2,20 @@
 //! dropped in.
 
 use std::future::Future;
+use std::mem;
 use std::panic;
 use std::pin::Pin;
 use std::sync::{Arc, mpsc};
 use std::task::{self, Poll, Waker};
 use std::thread;
 
-use aiocontextvars::{ContextExt, shim};
+use aiocontextvars::ContextExt;
+use aiocontextvars::shim::{self, JoinError, JoinHandle};
+use futures::future::BoxFuture;
 
-use crate::program::{Action, Place, Step, Var};
+use crate::program::{Action, Back, Place, Step, Var};
 use crate::reference::{Entry, Frame};
-use crate::run::{Hand, Planned, Run, Units};
+use crate::run::{Hand, Planned, Run, Task, Units};
 use crate::steps::Given;
 
 /// How often an executor's first unit waits for the others before it gives them up.
@@ -140,20 +143,12 @@ impl Run {
             Action::Future(place) => {
                 let (given, entry) = self.given(place);
                 let work = Work::new(self, step, entry);
-                self.keep(
-                    number,
-                    match given {
-                        Given::Inherited => {
-                            Hand::Future(Box::pin(work.in_current_context()), entry)
-                        }
-                        Given::Owned(context) => {
-                            Hand::Future(Box::pin(work.in_context(context)), entry)
-                        }
-                        Given::Shared(context) => {
-                            Hand::Future(Box::pin(work.in_context(context)), entry)
-                        }
-                    },
-                );
+                let future: BoxFuture<'static, ()> = match given {
+                    Given::Inherited => Box::pin(work.in_current_context()),
+                    Given::Owned(context) => Box::pin(work.in_context(context)),
+                    Given::Shared(context) => Box::pin(work.in_context(context)),
+                };
+                self.keep(number, Hand::Future(future, entry));
             }
             Action::Scope(var) => {
                 let entry = Entry::Owned(self.scope_context(var, number));
@@ -164,17 +159,12 @@ impl Run {
             Action::Bind(place) => {
                 let (given, entry) = self.given(place);
                 let work = Work::new(self, step, entry);
-                self.keep(
-                    number,
-                    match given {
-                        Given::Inherited => Hand::Call(Box::new(shim::bind(|| work.call()))),
-                        Given::Owned(context) => Hand::Call(Box::new(context.bind(|| work.call()))),
-                        // Shared contexts have `run` for that, and the futures.
-                        Given::Shared(context) => {
-                            Hand::Future(Box::pin(work.in_context(&context)), entry)
-                        }
-                    },
-                );
+                let call: Box<dyn FnOnce() + Send> = match given {
+                    Given::Inherited => Box::new(shim::bind(|| work.call())),
+                    Given::Owned(context) => Box::new(context.bind(|| work.call())),
+                    Given::Shared(_) => unreachable!("only an owned context has `bind`"),
+                };
+                self.keep(number, Hand::Call(call));
             }
             Action::Resume(back) => {
                 let work = back.take_from(&mut self.state().works);
@@ -187,6 +177,7 @@ impl Run {
                 let work = back.take_from(&mut self.state().works);
                 drop(work);
             }
+            Action::Abort(back) => self.abort(back),
             Action::BlockOn => self.run_executor(step),
             Action::Spawn(place) => self.spawn(step, place),
             Action::CallSoon(place) => self.call_soon(step, place),
@@ -267,13 +258,37 @@ impl Run {
         if alive() > 0 {
             return self.fail("some units never end");
         }
-        let units = self.state().executors.last_mut().map(std::mem::take);
-        for task in units.unwrap_or_default().tasks {
-            if let Err(error) = task.await {
-                let payload = error.into_panic();
+        let units = self.state().executors.last_mut().map(mem::take);
+        for Task { handle, aborted } in units.unwrap_or_default().tasks {
+            match handle.await.map_err(JoinError::try_into_panic) {
+                Ok(()) => {}
                 // A task is the last block that a panic unwinds out of.
-                let _planned = self.attempt(|| panic::resume_unwind(payload));
+                Err(Ok(payload)) => drop(self.attempt(|| panic::resume_unwind(payload))),
+                Err(Err(_cancelled)) => self.expect("was the task aborted", aborted, true),
             }
+        }
+    }
+
+    fn abort(&self, back: Back) {
+        let abort_handle = {
+            let mut state = self.state();
+            let units = state.executors.last_mut();
+            let task = units.and_then(|units| back.find_in(&mut units.tasks));
+            task.map(|task| {
+                task.aborted = true;
+                task.handle.abort_handle()
+            })
+        };
+        // Not under the lock: the task may be dropped now.
+        if let Some(abort_handle) = abort_handle {
+            abort_handle.abort();
+        }
+    }
+
+    fn started(&self, handle: JoinHandle<()>) {
+        if let Some(units) = self.state().executors.last_mut() {
+            let aborted = false;
+            units.tasks.push(Task { handle, aborted });
         }
     }
 
@@ -296,14 +311,11 @@ impl Run {
             return;
         };
         let work = Work::new(self, step, entry).counted();
-        let task = match given {
+        self.started(match given {
             Given::Inherited => shim::spawn(work),
             Given::Owned(context) => shim::spawn_in(context, work),
             Given::Shared(context) => shim::spawn_in(context, work),
-        };
-        if let Some(units) = self.state().executors.last_mut() {
-            units.tasks.push(task);
-        }
+        });
     }
 
     fn call_soon(self: &Arc<Self>, step: &Step, place: Place) {
@@ -334,8 +346,6 @@ impl Run {
         });
         // Nothing is ever sent.
         let _ended = wait.recv();
-        if let Some(units) = self.state().executors.last_mut() {
-            units.tasks.push(task);
-        }
+        self.started(task);
     }
 }
