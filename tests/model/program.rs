@@ -10,7 +10,7 @@ use proptest::strategy::Strategy;
 pub(crate) const OWNED: usize = 4;
 pub(crate) const SHARED: usize = 2;
 
-const MAX_LENGTH: usize = 60;
+const MAX_LENGTH: usize = 120;
 const MAX_DEPTH: usize = 6;
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -134,6 +134,7 @@ pub(crate) enum Action {
     Bind(Place),
     /// Runs an executor; the body's future is its first unit.
     BlockOn,
+    /// Outside an executor, this and what follows run one.
     Spawn(Place),
     CallSoon(Place),
     SpawnBlocking,
@@ -163,10 +164,10 @@ const ACTIONS: &[(usize, Make)] = &[
     (14, |var, _| Action::Set(var)),
     (4, |var, _| Action::Unset(var)),
     (2, |var, _| Action::TrySet(var)),
-    (12, |_, n| Action::Reset(Back(n), None)),
+    (14, |_, n| Action::Reset(Back(n), None)),
     (2, |var, n| Action::Reset(Back(n), Some(var))),
     (1, |_, n| Action::DropToken(Back(n))),
-    (12, |var, _| Action::Scoped(var)),
+    (20, |var, _| Action::Scoped(var)),
     (10, |_, n| Action::DropGuard(Back(n))),
     (2, |_, n| Action::DropGuardInEmptyContext(Back(n))),
     (1, |_, n| Action::DropGuardOnThread(Back(n))),
@@ -182,12 +183,12 @@ const ACTIONS: &[(usize, Make)] = &[
         owned: n / SHARED,
         shared: n % SHARED,
     }),
-    (10, |_, n| Action::Resume(Back(n))),
-    (2, |_, n| Action::DropWork(Back(n))),
+    (20, |_, n| Action::Resume(Back(n))),
+    (4, |_, n| Action::DropWork(Back(n))),
     (1, |_, n| Action::Abort(Back(n))),
     (6, |_, _| Action::Yield),
     (2, |_, n| Action::Panic(n % 3)),
-    (26, |_, _| Action::End),
+    (50, |_, _| Action::End),
     (9, |_, n| Action::Run(n % OWNED)),
     (8, |_, n| Action::RunShared(n % SHARED)),
     (3, |var, _| Action::SyncScope(var)),
@@ -197,7 +198,7 @@ const ACTIONS: &[(usize, Make)] = &[
     (6, |_, n| Action::Future(place(n))),
     (2, |var, _| Action::Scope(var)),
     (3, |_, n| Action::Bind(owned_place(n))),
-    (4, |_, _| Action::BlockOn),
+    (3, |_, _| Action::BlockOn),
     (5, |_, n| Action::Spawn(place(n))),
     (5, |_, n| Action::CallSoon(place(n))),
     (1, |_, _| Action::SpawnBlocking),
@@ -224,7 +225,7 @@ fn owned_place(n: usize) -> Place {
 
 /// The first ones are drawn more often, so that steps meet.
 fn variables() -> Vec<Var> {
-    let often = [Var::A; 5].into_iter().chain([Var::B; 2]);
+    let often = [Var::A; 10].into_iter().chain([Var::B; 2]);
     often.chain([Var::L; 2]).chain(Var::ALL).collect()
 }
 

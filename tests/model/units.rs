@@ -179,6 +179,11 @@ impl Run {
             }
             Action::Abort(back) => self.abort(back),
             Action::BlockOn => self.run_executor(step),
+            _ if !self.state().model.is_in_executor() => self.run_executor(&Step {
+                number,
+                action: Action::BlockOn,
+                body: vec![step.clone()],
+            }),
             Action::Spawn(place) => self.spawn(step, place),
             Action::CallSoon(place) => self.call_soon(step, place),
             Action::SpawnBlocking => self.spawn_blocking(step),
@@ -292,11 +297,8 @@ impl Run {
         }
     }
 
-    /// The context for a unit, unless it could never run there, or nobody would run it.
+    /// The context for a unit, unless it could never run there.
     fn given_to_unit(&self, place: Place) -> Option<(Given, Entry)> {
-        if !self.state().model.is_in_executor() {
-            return None;
-        }
         let (given, entry) = self.given(place);
         if let Entry::Shared(context) = entry {
             if self.state().model.would_deadlock(context) {
@@ -334,9 +336,6 @@ impl Run {
 
     /// Waits for the job, because it runs on another thread.
     fn spawn_blocking(self: &Arc<Self>, step: &Step) {
-        if !self.state().model.is_in_executor() {
-            return;
-        }
         let (_, entry) = self.given(Place::Inherited);
         let work = Work::new(self, step, entry).on_thread().counted();
         let (done, wait) = mpsc::channel::<()>();
