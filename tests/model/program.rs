@@ -10,7 +10,7 @@ use proptest::strategy::Strategy;
 pub(crate) const OWNED: usize = 4;
 pub(crate) const SHARED: usize = 2;
 
-const MAX_LENGTH: usize = 120;
+const MAX_LENGTH: usize = 100;
 const MAX_DEPTH: usize = 6;
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -81,7 +81,7 @@ pub(crate) enum Place {
 
 /// What a step does. Every value that it sets is the step's number.
 ///
-/// A `List` of tokens, guards, snapshots or works is a program's own: any step may use what another has left there.
+/// Tokens, guards, snapshots and works are kept in lists that all steps of a program share, wherever they run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Action {
     Set(Var),
