@@ -1,9 +1,11 @@
 //! Random programs on the crate and on a plain model of what it promises: they agree after every step.
 //!
 //! Programs ([`program`]) set and reset variables, hold guards, run contexts, take snapshots, panic, poll futures by
-//! hand, start threads and run executors. The model ([`reference`]) is written from the documentation. Each test runs
-//! 10,000 programs ([`run`], [`steps`], [`units`]), or `PROPTEST_CASES` if that is more; one that fails is made small, printed,
-//! and its seed kept in `proptest-regressions/programs.txt`, to be tried first from then on.
+//! hand, start threads and run executors ([`steps`], [`units`]). The model ([`reference`]) is written from the
+//! documentation. [`run`] compares the two.
+//!
+//! Each test runs 10,000 programs, or `PROPTEST_CASES` if that is more. One that fails is made small and printed, and
+//! its seed is kept in `proptest-regressions/programs.txt`, to be tried first from then on.
 
 mod program;
 mod reference;

@@ -16,7 +16,7 @@ use aiocontextvars::shim::{BlockOnError, JoinHandle};
 use aiocontextvars::{Context, Scoped, SharedContext, Token, copy_context};
 use futures::future::BoxFuture;
 
-use crate::program::{Back, OWNED, Program, SHARED, Step, Var};
+use crate::program::{Action, Back, OWNED, Program, SHARED, Step, Var};
 use crate::reference::{self, ContextId, Entry, Frame, Model, Values};
 use crate::values::Value;
 
@@ -88,7 +88,7 @@ impl Drop for Inside<'_> {
 }
 
 /// How long a program may take: one that hangs must not hide.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs `program` on a thread of its own. An error says what went wrong.
 pub(crate) fn run(program: &Program, block_on: BlockOn) -> Result<(), String> {
@@ -112,16 +112,28 @@ pub(crate) fn run(program: &Program, block_on: BlockOn) -> Result<(), String> {
         process::abort();
     }
     thread.join().map_err(|payload| message(&*payload))??;
-    // A blocking job's thread may not be done with it.
+    // The thread of a blocking job may not be done with it; all else has been waited for.
+    let patience = if has_jobs(&program.steps) {
+        PATIENCE
+    } else {
+        Duration::ZERO
+    };
     let start = Instant::now();
     while Arc::strong_count(&alive) > 1 {
-        if start.elapsed() > PATIENCE {
+        if start.elapsed() > patience {
             let left = Arc::strong_count(&alive) - 1;
-            return Err(format!("{left} values or runs are never dropped"));
+            return Err(format!(
+                "in the end: {left} values or runs are never dropped"
+            ));
         }
         thread::yield_now();
     }
     Ok(())
+}
+
+fn has_jobs(steps: &[Step]) -> bool {
+    let mut steps = steps.iter();
+    steps.any(|step| matches!(step.action, Action::SpawnBlocking) || has_jobs(&step.body))
 }
 
 fn message(payload: &(dyn Any + Send)) -> String {
