@@ -18,6 +18,7 @@ use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::shim;
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestError, TestRunner};
 
+use crate::program::Program;
 use crate::run::{BlockOn, Planned};
 
 const CASES: u32 = 10_000;
@@ -39,8 +40,23 @@ fn agrees(block_on: BlockOn) {
     let run = |program| run::run(&program, block_on).map_err(TestCaseError::fail);
     match TestRunner::new(config).run(&program::programs(), run) {
         Ok(()) => {}
-        Err(TestError::Fail(why, program)) => panic!("{why}\n{program:?}"),
+        Err(TestError::Fail(why, program)) => {
+            let (why, program) = shortest(why.to_string(), program, block_on);
+            panic!("{why}\n{program:?}");
+        }
         Err(TestError::Abort(why)) => panic!("{why}"),
+    }
+}
+
+/// Takes out what shrinking has left: that does not look for steps to delete once it makes them simpler.
+fn shortest(mut why: String, mut program: Program, block_on: BlockOn) -> (String, Program) {
+    let fails = |program: Program| Some((run::run(&program, block_on).err()?, program));
+    loop {
+        let shorter = program.shorter().find_map(fails);
+        match shorter {
+            Some(shorter) => (why, program) = shorter,
+            None => return (why, program),
+        }
     }
 }
 

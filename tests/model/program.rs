@@ -239,6 +239,7 @@ pub(crate) fn programs() -> impl Strategy<Value = Program> {
 
 #[derive(Clone)]
 pub(crate) struct Program {
+    actions: Vec<Action>,
     pub(crate) steps: Vec<Step>,
 }
 
@@ -252,13 +253,22 @@ pub(crate) struct Step {
 
 impl Program {
     fn new(actions: Vec<Action>) -> Program {
-        let mut actions = actions.into_iter();
+        let mut rest = actions.iter().copied();
         let (mut steps, mut number) = (Vec::new(), 0);
         // An `End` too many ends nothing.
-        while actions.len() > 0 {
-            block(&mut actions, &mut steps, &mut number, 0);
+        while rest.len() > 0 {
+            block(&mut rest, &mut steps, &mut number, 0);
         }
-        Program { steps }
+        Program { actions, steps }
+    }
+
+    /// The programs that have one action less.
+    pub(crate) fn shorter(&self) -> impl Iterator<Item = Program> {
+        (0..self.actions.len()).map(|at| {
+            let mut actions = self.actions.clone();
+            actions.remove(at);
+            Program::new(actions)
+        })
     }
 }
 
