@@ -10,7 +10,7 @@ use proptest::strategy::Strategy;
 pub(crate) const OWNED: usize = 4;
 pub(crate) const SHARED: usize = 2;
 
-const MAX_LENGTH: usize = 100;
+const MAX_LENGTH: usize = 80;
 const MAX_DEPTH: usize = 6;
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
