@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use aiocontextvars::shim::{self, ContextAwareExecutor};
-use aiocontextvars::{Context, ContextExt, context_var};
+use aiocontextvars::{Context, ContextExt, SharedContext, context_var};
 use futures::FutureExt;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
@@ -263,6 +263,59 @@ fn a_future_that_is_pending_elsewhere_keeps_its_context() {
     go.send(()).unwrap();
     assert_eq!(second.block_on(future), (Some(1), Some(2)));
     assert_eq!(ID.get(), Some(3));
+}
+
+/// Where a blocking job runs, and the tasks that it spawns.
+fn job_and_its_task() -> (tokio::runtime::Id, tokio::runtime::Id) {
+    let id = || tokio::runtime::Handle::current().id();
+    let (sender, receiver) = mpsc::channel();
+    shim::spawn(async move { sender.send(id()).unwrap() }).detach();
+    (id(), receiver.recv().unwrap())
+}
+
+#[test]
+fn a_blocking_job_runs_on_the_runtime_of_its_handle() {
+    let (first, second) = (multi_thread(), multi_thread());
+    let id = second.handle().id();
+    let other = ContextAwareExecutor::new(second.handle().clone());
+    // From a thread without a runtime,
+    let outside = other.spawn_blocking(job_and_its_task);
+    // and from a task of another one.
+    let inside = first.block_on(async { other.spawn_blocking(job_and_its_task).await });
+    assert_eq!(other.block_on(outside).unwrap(), (id, id));
+    assert_eq!(inside.unwrap(), (id, id));
+}
+
+#[test]
+fn a_blocking_job_that_waits_for_its_context_runs_on_its_runtime() {
+    let runtime = multi_thread();
+    let id = runtime.handle().id();
+    let shared = SharedContext::new();
+    let (leave, left) = mpsc::channel::<()>();
+    let (entered, wait) = mpsc::channel();
+    let holder = std::thread::spawn({
+        let shared = shared.clone();
+        move || {
+            let hold = || {
+                entered.send(()).unwrap();
+                let _gone = left.recv();
+            };
+            shared.run(hold).unwrap();
+        }
+    });
+    wait.recv().unwrap();
+    let seen = runtime.block_on(
+        async {
+            let job = shim::spawn_blocking_in(&shared, job_and_its_task);
+            // The job has been tried when the blocking thread that it was on is free for another.
+            shim::spawn_blocking(|| ()).await.unwrap();
+            drop(leave);
+            job.await.unwrap()
+        }
+        .in_current_context(),
+    );
+    holder.join().unwrap();
+    assert_eq!(seen, (id, id));
 }
 
 #[test]

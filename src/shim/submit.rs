@@ -150,11 +150,16 @@ pub(crate) fn spawn_blocking<C: TaskContext, T: Send + 'static>(
         executor: destination.executor.frame(),
         fixed: destination.fixed.clone(),
     };
-    // By its frame's name: the handle of a job would keep an executor alive whose task awaits it.
+    // By its frame's name: the handle of a job would keep an executor alive whose task awaits it. Those that a frame
+    // names by the thread are held, which keeps nobody alive: the job may be submitted from any thread, and again
+    // from whichever leaves the context that it waits for.
+    let held = destination.executor.is_by_thread();
+    let held = held.then(|| destination.executor.as_executor());
     let frame = home.executor.clone();
-    let submit = move |job| match Target::of_frame(&frame) {
-        Some(executor) => executor.as_executor().spawn_blocking(job),
-        None => executor::spawn_blocking(job),
+    let submit = move |job| match (&held, Target::of_frame(&frame)) {
+        (Some(executor), _) => executor.spawn_blocking(job),
+        (None, Some(executor)) => executor.as_executor().spawn_blocking(job),
+        (None, None) => executor::spawn_blocking(job),
     };
     task::spawn_blocking(submit, in_home(home, Once(Some(f)), context))
         .at(destination.executor.runs_on())
