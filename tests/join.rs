@@ -1,10 +1,12 @@
 //! Join and abort handles where several have a hand in a task: races, panics, and what they keep alive.
 
 use std::future::{self, Future};
+use std::panic::{self, AssertUnwindSafe};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::task::{self, Wake, Waker};
 use std::thread;
+use std::time::Duration;
 
 use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::shim::{
@@ -32,7 +34,7 @@ struct Bomb;
 
 impl Drop for Bomb {
     fn drop(&mut self) {
-        std::panic::resume_unwind(Box::new("an output's destructor"));
+        panic::resume_unwind(Box::new("an output's destructor"));
     }
 }
 
@@ -240,6 +242,26 @@ fn a_job_keeps_no_executor_alive() {
     // The job's end wakes a task whose executor is gone.
     assert!(block_on(task).unwrap_err().is_cancelled());
     assert_eq!(Arc::strong_count(&held), 1);
+}
+
+#[test]
+fn a_timer_that_is_cancelled_with_a_panic_keeps_no_executor_alive() {
+    let (sender, steps) = mpsc::channel::<Runnable>();
+    let executor = ContextAwareExecutor::from_schedule(move |step| drop(sender.send(step)));
+    let bomb = Bomb;
+    let timer = executor.call_later(Duration::from_secs(60 * 60), move || drop(bomb));
+    drop(executor);
+    // The driver of the timers waits, and holds the executor.
+    steps.recv().unwrap().run();
+    assert_eq!(steps.try_recv().err(), Some(mpsc::TryRecvError::Empty));
+
+    let cancelled = panic::catch_unwind(AssertUnwindSafe(|| timer.cancel()));
+    assert!(cancelled.is_err());
+    assert!(timer.is_cancelled());
+    // It has nothing to wait for any more.
+    steps.try_recv().unwrap().run();
+    let left = steps.recv_timeout(Duration::from_secs(60));
+    assert_eq!(left.err(), Some(mpsc::RecvTimeoutError::Disconnected));
 }
 
 #[test]

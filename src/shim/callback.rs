@@ -335,10 +335,15 @@ impl TimerHandle {
 
     /// As [`CallHandle::cancel`] (HD-03). The room that cancelled timers take in their queue is used again.
     pub fn cancel(&self) {
-        if self.call.cancel_in_time() {
+        let cancelled = panic::catch_unwind(AssertUnwindSafe(|| self.call.cancel_in_time()));
+        // A panic of the closure's destructor says that it was in time. The driver is not to wait for this timer.
+        if !matches!(cancelled, Ok(false)) {
             if let Some(queue) = self.queue.upgrade() {
                 queue.note_cancelled_timer();
             }
+        }
+        if let Err(payload) = cancelled {
+            panic::resume_unwind(payload);
         }
     }
 
