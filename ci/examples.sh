@@ -34,3 +34,7 @@ cargo run --quiet --features tokio,tower --example axum -- --self-test
 echo "+ timers"
 cargo run --quiet --example timers -- --virtual --for 3600 report=20m backup=30m
 printf 'list\ncancel heartbeat\nquit\n' | cargo run --quiet --example timers
+
+echo "+ soak: random work on every runtime at once, and many parked tasks"
+cargo run --quiet --release --all-features --example soak -- --seconds 5
+cargo run --quiet --release --all-features --example soak -- --parked 100000

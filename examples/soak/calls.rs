@@ -1,0 +1,212 @@
+//! Callbacks, timers and blocking jobs.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aiocontextvars::shim::{self, CallHandle, TimerHandle};
+use fastrand::Rng;
+
+use crate::contexts;
+use crate::ledger::{LEDGER, is_provoked};
+use crate::output::{Child, Output};
+use crate::units::{Facts, Kind, Unit};
+use crate::work::{body, chance, rest};
+
+/// What a callback or timer does.
+pub(crate) fn call(unit: Unit, mut rng: Rng, depth: u32) -> impl FnOnce() + Send + 'static {
+    let bomb = chance(&mut rng, 3).then(|| unit.bomb());
+    move || {
+        unit.start();
+        if chance(&mut rng, 5) {
+            unit.panic();
+        }
+        contexts::run(&unit, &mut rng);
+        if depth > 0 {
+            match rng.u8(0..4) {
+                0 => drop(shim::call_soon(call(
+                    unit.child(Kind::Callback),
+                    rng.fork(),
+                    0,
+                ))),
+                1 => drop(shim::spawn(body(unit.child(Kind::Task), rng.fork(), 0))),
+                _ => {}
+            }
+        }
+        unit.finish();
+        drop(bomb);
+    }
+}
+
+/// Callbacks: some run, some are cancelled, some go with a handle that is dropped in the middle.
+pub(crate) async fn soon(unit: &Unit, rng: &mut Rng, depth: u32) {
+    unit.at("schedules callbacks");
+    for _ in 0..rng.u32(1..=3) {
+        let callback = unit.child(Kind::Callback);
+        let facts = callback.facts.clone();
+        let f = call(callback, rng.fork(), depth);
+        let handle = if unit.is_local() && rng.bool() {
+            shim::call_soon_local(f)
+        } else {
+            shim::call_soon(f)
+        };
+        maybe_cancel(unit, rng, handle, &facts).await;
+    }
+}
+
+/// Timers that are soon due.
+pub(crate) async fn later(unit: &Unit, rng: &mut Rng, depth: u32) {
+    unit.at("schedules a timer");
+    let timer = unit.child(Kind::Timer);
+    let facts = timer.facts.clone();
+    let delay = Duration::from_micros(rng.u64(0..3_000));
+    let f = call(timer, rng.fork(), depth);
+    let handle = if rng.bool() {
+        shim::call_later(delay, f)
+    } else {
+        shim::call_at(shim::now() + delay, f)
+    };
+    maybe_cancel(unit, rng, handle, &facts).await;
+}
+
+/// A timer that would take very long.
+pub(crate) async fn cancelled_later(unit: &Unit, rng: &mut Rng) {
+    unit.at("schedules a long timer");
+    let timer = unit.child(Kind::Timer);
+    let facts = timer.facts.clone();
+    let delay = Duration::from_secs(rng.u64(60..60 * 60));
+    let handle = shim::call_later(delay, call(timer, rng.fork(), 0));
+    let cancel = CancelOnDrop { handle, facts };
+    rest(unit, rng).await;
+    drop(cancel);
+}
+
+async fn maybe_cancel(unit: &Unit, rng: &mut Rng, handle: impl Cancel, facts: &Arc<Facts>) {
+    if chance(rng, 96) {
+        let facts = Arc::clone(facts);
+        let cancel = CancelOnDrop { handle, facts };
+        if rng.bool() {
+            rest(unit, rng).await;
+        }
+        drop(cancel);
+    }
+}
+
+pub(crate) trait Cancel {
+    fn cancel(&self);
+    fn is_cancelled(&self) -> bool;
+}
+
+impl Cancel for CallHandle {
+    fn cancel(&self) {
+        CallHandle::cancel(self);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        CallHandle::is_cancelled(self)
+    }
+}
+
+impl Cancel for TimerHandle {
+    fn cancel(&self) {
+        TimerHandle::cancel(self);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        TimerHandle::is_cancelled(self)
+    }
+}
+
+/// Cancels a callback, also if the task that has scheduled it is dropped.
+pub(crate) struct CancelOnDrop<H: Cancel> {
+    pub(crate) handle: H,
+    pub(crate) facts: Arc<Facts>,
+}
+
+impl<H: Cancel> Drop for CancelOnDrop<H> {
+    fn drop(&mut self) {
+        self.facts.excuse();
+        // What the closure's destructor panics with comes out of `cancel`.
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| self.handle.cancel()));
+        if outcome.is_err_and(|payload| !is_provoked(&*payload)) {
+            LEDGER.fault(|| format!("cancelling {} panicked", self.facts.describe()));
+        }
+        if self.handle.is_cancelled() {
+            self.facts.must_be_gone("by its cancellation");
+        }
+    }
+}
+
+/// A callback at the end of a task; some are removed again.
+pub(crate) fn at_end(unit: &Unit, child: &Child, rng: &mut Rng) {
+    if !chance(rng, 64) {
+        return;
+    }
+    // It runs where the task does.
+    let callback = Unit::new(&child.facts.round, Kind::Callback, unit.truth());
+    let facts = callback.facts.clone();
+    let id = child
+        .handle
+        .add_done_callback(call(callback, rng.fork(), 0));
+    if chance(rng, 64) {
+        facts.excuse();
+        if child.handle.remove_done_callback(id) {
+            facts.must_be_gone("by its removal");
+        }
+    }
+}
+
+/// A job on a thread that may block: awaited, detached or aborted.
+pub(crate) async fn blocking(unit: &Unit, rng: &mut Rng, depth: u32) {
+    let job = unit.child(Kind::Blocking);
+    let facts = job.facts.clone();
+    let handle = shim::spawn_blocking(blocking_job(job, rng.fork(), depth));
+    let child = Child { handle, facts };
+    at_end(unit, &child, rng);
+    match rng.u8(0..4) {
+        0 => return,
+        1 => {
+            child.facts.excuse();
+            child.handle.abort();
+        }
+        _ => {}
+    }
+    unit.at("waits for a blocking job");
+    child.settle().await;
+}
+
+pub(crate) fn blocking_job(
+    unit: Unit,
+    mut rng: Rng,
+    depth: u32,
+) -> impl FnOnce() -> Output + Send + 'static {
+    move || {
+        unit.start();
+        let bomb = chance(&mut rng, 3).then(|| unit.bomb());
+        contexts::run(&unit, &mut rng);
+        if chance(&mut rng, 8) {
+            unit.panic();
+        }
+        match rng.u8(0..4) {
+            0 => {
+                let task = unit.child(Kind::Task);
+                let facts = task.facts.clone();
+                if !unit.round().runtime.is_found_by_jobs() {
+                    facts.excuse();
+                }
+                // The future is dropped where there is no executor.
+                match shim::try_spawn(body(task, rng.fork(), depth.saturating_sub(1))) {
+                    Ok(task) => task.detach(),
+                    Err(_) => facts.must_be_gone("without a runtime"),
+                }
+            }
+            1 => {
+                shim::bind(|| unit.check("in a bound function"))();
+            }
+            _ => contexts::nested_block_on(&unit, &mut rng),
+        }
+        unit.finish();
+        drop(bomb);
+        Output::new(&unit, chance(&mut rng, 8))
+    }
+}

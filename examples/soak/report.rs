@@ -1,0 +1,55 @@
+//! Telling what came out.
+
+use std::io::{self, Write};
+
+use serde_json::{Map, Value};
+
+use crate::ledger::{Count, LEDGER};
+use crate::runtime::Runtime;
+
+pub(crate) fn table() -> io::Result<()> {
+    let mut head = format!("{:<20}", "runtime");
+    for (_, name) in Count::ALL {
+        head += &format!(" {name:>w$}", w = width(name));
+    }
+    print(format_args!("{head}"))?;
+    for runtime in Runtime::ALL {
+        let mut row = format!("{:<20}", runtime.name());
+        for (count, name) in Count::ALL {
+            row += &format!(" {:>w$}", LEDGER.counted(*runtime, count), w = width(name));
+        }
+        print(format_args!("{row}"))?;
+    }
+    Ok(())
+}
+
+fn width(name: &str) -> usize {
+    name.len().max(9)
+}
+
+pub(crate) fn json() -> io::Result<()> {
+    for runtime in Runtime::ALL {
+        let mut line = Map::new();
+        line.insert("runtime".to_owned(), Value::from(runtime.name()));
+        for (count, name) in Count::ALL {
+            line.insert(
+                name.to_owned(),
+                Value::from(LEDGER.counted(*runtime, count)),
+            );
+        }
+        print(format_args!("{}", Value::Object(line)))?;
+    }
+    Ok(())
+}
+
+/// A line on standard output, or an error where `println!` would panic.
+pub(crate) fn print(line: std::fmt::Arguments<'_>) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{line}")?;
+    stdout.flush()
+}
+
+/// Bytes as people read them.
+pub(crate) fn mebibytes(bytes: usize) -> String {
+    format!("{:.2} MiB", bytes as f64 / f64::from(1 << 20))
+}
