@@ -219,7 +219,10 @@ impl Run {
         let state = self.state();
         let values = state.model.values(state.model.current());
         let shared = state.shared.each_ref();
-        let shared = shared.map(|(real, id)| (real.clone(), state.model.values(*id)));
+        let shared = shared.map(|(real, id)| {
+            let entered = state.model.is_entered(*id);
+            (real.clone(), state.model.values(*id), entered)
+        });
         let step = state.step.unwrap_or(0) as usize;
         drop(state);
         for var in Var::ALL {
@@ -247,7 +250,9 @@ impl Run {
             _ => {}
         }
         self.check_context("the current context", &copy_context(), &values);
-        for (real, values) in &shared {
+        for (real, values, entered) in &shared {
+            let refused = real.run(|| ()).is_err();
+            self.expect("is a shared context entered", refused, *entered);
             self.check_context("a shared context", &real.copy(), values);
             let var = Var::ALL[step % Var::ALL.len()];
             let seen = (real.len(), real.contains(var.real()));
