@@ -52,7 +52,7 @@ cargo test --quiet --all-features "$@" >"$cache/log" 2>&1 || { tail -n 50 "$cach
 llvm profdata merge -sparse "$cache"/profiles/*.profraw -o "$cache/all.profdata"
 rm -r "$cache/profiles"
 
-mapfile -t objects < <(sed 's/^/--object=/' "$cache/programs")
+mapfile -t objects < <(sed '2,$s/^/--object=/' "$cache/programs")
 llvm cov export --summary-only --instr-profile="$cache/all.profdata" "${objects[@]}" src shims >"$cache/summary.json"
 jq -r --arg at "$PWD/" '.data[0].files | sort_by(.summary.lines.percent)[] | .summary.lines as $lines |
     [$lines.percent, $lines.count - $lines.covered, (.filename | ltrimstr($at))] | @tsv' "$cache/summary.json" |
