@@ -53,12 +53,13 @@ llvm profdata merge -sparse "$cache"/profiles/*.profraw -o "$cache/all.profdata"
 rm -r "$cache/profiles"
 
 mapfile -t objects < <(sed '2,$s/^/--object=/' "$cache/programs")
-llvm cov export --summary-only --instr-profile="$cache/all.profdata" "${objects[@]}" src shims >"$cache/summary.json"
+of=(--instr-profile="$cache/all.profdata" --ignore-filename-regex="^($PWD/tests|/rustc|.*/registry)/" "${objects[@]}")
+llvm cov export --summary-only "${of[@]}" >"$cache/summary.json"
 jq -r --arg at "$PWD/" '.data[0].files | sort_by(.summary.lines.percent)[] | .summary.lines as $lines |
-    [$lines.percent, $lines.count - $lines.covered, (.filename | ltrimstr($at))] | @tsv' "$cache/summary.json" |
+    [$lines.percent, $lines.count - $lines.covered, (.filename | ltrimstr($at) | ltrimstr("src/../"))] | @tsv' "$cache/summary.json" |
     awk -F'\t' '{ printf "%6.1f %%  %4d missed  %s\n", $1, $2, $3 }'
 if [ -n "${MISSING-}" ]; then
-    llvm cov show --instr-profile="$cache/all.profdata" "${objects[@]}" src shims | grep -E '^/|^ +[0-9]+\| +0\|' || true
+    llvm cov show "${of[@]}" | grep -E '^/|^ +[0-9]+\| +0\|' || true
 fi
 jq -r --argjson least "$least" '.data[0].totals.lines.percent | "\(. * 10 | floor / 10) % of all lines",
     if . < $least then "below \($least) %\n" | halt_error else empty end' "$cache/summary.json"
