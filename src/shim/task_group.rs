@@ -373,10 +373,14 @@ impl<E> Drop for TaskGroup<E> {
 
 impl<E> fmt::Debug for TaskGroup<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.shared.lock();
+        // Copied out: what is written to may use this very group.
+        let (tasks, failures) = {
+            let state = self.shared.lock();
+            (state.tasks.len(), state.failures.len())
+        };
         f.debug_struct("TaskGroup")
-            .field("tasks", &state.tasks.len())
-            .field("failures", &state.failures.len())
+            .field("tasks", &tasks)
+            .field("failures", &failures)
             .finish_non_exhaustive()
     }
 }

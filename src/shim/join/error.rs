@@ -95,8 +95,12 @@ impl fmt::Display for JoinError {
         match &self.cause {
             Cause::Cancelled => f.write_str("the task was cancelled"),
             Cause::Panicked(payload) => {
-                let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
-                write!(f, "the task panicked: {}", panic_message(&**payload))
+                // Copied out: what is written to may use this very error.
+                let message = {
+                    let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
+                    panic_message(&**payload).to_owned()
+                };
+                write!(f, "the task panicked: {message}")
             }
         }
     }
