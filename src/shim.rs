@@ -329,6 +329,9 @@ pub fn spawn_blocking_in<C: TaskContext, T: Send + 'static>(
 /// Runs on the current executor. If there is none, a new event loop runs it; the tasks and callbacks that
 /// are left on that loop are dropped when the future has completed.
 ///
+/// It is not for wakers, nor for destructors that a waker runs: the thread that calls a waker may be in the midst of
+/// its runtime's own work. On a worker thread of tokio that may end the process.
+///
 /// # Panics
 ///
 /// Where [`try_block_on`] gives an error.

@@ -21,14 +21,27 @@ use crate::underway::{self, Underway, Work};
 ///
 /// Declare variables as statics, with [`context_var!`](crate::context_var) or by hand. Two variables
 /// are the same only if they are the same object; the name is for messages (CV-03). Reading never
-/// blocks, and user code (`Clone`, `Drop`, defaults, `with` closures) runs while no lock or borrow is
-/// held, so it may call anything in this crate.
+/// blocks.
 ///
 /// Values are shared by reference between a context and its copies: setting a variable in one does not
 /// show in the other, while interior mutability of a value shows in both (CV-08). A value goes with the last
 /// that has it. If that is the context of a wrapped future, a task, callback, job or bound function, its `Drop` runs
 /// when the work has ended, in an empty context, where it may read, write and enter contexts; otherwise in the context
 /// of whoever lets go of it.
+///
+/// # Code of values
+///
+/// User code (`Clone`, `Drop`, `Debug`, defaults, `with` closures) runs while no lock or borrow is held, and may call
+/// anything in this crate, also on this very variable.
+///
+/// A value is dropped when the last context, token or reader lets go of it, and only then when the write that has
+/// replaced it has taken place: its destructor finds what has come after it, and what the destructor sets stays. The
+/// values of a context that is dropped go in the context in which it is dropped.
+///
+/// A destructor's panic comes out of whatever has dropped the value, which has done its work all the same, and other
+/// values are dropped as well. In a task the panic is the task's, in a callback it is reported. Where nobody could take
+/// it, when a thread ends or a guard or a future is dropped by a panic, it goes no further than the panic hook. As with
+/// any collection, two values that go together and both panic end the process.
 ///
 /// # Examples
 ///
@@ -74,6 +87,9 @@ impl<T> ContextVar<T> {
     /// The default is computed on first use, without a lock: threads that race may compute it twice,
     /// and the first stored result is the only one that is ever seen. A default that reads its own
     /// variable sees `None`. A default is not a binding: it is never part of a [`Context`] (CV-05).
+    ///
+    /// It runs in the reader's context and may use it. If it sets its own variable, this read still gives the default,
+    /// and the next one what was set. If it panics, so does the read, and the next one computes it again.
     ///
     /// # Examples
     ///

@@ -55,10 +55,13 @@ use super::time::StdClock;
 pub trait Executor: Send + Sync + 'static {
     /// Arranges for [`Runnable::run`] to be called, soon, once and on any thread.
     ///
-    /// Running it at once is allowed. Dropping it cancels its task.
+    /// Running it at once is allowed. Dropping it cancels its task, and so does a panic.
+    ///
+    /// May use the crate, also to send work to this very executor: no lock is held. It is called in the context of
+    /// whoever spawns, schedules or wakes, and must leave that as it was. It must not block on the executor.
     fn schedule(&self, task: Runnable);
 
-    /// The clock that timers on this executor follow.
+    /// The clock that timers on this executor follow. May use the crate, as the clock may.
     fn clock(&self) -> Arc<dyn Clock> {
         Arc::new(StdClock)
     }
@@ -214,7 +217,7 @@ forward_executor!([] &'static dyn Executor, this => FrameExecutor::Static(*this)
 /// ```
 pub trait LocalExecutor: 'static {
     /// Arranges for [`LocalRunnable::run`] to be called, soon, once and on this thread, but not before this
-    /// returns. Dropping it cancels its task.
+    /// returns. Dropping it cancels its task. May use the crate, as [`Executor::schedule`].
     fn schedule_local(&self, task: LocalRunnable);
 
     /// Arranges for `task` to be polled to completion on this thread; dropping it cancels the task.
@@ -322,7 +325,7 @@ forward_local_executor!(Rc<E>, this => FrameLocal::Rc(Rc::downgrade(this) as rc:
 forward_local_executor!(Arc<E>, this => FrameLocal::Weak(Arc::downgrade(this) as Weak<dyn LocalExecutor>));
 forward_local_executor!(&'static E, this => FrameLocal::Static(*this));
 
-/// A clock, and timers that follow it.
+/// A clock, and timers that follow it. It may use the crate: no lock is held when it is asked.
 ///
 /// # Examples
 ///
