@@ -13,6 +13,7 @@ use std::marker::PhantomData;
 use std::mem;
 use std::sync::OnceLock;
 
+use crate::contain::{contain, in_destructor};
 use crate::context::Context;
 use crate::frames::Frames;
 use crate::node::Value;
@@ -73,7 +74,8 @@ impl Drop for RootGuard {
             FrameKind::Root => mem::take(&mut frame.context),
             _ => Context::new(),
         });
-        drop(garbage);
+        // A panic here would end the process.
+        contain(|| drop(garbage));
     }
 }
 
@@ -238,7 +240,7 @@ impl Frame {
 fn drop_values(context: Context) {
     if let Some(node) = context.into_last_node() {
         let _empty = enter_empty();
-        drop(node);
+        in_destructor(|| drop(node));
     }
 }
 

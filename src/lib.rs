@@ -79,6 +79,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod contain;
 mod context;
 mod current;
 mod error;

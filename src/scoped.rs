@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::contain::in_destructor;
 use crate::slot::Live;
 use crate::var::ContextVar;
 
@@ -10,6 +11,9 @@ use crate::var::ContextVar;
 /// The guard belongs to the context in which it was made, not to the thread: it is `Send`, and may be
 /// held across `.await`. Wherever it is dropped, its value goes from that context, and nothing changes in any
 /// other; a copy that was taken meanwhile keeps the value.
+///
+/// The value is dropped when the variable has its other value back. If the value's destructor panics while the thread
+/// is unwinding, that panic goes no further.
 ///
 /// # Examples
 ///
@@ -49,7 +53,7 @@ impl<T: Send + Sync + 'static> Drop for Scoped<'_, T> {
     fn drop(&mut self) {
         if let Some((context, live)) = &self.layer {
             live.end();
-            self.var.settle(*context);
+            in_destructor(|| self.var.settle(*context));
         }
     }
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::mem;
 use std::num::NonZeroU64;
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, PoisonError, TryLockError};
 use std::task::{self, Poll, Waker};
 
+use crate::contain::contain;
 use crate::context::Context;
 use crate::current::{self, Entered, Frame, FrameKind};
 use crate::error::AlreadyEntered;
@@ -27,6 +27,8 @@ use crate::var::ContextVar;
 /// - a task parks until the context is free (TA-08), a callback or blocking job steps aside (CS-07);
 /// - a poll or drop *inside* a frame of this context, on the same thread, passes through;
 /// - a future that has to be dropped meanwhile is dropped in a copy.
+///
+/// Those who wait are woken when the context has been left, by whoever leaves it; a waker may enter it at once.
 ///
 /// As with a mutex, work inside the context that waits for other work in the same context never ends: a thread
 /// that blocks on it, or a task that awaits it through a frame of another context.
@@ -245,7 +247,7 @@ impl SharedContext {
         };
         for waker in waiters.into_values() {
             // This runs in destructors, and the others have to be woken too. The panic hook has reported it.
-            let _panic = panic::catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            contain(|| waker.wake());
         }
     }
 
@@ -337,9 +339,9 @@ impl Waiter {
             .take()
             .and_then(|ticket| state.waiters.remove(&ticket));
         drop(state);
-        // Entered first, so that the context is left if the waker's destructor panics.
+        // Entered first, and not returned yet, so that the context is left if a waker's destructor panics.
         let entered = current::enter_frame(frame);
-        drop(old);
+        drop((old, waker));
         Poll::Ready(Some(entered))
     }
 

@@ -19,7 +19,7 @@ use self::exception::report_panic;
 use self::local::Ticket;
 use super::entered;
 use super::queue::Queue;
-use super::task::contain;
+use crate::contain::contain;
 use crate::context::Context;
 use crate::current::{self, Entered};
 use crate::future::{ContextExt, Place, TaskContext, WithContext};
@@ -263,7 +263,8 @@ impl CallHandle {
     /// Drops the closure and its context at once, so that it will not be called (HD-02). Takes the same time
     /// however many callbacks wait.
     ///
-    /// Nothing happens if it has been called, is being called (also by itself), or its executor is gone. A closure
+    /// Nothing happens if it has been called, is being called (also by itself), or its executor is gone. If the
+    /// destructor of what the closure holds panics, that comes out here, and the callback is cancelled. A closure
     /// that stays on its thread and is cancelled from another is dropped there, at the next turn of a queue.
     pub fn cancel(&self) {
         self.cancel_in_time();
@@ -335,14 +336,14 @@ impl TimerHandle {
 
     /// As [`CallHandle::cancel`] (HD-03). The room that cancelled timers take in their queue is used again.
     pub fn cancel(&self) {
-        let cancelled = panic::catch_unwind(AssertUnwindSafe(|| self.call.cancel_in_time()));
-        // A panic of the closure's destructor says that it was in time. The driver is not to wait for this timer.
-        if !matches!(cancelled, Ok(false)) {
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| self.call.cancel_in_time()));
+        // It has come in time, too, if the closure's destructor has panicked.
+        if !matches!(outcome, Ok(false)) {
             if let Some(queue) = self.queue.upgrade() {
                 queue.note_cancelled_timer();
             }
         }
-        if let Err(payload) = cancelled {
+        if let Err(payload) = outcome {
             panic::resume_unwind(payload);
         }
     }

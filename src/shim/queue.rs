@@ -25,7 +25,7 @@ use self::timers::Timers;
 use super::callback::{Call, CallHandle};
 use super::entered::{self, Serves};
 use super::executor::Clock;
-use super::task::contain;
+use crate::contain::contain;
 use crate::context::Context;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard, StaticMutex, thread_local};

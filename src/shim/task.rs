@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
-use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
@@ -18,6 +17,7 @@ use super::executor::{Executor, Job, Runnable};
 use super::join::JoinHandle;
 use super::join::abortable::{BoxedCancel, RawTask};
 use super::location;
+use crate::contain::contain;
 use crate::sync::{Mutex, MutexGuard};
 
 /// What a task ended with: its output or its panic.
@@ -45,14 +45,6 @@ impl<T> Drop for Unclaimed<T> {
         if let Some(outcome) = self.0.take() {
             contain(|| drop(outcome));
         }
-    }
-}
-
-/// Calls `f` and keeps its panic to itself. The panic hook has reported it.
-pub(crate) fn contain(f: impl FnOnce()) {
-    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(f)) {
-        // A payload may panic itself when it is dropped. That one is for nobody to see.
-        mem::forget(panic::catch_unwind(AssertUnwindSafe(|| drop(payload))));
     }
 }
 
@@ -258,6 +250,17 @@ impl Drop for RegistryEntry {
     }
 }
 
+/// An executor that is held by a task.
+struct Held(Option<Arc<dyn Executor>>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let executor = self.0.take();
+        // The task may be the last that holds it. `async-task` aborts the process if it panics then.
+        contain(|| drop(executor));
+    }
+}
+
 /// How the steps of a task reach `executor`.
 ///
 /// An executor that the user holds by pointer is held weakly: one that keeps its tasks would otherwise
@@ -270,12 +273,12 @@ fn scheduler(
 
     // The executor's own answer, not that of the pointer.
     let frame = (**executor).frame();
-    let held = frame.is_none().then(|| Arc::clone(executor));
+    let held = Held(frame.is_none().then(|| Arc::clone(executor)));
     move |runnable| {
         let runnable = Runnable(runnable);
         let _scheduling = block::scheduling();
         // A panic, as of a channel that nobody receives from, drops the step. It would come out of a wake-up.
-        contain(|| match (&held, &frame) {
+        contain(|| match (&held.0, &frame) {
             (Some(executor), _) => executor.schedule(runnable),
             (None, Some(frame)) => {
                 if let Some(executor) = Target::of_frame(frame) {

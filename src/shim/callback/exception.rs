@@ -7,8 +7,8 @@ use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 
+use crate::contain::contain;
 use crate::shim::join::panic_message;
-use crate::shim::task::contain;
 
 /// Tells the exception handler of a callback that panicked, in what context it was.
 #[inline]
@@ -93,7 +93,8 @@ static HANDLER: RwLock<Option<Handler>> = RwLock::new(None);
 /// standard error names the callback's call site.
 ///
 /// The handler runs in the callback's context (CS-06), when the callback has been unwound and before
-/// the next one runs. If it panics itself, the default does its work.
+/// the next one runs. If it panics itself, the default does its work. It may use the crate, and replace itself: then it
+/// is dropped when it has returned.
 ///
 /// # Examples
 ///
@@ -115,8 +116,13 @@ fn report(error: &CallError) {
         .read()
         .unwrap_or_else(PoisonError::into_inner)
         .clone();
-    let handled = handler
-        .is_some_and(|handler| panic::catch_unwind(AssertUnwindSafe(|| handler(error))).is_ok());
+    let handled = handler.is_some_and(|handler| {
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| handler(error)));
+        let handled = outcome.is_ok();
+        // The handler may have been replaced meanwhile, so that this is the end of it.
+        contain(|| drop((outcome, handler)));
+        handled
+    });
     if !handled {
         // Where standard error is closed there is nobody to tell.
         let _ = writeln!(io::stderr(), "aiocontextvars: {error}");

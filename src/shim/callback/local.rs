@@ -9,11 +9,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError, atomic};
 use slab::Slab;
 
 use super::{Ran, Work};
+use crate::contain::contain;
 use crate::current::Entered;
 use crate::future::TaskContext;
 use crate::id;
 use crate::shared::SharedContext;
-use crate::shim::task::contain;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread_local;
 

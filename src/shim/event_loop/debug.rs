@@ -7,8 +7,8 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::contain::contain;
 use crate::shim::location;
-use crate::shim::task::contain;
 
 /// Something held an event loop up: nothing else could run on it meanwhile. Given to the handler of
 /// [`EventLoop::set_slow_callback_handler`](super::EventLoop::set_slow_callback_handler).

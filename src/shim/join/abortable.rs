@@ -12,7 +12,8 @@ use std::task::{self, Poll, Wake, Waker};
 
 use super::done::{self, Done, DoneCallbackId, Notice};
 use super::{Abort, JoinError};
-use crate::shim::task::{Outcome, StepTask, contain};
+use crate::contain::contain;
+use crate::shim::task::{Outcome, StepTask};
 use crate::sync::{Mutex, MutexGuard};
 
 /// A runtime's handle to a task, which is detached when dropped, and cancelled by being used up.

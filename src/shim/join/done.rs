@@ -3,10 +3,10 @@
 use std::mem;
 use std::sync::PoisonError;
 
+use crate::contain::contain;
 use crate::id;
 use crate::shim::callback::Call;
 use crate::shim::queue::Reservation;
-use crate::shim::task::contain;
 use crate::sync::{Mutex, MutexGuard};
 
 /// Names a callback that was added by [`JoinHandle::add_done_callback`](super::JoinHandle::add_done_callback), for

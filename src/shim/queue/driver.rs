@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 
 use super::line::{self, Line};
 use super::{Item, Queue};
+use crate::contain::contain;
 use crate::shared::{SharedContext, Waiter};
 use crate::shim::block;
 use crate::shim::callback::{Call, Ran, empty_trash};
@@ -221,7 +222,7 @@ impl Driver {
             parked.calls.pop_front();
         }
         if parked.calls.is_empty() {
-            self.parked.remove(&context);
+            self.forget_parked(context);
             return None;
         }
         debug_assert_eq!(parked.shared.address(), context);
@@ -239,11 +240,18 @@ impl Driver {
             Ran::Cancelled | Ran::Enter(_) => None,
         };
         if parked.calls.is_empty() {
-            self.parked.remove(&context);
+            self.forget_parked(context);
         } else {
             line::with(|line| line.push(Item::Parked(context)));
         }
         location
+    }
+
+    /// Lets go of a shared context that nothing waits for.
+    fn forget_parked(&mut self, context: usize) {
+        let parked = self.parked.remove(&context);
+        // It may go now, with its values. What waits for other contexts is not to hear of a panic there.
+        contain(|| drop(parked));
     }
 
     /// Ends a driver that has nothing to do. Gives it back if something came in between.
@@ -379,11 +387,23 @@ impl Drop for Driver {
         }
         empty_trash();
         let parked = mem::take(&mut self.parked).into_values();
-        let parked = parked.flat_map(|parked| parked.calls).map(Item::Call);
+        let calls = parked.flat_map(|parked| {
+            let Parked {
+                shared,
+                waiter,
+                calls,
+            } = parked;
+            contain(|| drop((shared, waiter)));
+            calls
+        });
         let line = self.line.as_mut().map(|line| mem::take(&mut line.items));
         let due = mem::take(&mut self.due);
         let line = line.unwrap_or_default();
-        parked.chain(due).chain(line).for_each(Item::discard);
+        calls
+            .map(Item::Call)
+            .chain(due)
+            .chain(line)
+            .for_each(Item::discard);
         let waker = {
             let mut state = self.queue().lock();
             state.driven = self.is_only;
