@@ -2,7 +2,7 @@
 
 use std::panic;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex, Once, mpsc};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use futures::channel::oneshot;
 
 use crate::fixtures::{Drops, HELD, ID, Log, SeesOnDrop};
 use crate::harness::{Anywhere, Harness, Remote};
+use crate::reports;
 
 /// Waits until the callbacks that have been scheduled so far have run.
 pub(crate) async fn callbacks_so_far<H: Harness>() {
@@ -146,26 +147,17 @@ pub(crate) fn cs_05_a_callback_inherits_from_a_callback<H: Harness>() {
     });
 }
 
-/// What the exception handler saw, by the panic's message.
-static REPORTS: Mutex<Vec<(String, String, Option<u64>)>> = Mutex::new(Vec::new());
-
-pub(crate) fn collect_reports() {
-    static INSTALL: Once = Once::new();
-    INSTALL.call_once(|| {
-        shim::set_exception_handler(|error| {
-            let report = (error.message().to_owned(), error.to_string(), ID.get());
-            REPORTS.lock().unwrap().push(report);
-            // A handler may use the crate, and fail itself.
-            ID.set(0);
-            assert!(!error.message().ends_with("and again"));
-        });
-    });
-}
-
 pub(crate) fn cs_06_a_panic_is_reported_in_the_context<H: Harness>() {
-    collect_reports();
     let marker = format!("reported {}", std::any::type_name::<H>());
     let twice = format!("{marker} and again");
+    let reports = Log::new();
+    let log = reports.clone();
+    let _watch = reports::watch(&marker, move |error| {
+        log.push((error.message().to_owned(), error.to_string(), ID.get()));
+        // A handler may use the crate, and fail itself.
+        ID.set(0);
+        assert!(!error.message().ends_with("and again"));
+    });
     let (text, again) = (marker.clone(), twice.clone());
     H::start().block_on(async move {
         ID.set(1);
@@ -183,16 +175,9 @@ pub(crate) fn cs_06_a_panic_is_reported_in_the_context<H: Harness>() {
         assert_eq!(ID.get(), Some(1));
     });
     assert_eq!(ID.get(), None);
-    let mut reports = REPORTS.lock().unwrap();
-    let ours = |text: &str| *text == marker || *text == twice;
-    let seen: Vec<_> = reports
-        .iter()
-        .filter(|(text, ..)| ours(text))
-        .cloned()
-        .collect();
-    reports.retain(|(text, ..)| !ours(text));
-    assert_eq!(seen.len(), 2, "{seen:?}");
-    assert_eq!((seen[0].2, seen[1].2), (Some(2), Some(1)));
+    let seen = reports.take();
+    let texts: Vec<_> = seen.iter().map(|(text, _, id)| (text, *id)).collect();
+    assert_eq!(texts, [(&marker, Some(2)), (&twice, Some(1))]);
     // It names the call site, not a line of the crate.
     assert!(seen[0].1.contains(file!()), "{}", seen[0].1);
 }

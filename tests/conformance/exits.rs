@@ -48,6 +48,7 @@ use crate::harness::Harness;
 pub(crate) use self::callbacks::*;
 pub(crate) use self::guards::*;
 pub(crate) use self::jobs::*;
+pub(crate) use self::probes::PANIC;
 pub(crate) use self::runs::*;
 pub(crate) use self::tasks::*;
 pub(crate) use self::within::*;

@@ -12,7 +12,14 @@ mod exits;
 mod fixtures;
 mod groups;
 mod harness;
+mod meddler;
 mod outcomes;
+mod reentrancy;
+mod reentrancy_calls;
+mod reentrancy_own;
+mod reentrancy_panics;
+mod reentrancy_work;
+mod reports;
 mod runs;
 mod shared;
 mod tasks;
@@ -39,8 +46,20 @@ macro_rules! rows {
                 cv_10_debug_shows_name_and_allowed_values_only
                 cv_12_unset_can_be_undone
                 cv_13_dropping_variable_and_contexts_frees_the_value
+            }
+            reentrancy {
                 r_05_clone_drop_and_debug_may_use_the_crate
                 r_05_with_closures_may_use_the_crate
+                r_05_a_destructor_that_sets_its_variable_comes_last
+                r_05_defaults_may_use_the_crate
+                r_05_debug_may_change_what_is_shown
+                r_05_a_shared_context_may_be_used_by_what_is_in_it
+            }
+            reentrancy_panics {
+                r_05_a_destructor_that_panics
+                r_05_destructors_while_the_thread_unwinds
+                r_05_a_waker_that_panics_keeps_no_other_from_waking
+                r_05_a_waker_that_panics_leaves_no_context_entered
             }
             tokens {
                 tk_01_tokens_are_send_and_made_by_set
@@ -200,6 +219,20 @@ macro_rules! rows {
                 r_08_nested_block_on
                 r_10_a_panic_leaves_the_thread_as_it_was
             }
+            reentrancy_work {
+                r_05_destructors_of_tasks_may_use_the_crate
+                r_05_destructors_of_callbacks_may_use_the_crate
+                r_05_destructors_of_jobs_and_groups_may_use_the_crate
+                r_05_wakers_may_use_the_crate
+            }
+            reentrancy_calls {
+                r_05_a_waker_that_aborts_its_task
+                r_05_an_exception_handler_may_use_the_crate
+                r_05_callbacks_may_cancel_each_other_and_themselves
+                r_05_handles_may_go_with_what_they_are_of
+                r_05_done_callbacks_may_use_their_task
+            }
+            reentrancy_panics { r_05_a_panicking_destructor_harms_no_other }
             outcomes {
                 table_a_dropped_handle_lets_the_task_run
                 table_a_panic_is_an_error
@@ -295,6 +328,17 @@ mod plain_thread {
         crate::harness::check("th_01", crate::threads::th_01_a_std_thread_starts_empty);
     }
 
+    on_a_thread! { ();
+        reentrancy_own {
+            r_05_an_executor_may_use_the_crate
+            r_05_a_local_executor_may_use_the_crate
+            r_05_an_executor_may_go_with_its_last_task
+            r_05_a_handler_of_slow_callbacks_may_use_the_crate
+            r_05_a_cancelled_timer_whose_destructor_panics_is_not_waited_for
+            r_05_errors_and_groups_may_be_shown_while_they_are_used
+        }
+    }
+
     #[test]
     fn th_02_three_ways_to_start_a_thread() {
         crate::harness::check("th_02", crate::threads::th_02_three_ways_to_start_a_thread);
@@ -370,6 +414,9 @@ macro_rules! ending {
                         exit_callbacks_with_their_executor
                         exit_jobs_with_their_executor
                         exit_a_guard_with_its_executor
+                    }
+                    reentrancy_work {
+                        r_05_destructors_at_the_executors_end_may_use_the_crate
                     }
                 }
             }

@@ -1,7 +1,6 @@
 //! Rows CV: variables.
 
 use std::cell::Cell;
-use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -208,106 +207,4 @@ pub(crate) fn cv_13_dropping_variable_and_contexts_frees_the_value() {
     assert_eq!(second.iter().next().unwrap().name(), "dynamic");
     drop(second);
     assert_eq!(drops.count(), 1);
-}
-
-/// A value that uses the crate wherever its own code runs.
-struct Meddler {
-    depth: u64,
-}
-
-context_var! {
-    #[debug] static MEDDLER: Meddler;
-    static NOTES: u64 = 0;
-}
-
-fn note() {
-    let mut copy = copy_context();
-    copy.run(|| {
-        ID.set(1);
-    });
-    NOTES.set(NOTES.get().unwrap() + 1);
-    let _guard = ID.scoped(5);
-    drop(copy);
-}
-
-impl Clone for Meddler {
-    fn clone(&self) -> Meddler {
-        note();
-        if self.depth > 0 {
-            MEDDLER.set(Meddler {
-                depth: self.depth - 1,
-            });
-        }
-        Meddler { depth: self.depth }
-    }
-}
-
-impl Drop for Meddler {
-    fn drop(&mut self) {
-        note();
-        if self.depth > 0 {
-            let again = MEDDLER.set(Meddler {
-                depth: self.depth - 1,
-            });
-            let _ = MEDDLER.reset(again);
-        }
-    }
-}
-
-impl fmt::Debug for Meddler {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        note();
-        MEDDLER.unset();
-        write!(f, "Meddler {}", self.depth)
-    }
-}
-
-pub(crate) fn r_05_clone_drop_and_debug_may_use_the_crate() {
-    MEDDLER.set(Meddler { depth: 3 });
-    // Cloning sets the variable to a value of a lesser depth, which is what stays.
-    assert_eq!(MEDDLER.get().unwrap().depth, 3);
-    assert!(MEDDLER.with(|value| value.is_some()));
-    MEDDLER.set(Meddler { depth: 2 });
-    assert_eq!(
-        format!(
-            "{:?}",
-            Context::new().with_value(&MEDDLER, Meddler { depth: 1 })
-        ),
-        "Context {MEDDLER: Meddler 1}"
-    );
-    assert!(
-        MEDDLER.with(|value| value.is_none()),
-        "its Debug has unset it"
-    );
-    let mut context = Context::new().with_value(&MEDDLER, Meddler { depth: 2 });
-    context.run(|| {
-        let guard = MEDDLER.scoped(Meddler { depth: 1 });
-        let token = MEDDLER.set(Meddler { depth: 0 });
-        MEDDLER.reset(token).unwrap();
-        drop(guard);
-        assert_eq!(MEDDLER.with(|value| value.unwrap().depth), 2);
-    });
-    drop(context);
-    assert!(NOTES.get().unwrap() > 8);
-    assert_eq!(ID.get(), None);
-}
-
-pub(crate) fn r_05_with_closures_may_use_the_crate() {
-    let drops = Drops::new();
-    let var: ContextVar<(u8, Counted)> = ContextVar::new("held");
-    var.set((1, drops.value()));
-    var.with(|held| {
-        let (number, _) = held.unwrap();
-        var.set((2, drops.value()));
-        assert_eq!(drops.count(), 0, "the reader keeps its own value");
-        Context::new().run(|| {
-            var.set((3, drops.value()));
-            assert_eq!(var.with(|value| value.unwrap().0), 3);
-        });
-        assert_eq!(drops.count(), 1, "and no other");
-        assert_eq!((*number, var.with(|value| value.unwrap().0)), (1, 2));
-    });
-    assert_eq!(drops.count(), 2);
-    var.unset();
-    assert_eq!(drops.count(), 3);
 }

@@ -8,9 +8,9 @@ use futures::channel::oneshot;
 
 use super::probes::{self, CAPTURED, Exit, OUTSIDE, PANICS, Panics, Probe, Seen, elsewhere, leak};
 use super::{Call, On, on};
-use crate::callbacks::collect_reports;
 use crate::fixtures::{HeldElsewhere, ID};
 use crate::harness::{Harness, boxed_here};
+use crate::reports;
 
 const LATE: Duration = Duration::from_secs(3600);
 
@@ -54,7 +54,7 @@ impl When {
 
 /// A callback whose value goes with it. What is returned is completed when the closure has been dropped.
 fn start(on: On, when: When, probe: &Probe, exit: Exit) -> (Scheduled, oneshot::Receiver<()>) {
-    collect_reports();
+    reports::install();
     let function = probes::function(probe, exit, on.stays);
     let (ends, ended) = oneshot::channel::<()>();
     let f = Box::new(move || {

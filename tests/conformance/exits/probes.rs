@@ -235,7 +235,7 @@ impl Exit {
 }
 
 /// The payload of the bodies' panics.
-pub(super) const PANIC: &str = "on purpose";
+pub(crate) const PANIC: &str = "on purpose";
 
 fn first_step(probe: &Probe, exit: Exit) {
     drop(probe.making.lock().unwrap());
