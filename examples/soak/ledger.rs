@@ -192,10 +192,7 @@ pub(crate) fn watch_panics() {
             let location = info
                 .location()
                 .map_or_else(String::new, Location::to_string);
-            let message = info
-                .payload_as_str()
-                .unwrap_or("without a message")
-                .to_owned();
+            let message = text_of(info.payload()).to_owned();
             // tokio's own: after `block_in_place` a task goes on while its runtime ends, and then has no timers.
             if !message.contains("it is being shutdown") {
                 LEDGER.fault(|| format!("a panic that nobody provoked, at {location}: {message}"));
@@ -207,4 +204,14 @@ pub(crate) fn watch_panics() {
             LEDGER.fault(|| format!("the exception handler was told: {error}"));
         }
     });
+}
+
+/// The text of a panic.
+fn text_of(payload: &(dyn Any + Send)) -> &str {
+    match payload.downcast_ref::<&'static str>() {
+        Some(text) => text,
+        None => payload
+            .downcast_ref::<String>()
+            .map_or("without a message", String::as_str),
+    }
 }

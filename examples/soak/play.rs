@@ -61,7 +61,7 @@ impl Play {
     }
 
     /// Without a drop in the middle: the runtime is global, or does not see to its tasks when it is dropped.
-    pub(crate) fn to_its_end(mut self) -> Play {
+    pub(crate) fn until_it_is_idle(mut self) -> Play {
         if self.ending == Ending::Drop {
             self.ending = Ending::Drain;
         }
@@ -76,7 +76,7 @@ impl Play {
 
     /// The main future of the round.
     pub(crate) async fn run(&self) {
-        let rng = &mut *self.rng.borrow_mut();
+        let rng = &mut self.rng.borrow_mut().fork();
         let at = |step| LEDGER.at(self.round.runtime, step);
         at("spawns requests");
         let mut requests = Vec::new();

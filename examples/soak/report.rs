@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use serde_json::{Map, Value};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::ledger::{Count, LEDGER};
 use crate::runtime::Runtime;
@@ -29,17 +29,23 @@ fn width(name: &str) -> usize {
 
 pub(crate) fn json() -> io::Result<()> {
     for runtime in Runtime::ALL {
-        let mut line = Map::new();
-        line.insert("runtime".to_owned(), Value::from(runtime.name()));
-        for (count, name) in Count::ALL {
-            line.insert(
-                name.to_owned(),
-                Value::from(LEDGER.counted(*runtime, count)),
-            );
-        }
-        print(format_args!("{}", Value::Object(line)))?;
+        print(format_args!("{}", serde_json::to_string(&Line(*runtime))?))?;
     }
     Ok(())
+}
+
+/// A row in JSON.
+struct Line(Runtime);
+
+impl Serialize for Line {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut line = serializer.serialize_map(None)?;
+        line.serialize_entry("runtime", self.0.name())?;
+        for (count, name) in Count::ALL {
+            line.serialize_entry(name, &LEDGER.counted(self.0, count))?;
+        }
+        line.end()
+    }
 }
 
 /// A line on standard output, or an error where `println!` would panic.

@@ -19,6 +19,7 @@ pub(crate) struct Round {
 
 /// Which tasks of a runtime find a local executor.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[allow(dead_code, reason = "one is for a runtime behind a feature only")]
 pub(crate) enum Local {
     None,
     /// Those that `spawn_local` has spawned.

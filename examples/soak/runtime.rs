@@ -1,6 +1,5 @@
 //! The runtimes, and how each is started, driven and dropped.
 
-use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
@@ -141,7 +140,7 @@ impl Runtime {
                 let pool = pool.expect("threads can be started");
                 let spawner = pool.clone();
                 let witness: Witness = Box::new(move |f| spawner.spawn_ok(async move { f() }));
-                let play = Play::new(self, rng, Local::None, Some(witness)).to_its_end();
+                let play = Play::new(self, rng, Local::None, Some(witness)).until_it_is_idle();
                 play.publish(Arc::new(pool.clone()));
                 let executor = ContextAwareExecutor::new(pool);
                 executor.block_on(play.run());
@@ -167,7 +166,7 @@ impl Runtime {
 
                 let witness: Witness =
                     Box::new(|f| drop(async_std::task::spawn(async move { f() })));
-                let play = Play::new(self, rng, Local::None, Some(witness)).to_its_end();
+                let play = Play::new(self, rng, Local::None, Some(witness)).until_it_is_idle();
                 play.publish(Arc::new(shim::async_std::Global::default()));
                 shim::async_std::block_on(play.run());
                 play.end(|| ());
@@ -214,7 +213,7 @@ fn from_schedule(runtime: Runtime, rng: &mut Rng) {
         // Whoever is left when the threads are gone is cancelled.
         drop(sender.send(runnable));
     });
-    let play = Play::new(runtime, rng, Local::None, None).to_its_end();
+    let play = Play::new(runtime, rng, Local::None, None).until_it_is_idle();
     play.publish(Arc::new(executor.get_ref().clone()));
     executor.block_on(play.run());
     play.end(|| drop(executor));
@@ -223,6 +222,8 @@ fn from_schedule(runtime: Runtime, rng: &mut Rng) {
 #[cfg(feature = "tokio")]
 mod tokio {
     use super::*;
+
+    use std::rc::Rc;
 
     use ::tokio::runtime::Builder;
     use ::tokio::task::LocalSet;
@@ -275,15 +276,19 @@ mod tokio {
 mod smol {
     use super::*;
 
+    use std::rc::Rc;
+
     use ::smol::{Executor, LocalExecutor};
     use aiocontextvars::shim;
     use futures::channel::oneshot;
 
+    // smol's executors are not dropped in the middle of work: a task that another thread, such as that of the timers, is
+    // waking just then is handed to the queue of an executor that is gone, where it stays.
     pub(super) fn play(this: Runtime, rng: &mut Rng) {
         match this {
             Runtime::Smol => {
                 let witness: Witness = Box::new(|f| ::smol::spawn(async move { f() }).detach());
-                let play = Play::new(this, rng, Local::None, Some(witness)).to_its_end();
+                let play = Play::new(this, rng, Local::None, Some(witness)).until_it_is_idle();
                 play.publish(Arc::new(shim::smol::Global::default()));
                 shim::smol::block_on(play.run());
                 play.end(|| ());
@@ -296,7 +301,7 @@ mod smol {
                         executor.spawn(async move { f() }).detach();
                     }
                 });
-                let play = Play::new(this, rng, Local::None, Some(witness));
+                let play = Play::new(this, rng, Local::None, Some(witness)).until_it_is_idle();
                 play.publish(Arc::clone(&executor) as Arc<dyn shim::Executor>);
                 // A second thread runs it, too.
                 let (stop, stopped) = oneshot::channel::<()>();
@@ -313,7 +318,7 @@ mod smol {
             }
             _ => {
                 let executor = ContextAwareExecutor::new(Rc::new(LocalExecutor::new()));
-                let play = Play::new(this, rng, Local::All, None);
+                let play = Play::new(this, rng, Local::All, None).until_it_is_idle();
                 executor.block_on(play.run());
                 play.end(|| drop(executor));
             }
