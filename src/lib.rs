@@ -71,6 +71,12 @@
 //! - `hyper`: `hyper::rt::Executor` for `ContextAwareExecutor`.
 //! - `tower`: `shim::tower::ContextLayer`.
 //!
+//! # Guarantees
+//!
+//! A panic, an abort and a shutdown leave the thread's context as it was, and destructors run inside their task's.
+//! User code may use the crate wherever it runs, and no `Drop` of the crate panics. The repository's
+//! `docs/guarantees.md` has them all, each with the tests that back it.
+//!
 //! # Implementation
 //!
 //! A context is a pointer to a persistent map and an id. The current one is in a thread-local without a

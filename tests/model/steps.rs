@@ -2,7 +2,7 @@
 
 use std::mem;
 use std::panic;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use aiocontextvars::{Context, Scoped, SharedContext, Token, copy_context};
@@ -17,6 +17,13 @@ pub(crate) enum Given {
     Inherited,
     Owned(Context),
     Shared(SharedContext),
+}
+
+/// As `mem::forget`, but within reach of a leak checker: statics are not dropped.
+fn forget(guard: Scoped<'static, Value>) {
+    static FORGOTTEN: Mutex<Vec<Scoped<'static, Value>>> = Mutex::new(Vec::new());
+    let mut forgotten = FORGOTTEN.lock().unwrap_or_else(PoisonError::into_inner);
+    forgotten.push(guard);
 }
 
 impl Run {
@@ -59,7 +66,9 @@ impl Run {
             Action::ForgetGuard(back) => {
                 let guard = back.take_from(&mut self.state().guards);
                 // Its value stays, as long as the context does.
-                mem::forget(guard);
+                if let Some((guard, _)) = guard {
+                    forget(guard);
+                }
             }
             Action::Snapshot => {
                 let context = copy_context();
