@@ -20,7 +20,7 @@ done
 
 (
     cd fuzz
-    RUSTFLAGS=$flags cargo +nightly build --quiet --locked --release --target "$host" --target-dir "$target"
+    RUSTFLAGS=$flags cargo +nightly build --quiet --release --target "$host" --target-dir "$target"
 )
 fuzzer=$target/$host/release/contexts
 
