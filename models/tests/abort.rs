@@ -22,8 +22,7 @@ fn beside_a_worker(steps: &Steps, body: impl FnOnce()) {
 
 /// Whoever awaits a task that is aborted meanwhile hears of its end, and its destructors have run by then.
 ///
-/// Fails if an abort that finds somebody at work on the handle, or an awaiter that does, is forgotten; if the awaiter is
-/// not woken by whoever saw the end.
+/// Fails if an awaiter that finds somebody at work on the handle is forgotten, or is not woken by whoever saw the end.
 #[test]
 fn aborted_while_awaited() {
     check(|| {
@@ -46,6 +45,49 @@ fn aborted_while_awaited() {
             assert_eq!(dropped.count(), 1);
             aborter.join().unwrap();
         });
+    });
+}
+
+/// The same for a task that never ends by itself: no abort is forgotten.
+///
+/// Fails if the note of an abort that finds somebody at work on the handle is not seen to.
+#[test]
+fn a_pending_task_is_aborted_while_awaited() {
+    check(|| {
+        let steps = Steps::new();
+        let executor = steps.executor();
+        let dropped = Drops::new();
+        let held = dropped.value();
+        let task = executor.spawn(async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        });
+        let abort = task.abort_handle();
+        beside_a_worker(&steps, || {
+            let aborter = thread::spawn(move || abort.abort());
+            assert!(block_on(task).unwrap_err().is_cancelled());
+            assert_eq!(dropped.count(), 1);
+            aborter.join().unwrap();
+        });
+    });
+}
+
+/// A done-callback that is added while another thread aborts the task is called.
+///
+/// Fails if a watcher that comes while somebody works on the handle is forgotten.
+#[test]
+fn a_callback_is_added_during_an_abort() {
+    check(|| {
+        let steps = Steps::new();
+        let executor = steps.executor();
+        let task = executor.spawn(std::future::pending::<()>());
+        let abort = task.abort_handle();
+        let aborter = thread::spawn(move || abort.abort());
+        let _entered = executor.enter();
+        let last = steps.clone();
+        task.add_done_callback(move || last.finish());
+        steps.run();
+        aborter.join().unwrap();
     });
 }
 
@@ -110,8 +152,8 @@ fn finished_means_dropped() {
 
 /// A done-callback that is added while the task ends is called once, and in order.
 ///
-/// Fails if `Done::end` looks and closes under different locks, or the watcher that comes while somebody works on the
-/// handle is forgotten.
+/// Fails if `Done::end` looks and closes under different locks, or a wake-up of the watcher is forgotten that comes while
+/// somebody works on the handle.
 #[test]
 fn a_callback_is_added_at_the_end() {
     check(|| {

@@ -8,9 +8,28 @@ context_var! {
     static LEVEL: u8;
 }
 
-/// Its layer ends all the same: afterwards no value of the guard is visible, whatever was read or written meanwhile.
+/// Its layer ends all the same.
 ///
 /// Fails if a guard that is dropped elsewhere does not end its layer.
+#[test]
+fn a_layer_ends_from_another_thread() {
+    check(|| {
+        let shared = SharedContext::new();
+        let guard = shared
+            .run(|| {
+                LEVEL.set(1);
+                LEVEL.scoped(2)
+            })
+            .unwrap();
+        let other = thread::spawn(move || drop(guard));
+        let seen = shared.run(|| (LEVEL.get(), LEVEL.get())).unwrap();
+        assert_ne!(seen, (Some(1), Some(2)), "it does not come back");
+        other.join().unwrap();
+        assert_eq!(shared.run(|| LEVEL.get()).unwrap(), Some(1));
+    });
+}
+
+/// Its layer ends all the same: afterwards no value of the guard is visible, whatever was read or written meanwhile.
 #[test]
 fn a_guard_ends_from_another_thread() {
     check(|| {

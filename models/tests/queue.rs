@@ -124,7 +124,7 @@ fn from_within_and_from_outside() {
 
 /// A callback that is added while the executor ends is dropped, once, or has run.
 ///
-/// Fails if the driver's drop leaves what is in the queue.
+/// Fails if what is in a queue that goes is let go of and not discarded: its handles would keep it.
 #[test]
 fn added_while_the_executor_ends() {
     check(|| {

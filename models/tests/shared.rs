@@ -98,9 +98,14 @@ fn who_goes_away_holds_nobody_up() {
                 let _either = waiting.as_mut().poll(&mut cx);
             })
         };
-        block_on(async { count() }.in_context(shared.clone()));
+        // On a thread of its own, so that the two preemptions are left for the others.
+        let waiter = {
+            let shared = shared.clone();
+            thread::spawn(move || block_on(async { count() }.in_context(shared)))
+        };
         holder.join().unwrap();
         fickle.join().unwrap();
+        waiter.join().unwrap();
         assert!(
             shared
                 .get(&COUNT)
