@@ -172,9 +172,11 @@ impl<F: FnOnce(), C: TaskContext> Work<F, C> {
             report_panic(panic::catch_unwind(AssertUnwindSafe(f)), location);
         }));
         if net.is_err() {
-            // The context has gone, and what the handler sets must not stay in the one around.
-            let _empty = current::enter_empty();
-            report_panic(net, location);
+            contain(|| {
+                // The context has gone, and what the handler sets must not stay in the one around.
+                let _empty = current::enter_empty();
+                report_panic(net, location);
+            });
         }
         Ran::Called(location)
     }

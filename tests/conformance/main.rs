@@ -243,6 +243,8 @@ macro_rules! rows {
                 table_ambient_spawn_local
                 table_fixed_executors
                 r_05_a_value_that_goes_with_its_work_may_set_variables
+                r_05_a_value_that_goes_with_a_callback_may_set_variables
+                r_05_a_panic_of_a_value_that_goes_with_a_callback_is_reported
             }
             exits {
                 exit_a_task_that_returns

@@ -1,5 +1,6 @@
 //! What every runtime must look like: how tasks end, and what their handles tell.
 
+use std::any::type_name;
 use std::future;
 use std::panic::{self, AssertUnwindSafe};
 
@@ -7,8 +8,9 @@ use aiocontextvars::{Context, ContextExt, context_var, shim};
 use futures::FutureExt;
 use futures::channel::oneshot;
 
-use crate::fixtures::{Drops, ID, Log, SeesOnDrop};
+use crate::fixtures::{Drops, HeldElsewhere, ID, Log, SeesOnDrop};
 use crate::harness::{Harness, message};
+use crate::reports;
 
 pub(crate) fn table_a_dropped_handle_lets_the_task_run<H: Harness>() {
     H::start().block_on(async {
@@ -248,4 +250,75 @@ pub(crate) fn r_05_a_value_that_goes_with_its_work_may_set_variables<H: Harness>
         assert_eq!(seen.take(), [Ok(None), Ok(None), Ok(None), Ok(None)]);
         assert_eq!(ID.get(), None);
     });
+}
+
+/// In a context of its own, or in one that the callback queue has a hand on as well.
+pub(crate) fn r_05_a_value_that_goes_with_a_callback_may_set_variables<H: Harness>() {
+    let harness = H::start();
+    let (inside, seen) = (Log::new(), Log::new());
+    ID.set(9);
+    harness.block_on(async {
+        for shared in [false, true, true] {
+            let (inside, value) = (inside.clone(), SetsOnDrop(seen.clone()));
+            let context = Context::new()
+                .with_value(&ID, 1)
+                .with_value(&SETS_ON_DROP, value);
+            let f = move || inside.push(ID.get());
+            match shared {
+                false => H::call_soon_in(context, f),
+                true => H::call_soon_in(context.share(), f),
+            };
+            turn::<H>().await;
+        }
+        // Cancelled while it waits for its context, which nobody else has in the end.
+        let value = SetsOnDrop(seen.clone());
+        let shared = Context::new().with_value(&SETS_ON_DROP, value).share();
+        let held = HeldElsewhere::enter(&shared, || ());
+        let callback = H::call_soon_in(shared, || ());
+        turn::<H>().await;
+        callback.cancel();
+        assert!(callback.is_cancelled() && seen.len() == 3);
+        held.release();
+        for _ in 0..2 {
+            turn::<H>().await;
+        }
+    });
+    assert_eq!(inside.take(), [Some(1), Some(1), Some(1)]);
+    // Neither that of the queue, which may be the thread's, nor what another value has set.
+    assert_eq!(seen.take(), [Ok(None), Ok(None), Ok(None), Ok(None)]);
+    assert_eq!(ID.get(), Some(9));
+}
+
+/// Waits for a callback that is scheduled now.
+async fn turn<H: Harness>() {
+    let (done, wait) = oneshot::channel();
+    H::call_soon(move || done.send(()).unwrap());
+    wait.await.unwrap();
+}
+
+pub(crate) fn r_05_a_panic_of_a_value_that_goes_with_a_callback_is_reported<H: Harness>() {
+    struct Panics(String);
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic::resume_unwind(Box::new(self.0.clone()));
+        }
+    }
+    context_var! { static PANICS: Panics; }
+    let marker = format!("the value of a callback on {}", type_name::<H>());
+    let reports = Log::new();
+    let log = reports.clone();
+    let _watch = reports::watch(&marker, move |_| log.push(ID.get()));
+    H::start().block_on(async {
+        for shared in [false, true] {
+            let context = Context::new()
+                .with_value(&ID, 1)
+                .with_value(&PANICS, Panics(marker.clone()));
+            match shared {
+                false => H::call_soon_in(context, || ()),
+                true => H::call_soon_in(context.share(), || ()),
+            };
+            turn::<H>().await;
+        }
+    });
+    assert_eq!(reports.take(), [None, None]);
 }

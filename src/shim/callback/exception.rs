@@ -93,8 +93,9 @@ static HANDLER: RwLock<Option<Handler>> = RwLock::new(None);
 /// standard error names the callback's call site.
 ///
 /// The handler runs in the callback's context (CS-06), when the callback has been unwound and before
-/// the next one runs. If it panics itself, the default does its work. It may use the crate, and replace itself: then it
-/// is dropped when it has returned.
+/// the next one runs; in an empty context if it was the destructor of a value that panicked when that context went. If
+/// it panics itself, the default does its work. It may use the crate, and replace itself: then it is dropped when it has
+/// returned.
 ///
 /// # Examples
 ///
@@ -120,7 +121,8 @@ fn report(error: &CallError) {
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| handler(error)));
         let handled = outcome.is_ok();
         // The handler may have been replaced meanwhile, so that this is the end of it.
-        contain(|| drop((outcome, handler)));
+        contain(|| drop(handler));
+        contain(|| drop(outcome));
         handled
     });
     if !handled {

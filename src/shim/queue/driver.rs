@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 use super::line::{self, Line};
 use super::{Item, Queue};
 use crate::contain::contain;
+use crate::current;
 use crate::shared::{SharedContext, Waiter};
 use crate::shim::block;
 use crate::shim::callback::{Call, Ran, empty_trash};
@@ -222,7 +223,7 @@ impl Driver {
             parked.calls.pop_front();
         }
         if parked.calls.is_empty() {
-            self.forget_parked(context);
+            self.parked.remove(&context).into_iter().for_each(let_go);
             return None;
         }
         debug_assert_eq!(parked.shared.address(), context);
@@ -235,23 +236,22 @@ impl Driver {
             return None;
         };
         let call = parked.calls.pop_front()?;
-        let location = match call.run_entered(entered) {
-            Ran::Called(location) => Some(location),
-            Ran::Cancelled | Ran::Enter(_) => None,
-        };
-        if parked.calls.is_empty() {
-            self.forget_parked(context);
-        } else {
+        let is_last = parked.calls.is_empty();
+        if is_last {
+            // Not after the call: the frame lets go of the context last, and sees to its values.
+            self.parked.remove(&context);
+        }
+        let mut location = None;
+        // If it was cancelled just now, the frame is left without it, and nobody takes a panic of the values.
+        contain(|| {
+            if let Ran::Called(at) = call.run_entered(entered) {
+                location = Some(at);
+            }
+        });
+        if !is_last {
             line::with(|line| line.push(Item::Parked(context)));
         }
         location
-    }
-
-    /// Lets go of a shared context that nothing waits for.
-    fn forget_parked(&mut self, context: usize) {
-        let parked = self.parked.remove(&context);
-        // It may go now, with its values. What waits for other contexts is not to hear of a panic there.
-        contain(|| drop(parked));
     }
 
     /// Ends a driver that has nothing to do. Gives it back if something came in between.
@@ -379,6 +379,15 @@ impl Future for Driver {
     }
 }
 
+/// Lets go of a shared context, which may go now with its values: not in the frame of the driver, which may be the
+/// thread's, and would keep what their destructors set. What else waits is not to hear of a panic there.
+fn let_go(parked: Parked) {
+    contain(|| {
+        let _empty = current::enter_empty();
+        drop(parked);
+    });
+}
+
 impl Drop for Driver {
     fn drop(&mut self) {
         if self.finished {
@@ -387,13 +396,10 @@ impl Drop for Driver {
         }
         empty_trash();
         let parked = mem::take(&mut self.parked).into_values();
-        let calls = parked.flat_map(|parked| {
-            let Parked {
-                shared,
-                waiter,
-                calls,
-            } = parked;
-            contain(|| drop((shared, waiter)));
+        let calls = parked.flat_map(|mut parked| {
+            // Those that are left let go of the context last.
+            let calls = mem::take(&mut parked.calls);
+            let_go(parked);
             calls
         });
         let line = self.line.as_mut().map(|line| mem::take(&mut line.items));
