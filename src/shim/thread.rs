@@ -71,6 +71,8 @@ fn body<T>(context: AnyContext, f: impl FnOnce() -> T) -> impl FnOnce() -> T {
         Bound::Own(f) => f.call_once(),
         Bound::Shared((shared, f)) => {
             let _entered = shared.enter_blocking();
+            // The frame lets go of the context last, and sees to its values.
+            drop(shared);
             (f.into_inner())()
         }
     }
