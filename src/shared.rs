@@ -7,7 +7,7 @@ use std::num::NonZeroU64;
 use std::sync::{Arc, PoisonError, TryLockError};
 use std::task::{self, Poll, Waker};
 
-use crate::contain::contain;
+use crate::contain::{contain, in_destructor};
 use crate::context::Context;
 use crate::current::{self, Entered, Frame, FrameKind};
 use crate::error::AlreadyEntered;
@@ -360,7 +360,7 @@ impl Drop for Waiter {
     fn drop(&mut self) {
         if let (Some(shared), Some(ticket)) = (&self.shared, self.ticket) {
             let waiting = shared.lock().waiters.remove(&ticket);
-            drop(waiting);
+            in_destructor(|| drop(waiting));
         }
     }
 }
