@@ -74,7 +74,7 @@
 //! # Guarantees
 //!
 //! A panic, an abort and a shutdown leave the thread's context as it was, and destructors run inside their task's.
-//! User code may use the crate wherever it runs, and no `Drop` of the crate panics. The repository's
+//! User code may use the crate wherever it runs, and no `Drop` of the crate panics of its own accord. The repository's
 //! `docs/guarantees.md` has them all, each with the tests that back it.
 //!
 //! # Implementation

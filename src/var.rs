@@ -24,10 +24,7 @@ use crate::underway::{self, Underway, Work};
 /// blocks.
 ///
 /// Values are shared by reference between a context and its copies: setting a variable in one does not
-/// show in the other, while interior mutability of a value shows in both (CV-08). A value goes with the last
-/// that has it. If that is the context of a wrapped future, a task, callback, job or bound function, its `Drop` runs
-/// when the work has ended, in an empty context, where it may read, write and enter contexts; otherwise in the context
-/// of whoever lets go of it.
+/// show in the other, while interior mutability of a value shows in both (CV-08).
 ///
 /// # Code of values
 ///
@@ -35,8 +32,9 @@ use crate::underway::{self, Underway, Work};
 /// anything in this crate, also on this very variable.
 ///
 /// A value is dropped when the last context, token or reader lets go of it, and only then when the write that has
-/// replaced it has taken place: its destructor finds what has come after it, and what the destructor sets stays. The
-/// values of a context that is dropped go in the context in which it is dropped.
+/// replaced it has taken place: its destructor finds what has come after it, and what the destructor sets stays. It runs
+/// in the context of whoever lets go. Only if that is a wrapped future, a task, callback, job or bound function, whose
+/// context takes its values along, it runs in an empty context, where it may read, write and enter contexts.
 ///
 /// A destructor's panic comes out of whatever has dropped the value, which has done its work all the same, and other
 /// values are dropped as well. In a task the panic is the task's, in a callback it is reported. Where nobody could take
