@@ -5,7 +5,7 @@
 //! `async-task` above all, is one step to loom and orders nothing, so a model that looks at what came through a
 //! task's handle counts with the standard library's atomics.
 //!
-//! Each model says which faults were put into the library to see it fail.
+//! Where a model says what it fails for, these faults were put into the library to see it fail.
 
 use std::collections::VecDeque;
 use std::future::Future;
