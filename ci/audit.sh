@@ -2,6 +2,8 @@
 # What users of the library get with it: under licences from a list, each crate in one version but for known exceptions,
 # and everything from the package registry. Development dependencies are not theirs.
 set -euo pipefail
+# Versions of one crate are to be neighbours.
+export LC_ALL=C
 
 # Whole expressions, so that one which is new is looked at. (`Unicode-3.0` is for tables in `unicode-ident`.)
 licences='MIT

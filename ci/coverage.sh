@@ -9,6 +9,7 @@ skip() {
     exit 0
 }
 
+command -v jq >/dev/null || skip "no jq"
 least=95
 cache=$PWD/target/coverage
 mkdir -p "$cache"
