@@ -1,5 +1,6 @@
 //! Panics of user code that have nowhere to go.
 
+use std::any::Any;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::thread;
@@ -7,9 +8,21 @@ use std::thread;
 /// Calls `f` and keeps its panic to itself. The panic hook has reported it.
 pub(crate) fn contain(f: impl FnOnce()) {
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(f)) {
-        // A payload may panic itself when it is dropped. That one is for nobody to see.
-        mem::forget(panic::catch_unwind(AssertUnwindSafe(|| drop(payload))));
+        discard(payload);
     }
+}
+
+/// Drops the payload of a panic, which may panic itself, with a payload that does too. That is for nobody to see.
+#[cold]
+fn discard(mut payload: Box<dyn Any + Send>) {
+    // Not for ever, though.
+    for _ in 0..8 {
+        match panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            Ok(()) => return,
+            Err(next) => payload = next,
+        }
+    }
+    mem::forget(payload);
 }
 
 /// Calls `f` in a destructor of this crate, where values of users are dropped. Its panic comes out, unless the thread
