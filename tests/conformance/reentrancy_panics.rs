@@ -178,6 +178,19 @@ pub(crate) fn r_05_a_waker_that_panics_leaves_no_context_entered() {
     assert_eq!(message(&*payload), "in a waker");
     assert_eq!((ID.get(), shared.run(|| ID.get())), (Some(1), Ok(Some(2))));
     assert_eq!(future.poll_unpin(&mut cx), Poll::Ready(Some(2)));
+    // One that waits is dropped by another panic, which is the one that goes on.
+    let drop_waiting = || {
+        let mut waiting = Box::pin(async {}.in_context(&shared));
+        assert!(waiting.poll_unpin(&mut cx).is_pending());
+        unwinds(|| {
+            let _waiting = waiting;
+            *armed.lock().unwrap() = true;
+            panic::resume_unwind(Box::new("first"))
+        })
+    };
+    let payload = shared.run(|| Context::new().run(drop_waiting)).unwrap();
+    assert_eq!(message(&*payload), "first");
+    assert!(!*armed.lock().unwrap(), "its waker has been dropped");
 }
 
 pub(crate) fn r_05_a_panicking_destructor_harms_no_other<H: Harness>() {
