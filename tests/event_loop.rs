@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future;
+use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::shim::{self, ContextAwareExecutor};
-use aiocontextvars::{SharedContext, context_var};
+use aiocontextvars::{Context, SharedContext, context_var};
 use futures::channel::oneshot;
 
 context_var! {
@@ -131,6 +132,117 @@ fn virtual_time_jumps_from_timer_to_timer() {
 }
 
 #[test]
+fn moments_of_the_virtual_clock() {
+    let event_loop = EventLoop::with_virtual_clock();
+    let (handle, start) = (event_loop.handle(), event_loop.time());
+    assert_eq!(handle.time(), start);
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    ID.set(1);
+    let call = |seconds, id| {
+        let seen = Rc::clone(&seen);
+        let context = Context::new().with_value(&ID, id);
+        let timer = event_loop.call_at_in(context, at(seconds), move || {
+            seen.borrow_mut().push((shim::now(), ID.get()));
+        });
+        assert_eq!(timer.when(), at(seconds));
+        timer
+    };
+    call(20, 3);
+    call(10, 2);
+    call(15, 4).cancel();
+    event_loop.run_until_complete(async {
+        shim::sleep_until(at(12)).await;
+        assert_eq!(shim::now(), at(12));
+        assert_eq!(*seen.borrow(), [(at(10), Some(2))]);
+        // A moment that has passed is no wait.
+        shim::sleep_until(start).await;
+        assert_eq!(shim::now(), at(12));
+        shim::sleep_until(at(30)).await;
+    });
+    assert_eq!(*seen.borrow(), [(at(10), Some(2)), (at(20), Some(3))]);
+    assert_eq!((handle.time(), ID.get()), (at(30), Some(1)));
+}
+
+#[test]
+fn a_handle_submits_in_a_context_of_ones_own() {
+    let event_loop = EventLoop::new();
+    let handle = event_loop.handle();
+    let other = thread::spawn(move || {
+        ID.set(1);
+        let (sender, receiver) = mpsc::channel();
+        let shared = Context::new().with_value(&ID, 30).share();
+        let task = handle.spawn_in(Context::new().with_value(&ID, 20), async {
+            let before = ID.get();
+            ID.set(21);
+            shim::yield_now().await;
+            (before, ID.get(), thread::current().id())
+        });
+        handle.call_soon_threadsafe_in(&shared, || ID.set(31));
+        let context = Context::new().with_value(&ID, 40);
+        handle.call_soon_threadsafe_in(context, move || sender.send(ID.get()).unwrap());
+        handle
+            .call_soon_threadsafe_in(Context::new(), || unreachable!("it is cancelled"))
+            .cancel();
+        assert_eq!((receiver.recv(), shared.get(&ID)), (Ok(Some(40)), Some(31)));
+        let seen = futures::executor::block_on(task).unwrap();
+        handle.stop();
+        (seen, ID.get())
+    });
+    event_loop.run_forever();
+    let here = thread::current().id();
+    assert_eq!(other.join().unwrap(), ((Some(20), Some(21), here), Some(1)));
+}
+
+#[test]
+fn another_thread_blocks_on_the_loop_and_its_own_does_not() {
+    let event_loop = EventLoop::new();
+    let executor = ContextAwareExecutor::new(event_loop.handle());
+    let polled = Cell::new(false);
+    let refused = executor.try_block_on(async { polled.set(true) });
+    assert!(
+        refused
+            .unwrap_err()
+            .to_string()
+            .contains("run_until_complete")
+    );
+    event_loop.run_until_complete(async {
+        let refused = executor.try_block_on(async { polled.set(true) });
+        assert!(refused.unwrap_err().to_string().contains("await"));
+    });
+    assert!(!polled.get());
+    let handle = event_loop.handle();
+    let other = thread::spawn(move || {
+        ID.set(1);
+        let seen = executor.block_on(async {
+            let inherited = ID.get();
+            ID.set(2);
+            // Tasks go to the loop, whose thread it is not.
+            let task = shim::spawn(async { (ID.get(), thread::current().id()) });
+            (inherited, task.await.unwrap())
+        });
+        handle.stop();
+        (seen, ID.get())
+    });
+    event_loop.run_forever();
+    let here = thread::current().id();
+    assert_eq!(other.join().unwrap(), ((Some(1), (Some(2), here)), Some(1)));
+}
+
+#[test]
+fn a_timer_for_a_loop_that_has_ended_is_dropped() {
+    let event_loop = EventLoop::new();
+    let executor = ContextAwareExecutor::new(event_loop.handle());
+    event_loop.close();
+    assert!(executor.get_ref().is_closed());
+    let held = Arc::new(());
+    let kept = Arc::clone(&held);
+    let timer = executor.call_later(Duration::ZERO, move || drop(kept));
+    assert_eq!(Arc::strong_count(&held), 1);
+    assert!(!timer.is_cancelled());
+}
+
+#[test]
 fn running_within_a_run_is_refused() {
     let (outer, inner) = (EventLoop::new(), EventLoop::new());
     outer.run_until_complete(async {
@@ -142,6 +254,29 @@ fn running_within_a_run_is_refused() {
         assert!(!polled.get());
     });
     assert_eq!(inner.run_until_complete(async { 1 }), 1);
+}
+
+#[test]
+fn the_forms_that_panic_are_refused_within_a_run_as_well() {
+    let (outer, inner) = (EventLoop::new(), EventLoop::default());
+    ID.set(1);
+    outer.run_until_complete(async {
+        ID.set(2);
+        let runs: [&dyn Fn(); 2] = [
+            &|| inner.run_until_complete(async { unreachable!("it has been polled") }),
+            &|| inner.run_forever(),
+        ];
+        for run in runs {
+            let payload = panic::catch_unwind(AssertUnwindSafe(run)).unwrap_err();
+            let text = payload.downcast_ref::<String>().unwrap();
+            assert!(
+                text.starts_with("cannot block on a future here: "),
+                "{text}"
+            );
+        }
+        assert_eq!(ID.get(), Some(2));
+    });
+    assert_eq!(ID.get(), Some(1));
 }
 
 #[test]
@@ -504,8 +639,12 @@ fn a_loop_stops_on_ctrl_c_if_asked() {
         assert!(error.to_string().contains("ignores it"), "{error}");
         exit(IGNORED);
     }
+    let idle = EventLoop::new();
+    idle.stop_on_ctrl_c().unwrap();
     event_loop.call_soon(interrupt);
     event_loop.run_forever();
+    // It was not running, so that its next run is not stopped.
+    idle.run_until_complete(shim::yield_now());
     let (asked, other) = (event_loop, EventLoop::new());
     // One that has not asked is left alone, beside one that has and is not running.
     other.call_soon(interrupt);

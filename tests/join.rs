@@ -453,3 +453,47 @@ fn a_task_that_fails_while_its_group_spawns_it_is_not_aborted() {
     assert_eq!(block_on(task).unwrap(), None);
     assert_eq!(block_on(join).unwrap_err().failures().len(), 1);
 }
+
+#[test]
+fn a_handle_that_has_given_its_result() {
+    let executors: [&dyn Fn() -> JoinHandle<u64>; 2] = [&|| pool().spawn(async { 7 }), &|| {
+        inline().spawn(async { 7 })
+    }];
+    for spawn in executors {
+        let mut task = spawn();
+        assert_eq!(block_on(&mut task).unwrap(), 7);
+        assert!(task.is_finished());
+        // There is nothing left to be aborted.
+        let abort = task.abort_handle();
+        assert!(abort.is_finished());
+        abort.abort();
+        task.abort();
+        assert!(abort.is_finished() && task.is_finished());
+        let again = panic::catch_unwind(AssertUnwindSafe(|| block_on(&mut task)));
+        let payload = again.unwrap_err();
+        let text = payload.downcast_ref::<&str>().copied();
+        assert!(text.is_some_and(|text| text.contains("after it gave its result")));
+    }
+}
+
+#[test]
+fn a_group_of_tasks_that_stay_on_their_thread() {
+    let event_loop = EventLoop::new();
+    let (held, given) = (Rc::new(7), TaskGroup::default());
+    event_loop.run_until_complete(async {
+        let output = Rc::clone(&held);
+        let task = given.spawn_local(async move { Ok::<_, &str>(output) });
+        let waits = Rc::clone(&held);
+        let aborted = given.spawn_local(async move {
+            let _waits = waits;
+            future::pending::<Result<(), &str>>().await
+        });
+        assert!(Rc::ptr_eq(&task.await.unwrap().unwrap(), &held));
+        assert_eq!(Rc::strong_count(&held), 2);
+        given.spawn_local(async { Err::<(), _>("no") }).detach();
+        let error = given.join().await.unwrap_err();
+        assert_eq!(error.to_string(), "1 task of the group failed: no");
+        assert!(aborted.is_finished());
+    });
+    assert_eq!(Rc::strong_count(&held), 1);
+}

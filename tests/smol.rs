@@ -68,3 +68,22 @@ fn wrappers_of_one_executor_share_its_queue() {
     wrappers[1].block_on(wait).unwrap();
     assert!(order.lock().unwrap().iter().copied().eq(0..100));
 }
+
+#[test]
+fn the_adapters_own_functions_inherit() {
+    ID.set(1);
+    let local = ContextAwareExecutor::new(Rc::new(smol::LocalExecutor::new()));
+    let seen = local.block_on(async {
+        let here = Rc::new(2);
+        let task = shim::smol::spawn_local(async move { (*here, ID.get()) });
+        let job = shim::smol::spawn_blocking(|| {
+            let seen = ID.get();
+            ID.set(4);
+            seen
+        });
+        ID.set(3);
+        (task.await.unwrap(), job.await.unwrap(), ID.get())
+    });
+    assert_eq!(seen, ((2, Some(1)), Some(1), Some(3)));
+    assert_eq!(ID.get(), Some(1));
+}

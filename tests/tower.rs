@@ -66,6 +66,38 @@ fn requests_do_not_see_each_other() {
 }
 
 #[test]
+fn a_service_that_is_not_ready_is_waited_for() {
+    /// Ready when it is asked for the second time.
+    struct Busy(bool);
+    impl Service<u64> for Busy {
+        type Response = Option<u64>;
+        type Error = u64;
+        type Future = future::Ready<Result<Option<u64>, u64>>;
+
+        fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), u64>> {
+            if std::mem::replace(&mut self.0, true) {
+                return Poll::Ready(Err(9));
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+
+        fn call(&mut self, _: u64) -> Self::Future {
+            future::ready(Ok(ID.get()))
+        }
+    }
+    ID.set(1);
+    let mut service = ContextLayer::default().layer(Busy(false));
+    let polls = std::cell::Cell::new(0);
+    let ready = future::poll_fn(|cx| {
+        polls.set(polls.get() + 1);
+        service.poll_ready(cx)
+    });
+    assert_eq!((shim::block_on(ready), polls.get()), (Err(9), 2));
+    assert_eq!(shim::block_on(service.call(7)), Ok(Some(1)));
+}
+
+#[test]
 fn a_function_makes_the_context_of_the_request() {
     shim::block_on(async {
         ID.set(1);
