@@ -178,7 +178,7 @@ fn a_handle_submits_in_a_context_of_ones_own() {
             shim::yield_now().await;
             (before, ID.get(), thread::current().id())
         });
-        handle.call_soon_threadsafe_in(&shared, || ID.set(31));
+        handle.call_soon_threadsafe_in(&shared, || drop(ID.set(31)));
         let context = Context::new().with_value(&ID, 40);
         handle.call_soon_threadsafe_in(context, move || sender.send(ID.get()).unwrap());
         handle

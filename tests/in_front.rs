@@ -128,7 +128,7 @@ fn of_a_tokio_runtime() {
 #[cfg(feature = "smol")]
 #[test]
 fn of_smols_executors() {
-    passes_on(shim::smol::Global, Arc::new, smol::block_on);
+    passes_on(shim::smol::Global::default(), Arc::new, smol::block_on);
     let executor = Arc::new(smol::Executor::new());
     passes_on(Arc::clone(&executor), Arc::new, |work| {
         smol::block_on(executor.run(work))
@@ -139,7 +139,7 @@ fn of_smols_executors() {
 #[test]
 fn of_async_stds_executor() {
     passes_on(
-        shim::async_std::Global,
+        shim::async_std::Global::default(),
         Arc::new,
         futures::executor::block_on,
     );
@@ -206,7 +206,9 @@ fn of_a_local_set() {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().build().unwrap();
     let set = Rc::new(tokio::task::LocalSet::new());
-    passes_on_here(Rc::clone(&set), |work| set.block_on(&runtime, work));
+    passes_on_here(Rc::clone(&set), |work| {
+        tokio::task::LocalSet::block_on(&set, &runtime, work)
+    });
 }
 
 #[cfg(feature = "smol")]

@@ -3,6 +3,7 @@
 use std::future::{self, Future};
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::task::{self, Wake, Waker};
 use std::thread;

@@ -427,12 +427,12 @@ fn a_million_timers_are_one_task() {
 #[test]
 fn tasks_of_a_local_set_inherit() {
     let runtime = current_thread();
-    let set = std::rc::Rc::new(tokio::task::LocalSet::new());
-    let local = ContextAwareExecutor::new(std::rc::Rc::clone(&set));
+    let set = Rc::new(LocalSet::new());
+    let local = ContextAwareExecutor::new(Rc::clone(&set));
     let _entered = runtime.enter();
     ID.set(1);
     let seen = local.block_on(async {
-        let here = std::rc::Rc::new(2);
+        let here = Rc::new(2);
         let task = shim::tokio::spawn_local(async move { (*here, ID.get()) });
         ID.set(3);
         (task.await.unwrap(), ID.get())
@@ -445,8 +445,8 @@ fn a_done_callback_goes_to_the_runtime_of_its_task() {
     let runtime = multi_thread();
     let executor = ContextAwareExecutor::new(runtime.handle().clone());
     let (end, ended) = futures::channel::oneshot::channel::<()>();
-    let task = executor.spawn(async { drop(ended.await) });
-    let (sender, receiver) = std::sync::mpsc::channel();
+    let task = executor.spawn(ended);
+    let (sender, receiver) = mpsc::channel();
     ID.set(1);
     // Outside of any runtime.
     task.add_done_callback(move || {
