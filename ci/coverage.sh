@@ -47,7 +47,7 @@ export LLVM_PROFILE_FILE=$cache/profiles/%p-%m.profraw
 [ $# -gt 0 ] || set -- --lib --tests
 
 # Two steps, to know the programs' names.
-cargo test --quiet --all-features "$@" --no-run --message-format=json |
+cargo test --quiet --all-features "$@" --no-run --message-format=json-render-diagnostics |
     jq -r 'select(.profile.test == true) | .executable | values' >"$cache/programs"
 cargo test --quiet --all-features "$@" >"$cache/log" 2>&1 || { tail -n 50 "$cache/log"; exit 1; }
 llvm profdata merge -sparse "$cache"/profiles/*.profraw -o "$cache/all.profdata"

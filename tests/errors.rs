@@ -61,7 +61,7 @@ fn of_a_task_that_was_cancelled() {
 
 #[test]
 fn of_a_group() {
-    let group = TaskGroup::default();
+    let group = TaskGroup::<&str>::default();
     shim::block_on(async {
         let failed = group.spawn(async { panic::resume_unwind(Box::new("first")) });
         assert_eq!(failed.await.unwrap(), None::<()>);
