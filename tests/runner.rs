@@ -39,6 +39,7 @@ fn on_an_executor_runs_share_a_context_and_know_the_executor() {
     assert_eq!(runner.run_in(&other, async { ID.get() }), None);
 }
 
+#[allow(clippy::async_yields_async, reason = "it is awaited in the next run")]
 #[test]
 fn tasks_that_a_run_leaves_go_on_in_the_next() {
     let mut runner = Runner::default();
@@ -54,13 +55,13 @@ fn tasks_that_a_run_leaves_go_on_in_the_next() {
     // What is left then goes with the runner, in its context.
     let drops = Drops::new();
     let value = drops.value();
-    let task = runner.run(async { shim::spawn(async move { future_of(value).await }) });
+    let task = runner.run(async { shim::spawn(holds(value)) });
     assert_eq!(drops.count(), 0);
     drop(runner);
     assert_eq!((drops.count(), task.is_finished()), (1, true));
 }
 
-async fn future_of<T>(value: T) {
+async fn holds<T>(value: T) {
     let _value = value;
     std::future::pending().await
 }
