@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aiocontextvars::event_loop::EventLoop;
+use aiocontextvars::event_loop::{EventLoop, LoopHandle};
 use aiocontextvars::shim::{self, ContextAwareExecutor};
 use aiocontextvars::{Context, SharedContext, context_var};
 use futures::channel::oneshot;
@@ -164,11 +164,21 @@ fn moments_of_the_virtual_clock() {
     assert_eq!((handle.time(), ID.get()), (at(30), Some(1)));
 }
 
+/// Stops the loop when a thread is done with it, also if that fails.
+struct StopsOnDrop(LoopHandle);
+
+impl Drop for StopsOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 #[test]
 fn a_handle_submits_in_a_context_of_ones_own() {
     let event_loop = EventLoop::new();
-    let handle = event_loop.handle();
+    let stops = StopsOnDrop(event_loop.handle());
     let other = thread::spawn(move || {
+        let handle = &stops.0;
         ID.set(1);
         let (sender, receiver) = mpsc::channel();
         let shared = Context::new().with_value(&ID, 30).share();
@@ -186,7 +196,6 @@ fn a_handle_submits_in_a_context_of_ones_own() {
             .cancel();
         assert_eq!((receiver.recv(), shared.get(&ID)), (Ok(Some(40)), Some(31)));
         let seen = futures::executor::block_on(task).unwrap();
-        handle.stop();
         (seen, ID.get())
     });
     event_loop.run_forever();
@@ -211,8 +220,9 @@ fn another_thread_blocks_on_the_loop_and_its_own_does_not() {
         assert!(refused.unwrap_err().to_string().contains("await"));
     });
     assert!(!polled.get());
-    let handle = event_loop.handle();
+    let stops = StopsOnDrop(event_loop.handle());
     let other = thread::spawn(move || {
+        let _stops = stops;
         ID.set(1);
         let seen = executor.block_on(async {
             let inherited = ID.get();
@@ -221,7 +231,6 @@ fn another_thread_blocks_on_the_loop_and_its_own_does_not() {
             let task = shim::spawn(async { (ID.get(), thread::current().id()) });
             (inherited, task.await.unwrap())
         });
-        handle.stop();
         (seen, ID.get())
     });
     event_loop.run_forever();
