@@ -49,4 +49,5 @@ theirs=$(llvm_of "$root/usr/bin/rustc")
 # `RUSTC_BOOTSTRAP`: Debian's compiler is a stable one. A backtrace costs a panicking test seconds here.
 export RUSTC=$root/usr/bin/rustc RUSTDOC=$root/usr/bin/rustdoc RUSTC_BOOTSTRAP=1
 export CARGO_TARGET_DIR=$cache/target RUSTFLAGS=-Zsanitizer=thread RUST_BACKTRACE=0
+export TSAN_OPTIONS=suppressions=$PWD/ci/tsan.supp
 cargo +nightly test --quiet --no-fail-fast -Zbuild-std --target "$host" --all-features "$@"
