@@ -195,7 +195,7 @@ struct RunsALoop(Sender<Option<u64>>);
 
 impl Drop for RunsALoop {
     fn drop(&mut self) {
-        let seen = shim::block_on(async {
+        let seen = EventLoop::new().run_until_complete(async {
             ID.set(2);
             let (called, wait) = oneshot::channel();
             shim::call_soon(move || called.send(ID.get()).unwrap());

@@ -173,8 +173,8 @@ fn call() {
 }
 
 fn block() {
-    // async-std cannot block in a thread that is exiting, and may be the executor that is found.
-    if cfg!(feature = "async-std") && !may_write() {
+    // smol and async-std cannot block in a thread that is exiting, and may be the executor that is found.
+    if cfg!(any(feature = "async-std", feature = "smol")) && !may_write() {
         return;
     }
     let id = ID.get();
