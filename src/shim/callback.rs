@@ -7,7 +7,6 @@ mod exception;
 mod local;
 
 use std::fmt;
-use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Instant;
@@ -269,25 +268,19 @@ impl CallHandle {
     /// destructor of what the closure holds panics, that comes out here, and the callback is cancelled. A closure
     /// that stays on its thread and is cancelled from another is dropped there, at the next turn of a queue.
     pub fn cancel(&self) {
-        self.cancel_in_time();
+        self.cancel_and(|| ());
     }
 
-    fn cancel_in_time(&self) -> bool {
-        /// Notes that the closure has been taken out, also if its destructor panics.
-        struct Note<'a>(&'a AtomicBool);
-
-        impl Drop for Note<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Ordering::Release);
-            }
+    /// Cancels the callback, and calls `then` if that came in time. It did so, too, if the closure's destructor panics.
+    fn cancel_and(&self, then: impl FnOnce()) {
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| self.call.discard()));
+        if !matches!(outcome, Ok(false)) {
+            self.cancelled.store(true, Ordering::Release);
+            then();
         }
-
-        let note = Note(&self.cancelled);
-        let in_time = self.call.discard();
-        if !in_time {
-            mem::forget(note);
+        if let Err(payload) = outcome {
+            panic::resume_unwind(payload);
         }
-        in_time
     }
 
     /// Whether [`cancel`](Self::cancel) came in time.
@@ -338,16 +331,11 @@ impl TimerHandle {
 
     /// As [`CallHandle::cancel`] (HD-03). The room that cancelled timers take in their queue is used again.
     pub fn cancel(&self) {
-        let outcome = panic::catch_unwind(AssertUnwindSafe(|| self.call.cancel_in_time()));
-        // It has come in time, too, if the closure's destructor has panicked.
-        if !matches!(outcome, Ok(false)) {
+        self.call.cancel_and(|| {
             if let Some(queue) = self.queue.upgrade() {
                 queue.note_cancelled_timer();
             }
-        }
-        if let Err(payload) = outcome {
-            panic::resume_unwind(payload);
-        }
+        });
     }
 
     /// As [`CallHandle::is_cancelled`].

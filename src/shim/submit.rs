@@ -156,10 +156,12 @@ pub(crate) fn spawn_blocking<C: TaskContext, T: Send + 'static>(
     let held = destination.executor.is_by_thread();
     let held = held.then(|| destination.executor.as_executor());
     let frame = home.executor.clone();
-    let submit = move |job| match (&held, Target::of_frame(&frame)) {
-        (Some(executor), _) => executor.spawn_blocking(job),
-        (None, Some(executor)) => executor.as_executor().spawn_blocking(job),
-        (None, None) => executor::spawn_blocking(job),
+    let submit = move |job| match &held {
+        Some(executor) => executor.spawn_blocking(job),
+        None => match Target::of_frame(&frame) {
+            Some(executor) => executor.as_executor().spawn_blocking(job),
+            None => executor::spawn_blocking(job),
+        },
     };
     task::spawn_blocking(submit, in_home(home, Once(Some(f)), context))
         .at(destination.executor.runs_on())
