@@ -10,6 +10,11 @@ skip() {
 }
 
 command -v jq >/dev/null || skip "no jq"
+source ci/debian.sh
+packages() {
+    echo "llvm-$llvm libllvm$llvm libz3-4 libpfm4"
+}
+
 least=95
 cache=$PWD/target/coverage
 mkdir -p "$cache"
@@ -22,17 +27,7 @@ if [ ! -x "$bin/llvm-cov" ]; then
     libraries=$cache/root/usr/lib/x86_64-linux-gnu
 fi
 if [ ! -x "$bin/llvm-cov" ]; then
-    command -v apt-get >/dev/null || skip "no apt-get to fetch llvm-$llvm with"
-    mkdir -p "$cache/deb"
-    (
-        cd "$cache/deb"
-        [ "$(id -u)" -ne 0 ] || apt-get update -qq || true
-        apt-get download -qq "llvm-$llvm" "libllvm$llvm" libz3-4 libpfm4
-    ) || skip "no Debian packages of LLVM $llvm"
-    for package in "$cache"/deb/*.deb; do
-        dpkg -x "$package" "$cache/root"
-    done
-    rm -r "$cache/deb"
+    unpack_debian "$cache/root" packages || skip "no Debian packages of LLVM $llvm"
 fi
 llvm() {
     LD_LIBRARY_PATH=$libraries "$bin/llvm-$1" "${@:2}"

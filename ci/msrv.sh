@@ -9,22 +9,18 @@ if rustc --version | grep -q "^rustc $msrv\."; then
     exit
 fi
 
+source ci/debian.sh
+packages() {
+    local version
+    version=$(apt-cache madison rustc-web | awk '{print $3}' | grep "^$msrv\." | head -n 1)
+    [ -n "$version" ] &&
+        echo "rustc-web=$version libstd-rust-web-dev=$version libstd-rust-web-$msrv=$version libllvm19"
+}
+
 cache=${CARGO_TARGET_DIR:-target}/msrv
 root=$cache/root
 if [ ! -x "$root/usr/bin/rustc" ]; then
-    mkdir -p "$cache/deb" "$root"
-    command -v apt-get >/dev/null || { echo "skipped: no apt-get to fetch a $msrv compiler with"; exit 0; }
-    (
-        cd "$cache/deb"
-        [ "$(id -u)" -ne 0 ] || apt-get update -qq || true
-        version=$(apt-cache madison rustc-web | awk '{print $3}' | grep "^$msrv\." | head -n 1)
-        [ -n "$version" ] &&
-            apt-get download -qq "rustc-web=$version" "libstd-rust-web-dev=$version" \
-                "libstd-rust-web-$msrv=$version" libllvm19
-    ) || { echo "skipped: no Debian package of a $msrv compiler"; exit 0; }
-    for package in "$cache"/deb/*.deb; do
-        dpkg -x "$package" "$root"
-    done
+    unpack_debian "$root" packages || { echo "skipped: no Debian package of a $msrv compiler"; exit 0; }
 fi
 
 root=$(cd "$root" && pwd)

@@ -19,23 +19,18 @@ host=$(rustc +nightly -vV | sed -n 's/^host: //p')
 # A million timers take minutes here, and show nothing that a few do not.
 [ $# -gt 0 ] || set -- --lib --tests -- --skip a_million
 
+source ci/debian.sh
+packages() {
+    local std llvm
+    std=$(apt-cache depends libstd-rust-web-dev | sed -n 's/.*Depends: \(libstd-rust-web-[0-9.]*\)$/\1/p')
+    llvm=$(apt-cache depends "$std" | sed -n 's/.*Depends: \(libllvm[0-9]*\)$/\1/p')
+    [ -n "$std" ] && [ -n "$llvm" ] && echo "rustc-web libstd-rust-web-dev rust-web-src $std $llvm"
+}
+
 cache=$PWD/target/tsan
 root=$cache/root
 if [ ! -x "$root/usr/bin/rustc" ]; then
-    command -v apt-get >/dev/null || skip "no apt-get to fetch the sources of std with"
-    mkdir -p "$cache/deb" "$root"
-    (
-        cd "$cache/deb"
-        [ "$(id -u)" -ne 0 ] || apt-get update -qq || true
-        std=$(apt-cache depends libstd-rust-web-dev | sed -n 's/.*Depends: \(libstd-rust-web-[0-9.]*\)$/\1/p')
-        llvm=$(apt-cache depends "$std" | sed -n 's/.*Depends: \(libllvm[0-9]*\)$/\1/p')
-        [ -n "$std" ] && [ -n "$llvm" ] &&
-            apt-get download -qq rustc-web libstd-rust-web-dev rust-web-src "$std" "$llvm"
-    ) || skip "no Debian packages of a compiler with the sources of std"
-    for package in "$cache"/deb/*.deb; do
-        dpkg -x "$package" "$root"
-    done
-    rm -r "$cache/deb"
+    unpack_debian "$root" packages || skip "no Debian packages of a compiler with the sources of std"
 fi
 
 runtime=$(rustc +nightly --print sysroot)/lib/rustlib/$host/lib/librustc-nightly_rt.tsan.a
