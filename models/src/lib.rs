@@ -59,6 +59,15 @@ impl Exclusive {
     }
 }
 
+/// Touches when it is dropped.
+pub struct TouchedOnDrop(pub Exclusive);
+
+impl Drop for TouchedOnDrop {
+    fn drop(&mut self) {
+        self.0.touch();
+    }
+}
+
 /// Counts drops.
 #[derive(Clone, Default)]
 pub struct Drops(Arc<AtomicUsize>);
@@ -125,6 +134,12 @@ impl Steps {
         while let Some(step) = self.0.next() {
             step.run();
         }
+    }
+
+    /// Another thread that [runs](Self::run) steps.
+    pub fn worker(&self) -> loom::thread::JoinHandle<()> {
+        let steps = self.clone();
+        loom::thread::spawn(move || steps.run())
     }
 
     /// Runs the steps that wait now and those that they schedule.

@@ -1,80 +1,67 @@
 //! A task's handle: aborting, awaiting and asking, while the task ends.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aiocontextvars::event_loop::EventLoop;
-use aiocontextvars::shim::{self, TaskGroup};
-use aiocontextvars_models::{Drops, Exclusive, Steps, check, yield_once};
+use aiocontextvars::shim::{JoinError, TaskGroup};
+use aiocontextvars_models::{Drops, Exclusive, Steps, TouchedOnDrop, check, yield_once};
 use loom::future::block_on;
 use loom::thread;
 
-/// Runs steps on a thread of the model while `body` goes on here.
-fn beside_a_worker(steps: &Steps, body: impl FnOnce()) {
-    let worker = {
-        let steps = steps.clone();
-        thread::spawn(move || steps.run())
-    };
-    body();
+/// Awaits a task that another thread aborts meanwhile, and returns what it ended with. Its destructors have run by then.
+fn abort_while_awaited(future: impl Future<Output = u8> + Send + 'static) -> Result<u8, JoinError> {
+    let steps = Steps::new();
+    let executor = steps.executor();
+    let dropped = Drops::new();
+    let held = dropped.value();
+    let task = executor.spawn(async move {
+        let _held = held;
+        future.await
+    });
+    let abort = task.abort_handle();
+    let worker = steps.worker();
+    let aborter = thread::spawn(move || abort.abort());
+    let outcome = block_on(task);
+    assert_eq!(dropped.count(), 1);
+    aborter.join().unwrap();
     steps.finish();
     worker.join().unwrap();
+    outcome
 }
 
-/// Whoever awaits a task that is aborted meanwhile hears of its end, and its destructors have run by then.
+/// Whoever awaits a task that is aborted meanwhile hears of its end.
 ///
 /// Fails if an awaiter that finds somebody at work on the handle is forgotten, or is not woken by whoever saw the end.
 #[test]
 fn aborted_while_awaited() {
     check(|| {
-        let steps = Steps::new();
-        let executor = steps.executor();
-        let dropped = Drops::new();
-        let held = dropped.value();
-        let task = executor.spawn(async move {
-            let _held = held;
+        let outcome = abort_while_awaited(async {
             yield_once().await;
             7
         });
-        let abort = task.abort_handle();
-        beside_a_worker(&steps, || {
-            let aborter = thread::spawn(move || abort.abort());
-            match block_on(task) {
-                Ok(output) => assert_eq!(output, 7),
-                Err(error) => assert!(error.is_cancelled()),
-            }
-            assert_eq!(dropped.count(), 1);
-            aborter.join().unwrap();
-        });
+        match outcome {
+            Ok(output) => assert_eq!(output, 7),
+            Err(error) => assert!(error.is_cancelled()),
+        }
     });
 }
 
-/// The same for a task that never ends by itself: no abort is forgotten.
+/// The same for a task that never ends by itself.
 ///
-/// Fails if the note of an abort that finds somebody at work on the handle is not seen to.
+/// Fails if the awaiter is not woken by whoever saw the end.
 #[test]
 fn a_pending_task_is_aborted_while_awaited() {
     check(|| {
-        let steps = Steps::new();
-        let executor = steps.executor();
-        let dropped = Drops::new();
-        let held = dropped.value();
-        let task = executor.spawn(async move {
-            let _held = held;
-            std::future::pending::<()>().await;
-        });
-        let abort = task.abort_handle();
-        beside_a_worker(&steps, || {
-            let aborter = thread::spawn(move || abort.abort());
-            assert!(block_on(task).unwrap_err().is_cancelled());
-            assert_eq!(dropped.count(), 1);
-            aborter.join().unwrap();
-        });
+        let outcome = abort_while_awaited(std::future::pending());
+        assert!(outcome.unwrap_err().is_cancelled());
     });
 }
 
 /// A done-callback that is added while another thread aborts the task is called.
 ///
-/// Fails if a watcher that comes while somebody works on the handle is forgotten.
+/// Fails if a watcher, or an abort, that comes while somebody works on the handle is forgotten.
 #[test]
 fn a_callback_is_added_during_an_abort() {
     check(|| {
@@ -91,7 +78,7 @@ fn a_callback_is_added_during_an_abort() {
     });
 }
 
-/// Two who abort, and one who asks, get in nobody's way.
+/// Two who abort get in nobody's way.
 ///
 /// Fails if one who finds another at work on the handle takes the task for ended, or the note that it leaves is lost.
 #[test]
@@ -124,14 +111,6 @@ fn aborted_twice() {
 /// Fails if `finished` is set or read as `Relaxed`, or set before the future is dropped.
 #[test]
 fn finished_means_dropped() {
-    struct TouchedOnDrop(Exclusive);
-
-    impl Drop for TouchedOnDrop {
-        fn drop(&mut self) {
-            self.0.touch();
-        }
-    }
-
     check(|| {
         let event_loop = EventLoop::new();
         let touched = Exclusive::new();
@@ -170,10 +149,7 @@ fn a_callback_is_added_at_the_end() {
                 }
             }
         };
-        let worker = {
-            let steps = steps.clone();
-            thread::spawn(move || steps.run())
-        };
+        let worker = steps.worker();
         let _entered = executor.enter();
         task.add_done_callback(note(0));
         task.add_done_callback(note(1));
@@ -192,20 +168,21 @@ fn a_group_waits() {
         let executor = steps.executor();
         let dropped = Drops::new();
         let held = dropped.value();
-        beside_a_worker(&steps, || {
-            let _entered = executor.enter();
-            let ended = block_on(TaskGroup::scope(|group| async move {
-                group
-                    .spawn(async move {
-                        let _held = held;
-                        Err::<(), _>("out of paper")
-                    })
-                    .detach();
-                Ok(())
-            }));
-            assert_eq!(ended.unwrap_err().failures().len(), 1);
-            assert_eq!(dropped.count(), 1);
-        });
+        let worker = steps.worker();
+        let _entered = executor.enter();
+        let ended = block_on(TaskGroup::scope(|group| async move {
+            group
+                .spawn(async move {
+                    let _held = held;
+                    Err::<(), _>("out of paper")
+                })
+                .detach();
+            Ok(())
+        }));
+        assert_eq!(ended.unwrap_err().failures().len(), 1);
+        assert_eq!(dropped.count(), 1);
+        steps.finish();
+        worker.join().unwrap();
     });
 }
 
@@ -218,14 +195,11 @@ fn the_handle_goes_while_the_task_ends() {
         let dropped = Drops::new();
         let output = dropped.value();
         let task = executor.spawn(async move { output });
-        let abort = task.abort_handle();
+        let _abort = task.abort_handle();
         let dropper = thread::spawn(move || drop(task));
         steps.run_ready();
         dropper.join().unwrap();
         steps.run_ready();
         assert_eq!(dropped.count(), 1, "while an abort handle is alive");
-        drop(abort);
-        drop(executor);
-        let _no_executor = shim::try_spawn(async {});
     });
 }

@@ -8,12 +8,44 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use aiocontextvars::event_loop::EventLoop;
-use aiocontextvars::shim::{Clock, ContextAwareExecutor, Executor, Runnable};
-use aiocontextvars_models::{Drops, Exclusive, Steps, check, yield_once};
+use aiocontextvars::shim::{CallHandle, Clock, ContextAwareExecutor, Executor, Runnable};
+use aiocontextvars_models::{Drops, Exclusive, Steps, TouchedOnDrop, check, yield_once};
 use futures::future::BoxFuture;
 use loom::thread;
 
-/// A callback that is cancelled while its turn comes is either called or dropped, and the handle knows which.
+type Callback = Box<dyn FnOnce() + Send>;
+
+/// Schedules a callback and has it cancelled by another thread, while `run` runs what is due. `settle` runs what the
+/// cancellation has left. The callback has been called or dropped then, and the handle knows which.
+fn call_or_cancel(
+    schedule: impl FnOnce(Callback) -> CallHandle,
+    run: impl FnOnce(),
+    settle: impl FnOnce(),
+) {
+    let dropped = Drops::new();
+    let touched = Exclusive::new();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let handle = schedule({
+        let (calls, touched, held) = (calls.clone(), touched.clone(), dropped.value());
+        Box::new(move || {
+            calls.fetch_add(1, Ordering::SeqCst);
+            touched.touch();
+            drop(held);
+        })
+    });
+    let canceller = thread::spawn(move || {
+        handle.cancel();
+        handle.is_cancelled()
+    });
+    run();
+    let cancelled = canceller.join().unwrap();
+    settle();
+    assert_eq!(calls.load(Ordering::SeqCst), usize::from(!cancelled));
+    assert_eq!(dropped.count(), 1);
+    touched.touch();
+}
+
+/// A callback that is cancelled while its turn comes is either called or dropped.
 ///
 /// Fails if `discard` or `run` looks and takes under different locks, if `cancel` notes what it did not do, or keeps
 /// the closure.
@@ -22,26 +54,7 @@ fn called_or_cancelled() {
     check(|| {
         let steps = Steps::new();
         let executor = steps.executor();
-        let dropped = Drops::new();
-        let touched = Exclusive::new();
-        let calls = Arc::new(AtomicUsize::new(0));
-        let handle = executor.call_soon({
-            let (calls, touched, held) = (calls.clone(), touched.clone(), dropped.value());
-            move || {
-                calls.fetch_add(1, Ordering::SeqCst);
-                touched.touch();
-                drop(held);
-            }
-        });
-        let canceller = thread::spawn(move || {
-            handle.cancel();
-            handle.is_cancelled()
-        });
-        steps.run_ready();
-        let cancelled = canceller.join().unwrap();
-        assert_eq!(calls.load(Ordering::SeqCst), usize::from(!cancelled));
-        assert_eq!(dropped.count(), 1);
-        touched.touch();
+        call_or_cancel(|f| executor.call_soon(f), || steps.run_ready(), || ());
     });
 }
 
@@ -50,14 +63,6 @@ fn called_or_cancelled() {
 /// Fails if `cancelled` is set or read as `Relaxed`, or set before the closure is dropped.
 #[test]
 fn cancelled_means_dropped() {
-    struct TouchedOnDrop(Exclusive);
-
-    impl Drop for TouchedOnDrop {
-        fn drop(&mut self) {
-            self.0.touch();
-        }
-    }
-
     check(|| {
         let steps = Steps::new();
         let executor = steps.executor();
@@ -105,28 +110,9 @@ fn cancelled_twice() {
 fn called_here_or_cancelled_elsewhere() {
     check(|| {
         let event_loop = EventLoop::new();
-        let dropped = Drops::new();
-        let touched = Exclusive::new();
-        let calls = Arc::new(AtomicUsize::new(0));
-        let handle = event_loop.call_soon({
-            let (calls, touched, held) = (calls.clone(), touched.clone(), dropped.value());
-            move || {
-                calls.fetch_add(1, Ordering::SeqCst);
-                touched.touch();
-                drop(held);
-            }
-        });
-        let canceller = thread::spawn(move || {
-            handle.cancel();
-            handle.is_cancelled()
-        });
-        event_loop.run_until_complete(yield_once());
-        let cancelled = canceller.join().unwrap();
-        // The next turn, if the cancellation came after the last.
-        event_loop.run_until_complete(yield_once());
-        assert_eq!(calls.load(Ordering::SeqCst), usize::from(!cancelled));
-        assert_eq!(dropped.count(), 1);
-        touched.touch();
+        let turn = || event_loop.run_until_complete(yield_once());
+        // What another thread has cancelled goes at the next turn.
+        call_or_cancel(|f| event_loop.call_soon(f), turn, turn);
     });
 }
 

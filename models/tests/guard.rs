@@ -1,11 +1,22 @@
 //! A guard that is dropped out of its context's reach, while the context is read and written.
 
-use aiocontextvars::{SharedContext, context_var};
+use aiocontextvars::{Scoped, SharedContext, context_var};
 use aiocontextvars_models::check;
 use loom::thread;
 
 context_var! {
     static LEVEL: u8;
+}
+
+/// A context in which a variable is 1, and 2 under the guard.
+fn guarded() -> (SharedContext, Scoped<'static, u8>) {
+    let shared = SharedContext::new();
+    let set = || {
+        LEVEL.set(1);
+        LEVEL.scoped(2)
+    };
+    let guard = shared.run(set).unwrap();
+    (shared, guard)
 }
 
 /// Its layer ends all the same.
@@ -14,13 +25,7 @@ context_var! {
 #[test]
 fn a_layer_ends_from_another_thread() {
     check(|| {
-        let shared = SharedContext::new();
-        let guard = shared
-            .run(|| {
-                LEVEL.set(1);
-                LEVEL.scoped(2)
-            })
-            .unwrap();
+        let (shared, guard) = guarded();
         let other = thread::spawn(move || drop(guard));
         let seen = shared.run(|| (LEVEL.get(), LEVEL.get())).unwrap();
         assert_ne!(seen, (Some(1), Some(2)), "it does not come back");
@@ -33,13 +38,7 @@ fn a_layer_ends_from_another_thread() {
 #[test]
 fn a_guard_ends_from_another_thread() {
     check(|| {
-        let shared = SharedContext::new();
-        let guard = shared
-            .run(|| {
-                LEVEL.set(1);
-                LEVEL.scoped(2)
-            })
-            .unwrap();
+        let (shared, guard) = guarded();
         let other = thread::spawn(move || drop(guard));
         shared
             .run(|| {

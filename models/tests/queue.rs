@@ -65,10 +65,7 @@ fn one_at_a_time_and_in_order() {
         let running = Exclusive::new();
         let last = Arc::new(AtomicUsize::new(0));
         let all = Countdown::new(2, &steps);
-        let worker = {
-            let steps = steps.clone();
-            thread::spawn(move || steps.run())
-        };
+        let worker = steps.worker();
         for number in 1..=2 {
             let (running, last, all) = (running.clone(), last.clone(), all.clone());
             executor.call_soon(move || {
