@@ -1,10 +1,12 @@
 //! Executors of one's own that only pass steps and jobs on, in front of those that have an adapter.
 
+#[path = "common/leak.rs"]
+mod leak;
+
 use std::cell::Cell;
-use std::ptr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aiocontextvars::event_loop::EventLoop;
@@ -16,16 +18,10 @@ use futures::channel::oneshot;
 use futures::executor::{LocalPool, ThreadPool};
 use futures::future::{BoxFuture, LocalBoxFuture};
 
+use crate::leak::leak;
+
 context_var! {
     static ID: u64;
-}
-
-/// For the rest of the process, and where a leak checker finds it.
-fn leak<T>(value: T) -> &'static T {
-    static LEAKED: Mutex<Vec<usize>> = Mutex::new(Vec::new());
-    let leaked: &'static T = Box::leak(Box::new(value));
-    LEAKED.lock().unwrap().push(ptr::from_ref(leaked).addr());
-    leaked
 }
 
 struct InFront<E> {

@@ -1,23 +1,19 @@
 //! What is smol's own: its executors as values, by every kind of pointer.
 #![cfg(feature = "smol")]
 
-use std::ptr;
+#[path = "common/leak.rs"]
+mod leak;
+
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use aiocontextvars::context_var;
 use aiocontextvars::shim::{self, AnyExecutor, ContextAwareExecutor, LocalExecutor};
 
+use crate::leak::leak;
+
 context_var! {
     static ID: u64;
-}
-
-/// For the rest of the process, and where a leak checker finds it.
-fn leak<T>(value: T) -> &'static T {
-    static LEAKED: Mutex<Vec<usize>> = Mutex::new(Vec::new());
-    let leaked: &'static T = Box::leak(Box::new(value));
-    LEAKED.lock().unwrap().push(ptr::from_ref(leaked).addr());
-    leaked
 }
 
 fn local_tasks_inherit<E: LocalExecutor + AnyExecutor<shim::Here>>(executor: E) {

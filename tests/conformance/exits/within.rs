@@ -85,8 +85,8 @@ async fn wrapped_in_a_task(on: On, exit: Exit, streams: bool) {
     outer.check("ended", &Exit::Waits.seen(), OUTSIDE);
 }
 
-pub(crate) fn exit_a_wrapped_future_in_a_task<H: Harness>() {
-    on::<H>(|on| {
+fn wrapped_in_tasks<H: Harness>(stream: bool) {
+    on::<H>(move |on| {
         boxed_here(async move {
             for exit in [
                 Exit::Returns,
@@ -94,23 +94,16 @@ pub(crate) fn exit_a_wrapped_future_in_a_task<H: Harness>() {
                 Exit::PanicsSecond,
                 Exit::Waits,
             ] {
-                wrapped_in_a_task(on, exit, false).await;
+                wrapped_in_a_task(on, exit, stream).await;
             }
         })
     });
 }
 
+pub(crate) fn exit_a_wrapped_future_in_a_task<H: Harness>() {
+    wrapped_in_tasks::<H>(false);
+}
+
 pub(crate) fn exit_a_wrapped_stream_in_a_task<H: Harness>() {
-    on::<H>(|on| {
-        boxed_here(async move {
-            for exit in [
-                Exit::Returns,
-                Exit::ReturnsEarly,
-                Exit::PanicsSecond,
-                Exit::Waits,
-            ] {
-                wrapped_in_a_task(on, exit, true).await;
-            }
-        })
-    });
+    wrapped_in_tasks::<H>(true);
 }
