@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The test suite under AddressSanitizer, which brings LeakSanitizer. The library has no unsafe code; its dependencies
-# have, and so have the runtimes that it drives. Debug assertions are on.
+# The test suite under AddressSanitizer, which brings LeakSanitizer. The library has little unsafe code; its dependencies
+# have more, and so have the runtimes that it drives. Debug assertions are on.
 # Usage: ci/asan.sh [ARGUMENTS OF cargo test]
 set -euo pipefail
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tests under valgrind's memcheck, single-threaded: the tasks, wakers and handles of one executor of each kind, and the
-# ends of threads. (Every executor would take ten minutes, and has its turn under AddressSanitizer.)
+# Tests under valgrind's memcheck, single-threaded: reads, the tasks, wakers and handles of one executor of each kind, and
+# the ends of threads. (Every executor would take ten minutes, and has its turn under AddressSanitizer.)
 # Usage: ci/valgrind.sh [ARGUMENTS OF cargo test]
 set -euo pipefail
 
@@ -18,6 +18,6 @@ run() {
 if [ $# -gt 0 ]; then
     run "$@" --
 else
-    run --test join --test thread_exit --
+    run --test join --test thread_exit --test reads --
     run --test conformance -- plain_thread:: event_loop:: tokio_multi_thread:: smol_executor::
 fi

@@ -37,7 +37,7 @@ use super::block::{self, BlockOnError};
 use super::entered::{self, ExecutorFrame, FrameExecutor};
 use super::executor::{Clock, Executor, Job, LocalExecutor, LocalRunnable, Runnable};
 use super::join::JoinHandle;
-use super::join::abortable::{BoxedCancel, JoinOutput, RawTask};
+use super::join::abortable::{BoxedCancel, JoinOutput, PollOutcome, RawTask};
 use super::native::Native;
 use super::queue::QueueKey;
 use super::task::Outcome;
@@ -159,11 +159,13 @@ pub fn executor() -> ContextAwareExecutor<Handle> {
     ContextAwareExecutor::new(Handle::current())
 }
 
+#[inline]
 pub(crate) fn is_current() -> bool {
     Handle::try_current().is_ok()
 }
 
 /// Refuses writes in tasks that tokio runs and the shim did not spawn, from the first use on.
+#[inline]
 fn install_probe() {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {
@@ -183,9 +185,14 @@ impl entered::Home for Home {
     fn frame(&self) -> ExecutorFrame {
         ExecutorFrame::named(FrameExecutor::Tokio)
     }
+
+    fn poll_frame(&self) -> ExecutorFrame {
+        self.frame().on_its_runtime()
+    }
 }
 
 /// Spawns a finished task; without a handle, on this thread's runtime.
+#[inline]
 #[track_caller]
 pub(crate) fn launch<F>(handle: Option<&Handle>, task: F) -> JoinHandle<F::Output>
 where
@@ -209,15 +216,14 @@ impl<T: 'static> JoinOutput for RawJoin<T> {
 impl<T: Send + 'static> RawTask for RawJoin<T> {
     type Output = T;
 
-    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Outcome<T>>> {
-        // Without a budget: when it is used up, tokio may wake at once, and so would wake for ever whoever looks at
-        // the task on being woken.
-        let outcome = pin!(::tokio::task::coop::unconstrained(&mut self.0)).poll(cx);
-        outcome.map(|outcome| match outcome.map_err(JoinError::try_into_panic) {
-            Ok(output) => Some(Ok(output)),
-            Err(Ok(payload)) => Some(Err(payload)),
-            Err(Err(_cancelled)) => None,
-        })
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> PollOutcome<T> {
+        Pin::new(&mut self.0).poll(cx).map(outcome)
+    }
+
+    /// Without a budget: when it is used up, tokio wakes at once.
+    fn look(&mut self, cx: &mut task::Context<'_>) -> PollOutcome<T> {
+        let join = pin!(::tokio::task::coop::unconstrained(&mut self.0));
+        join.poll(cx).map(outcome)
     }
 
     fn is_finished(&self) -> Option<bool> {
@@ -226,7 +232,15 @@ impl<T: Send + 'static> RawTask for RawJoin<T> {
 
     fn cancel(mut self) -> BoxedCancel<T> {
         self.0.abort();
-        Box::pin(future::poll_fn(move |cx| self.poll(cx)))
+        Box::pin(future::poll_fn(move |cx| self.look(cx)))
+    }
+}
+
+fn outcome<T>(result: Result<T, JoinError>) -> Option<Outcome<T>> {
+    match result.map_err(JoinError::try_into_panic) {
+        Ok(output) => Some(Ok(output)),
+        Err(Ok(payload)) => Some(Err(payload)),
+        Err(Err(_cancelled)) => None,
     }
 }
 

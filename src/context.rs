@@ -3,12 +3,13 @@
 use std::fmt;
 use std::mem;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::Arc;
 
-use crate::current::{self, FrameKind};
+use triomphe::UniqueArc;
+
+use crate::current::{self, Kind};
 use crate::future::{ContextExt, WithContext};
 use crate::id;
-use crate::node::{self, AnyValue, Garbage, Node, Value};
+use crate::node::{self, AnyValue, Garbage, Node, NodeRef, Value};
 use crate::shared::SharedContext;
 use crate::slot::Slot;
 use crate::var::ContextVar;
@@ -41,7 +42,7 @@ use crate::var::ContextVar;
 #[derive(Default)]
 pub struct Context {
     /// `None` is the empty context.
-    node: Option<Arc<Node>>,
+    node: Option<NodeRef>,
     /// 0 until the first write, so that a copy accepts no token or guard of its original.
     id: u64,
 }
@@ -114,8 +115,7 @@ impl Context {
     /// context.run(|| context.run(|| ()));
     /// ```
     pub fn run<R>(&mut self, f: impl FnOnce() -> R) -> R {
-        let _entered = current::enter(self, FrameKind::Inside);
-        f()
+        current::enter(self, &Kind::Inside, f)
     }
 
     /// This context with `var` bound to `value`.
@@ -308,6 +308,12 @@ impl Context {
         slot.map_or_else(Slot::default, |slot| slot.settled(self.id))
     }
 
+    /// The bindings, if there are any.
+    #[inline]
+    pub(crate) fn bindings(&self) -> Option<&NodeRef> {
+        self.node.as_ref()
+    }
+
     pub(crate) fn id(&self) -> u64 {
         self.id
     }
@@ -323,7 +329,20 @@ impl Context {
         node::replace(&mut self.node, var, local, slot)
     }
 
-    /// A copy for a new unit of work: without the bindings of `local` variables.
+    /// Replaces the value of a variable that has one and no guards, in a context with an id. Returns it, and the bindings
+    /// that had it if others have them, too. Otherwise gives the value back.
+    #[inline]
+    pub(crate) fn swap_value(
+        &mut self,
+        var: u64,
+        value: Value,
+    ) -> Result<(Value, Option<NodeRef>), Value> {
+        match &mut self.node {
+            Some(node) if self.id != 0 => node::swap_value(node, var, value),
+            _ => Err(value),
+        }
+    }
+
     #[inline]
     pub(crate) fn inherit(&self) -> Context {
         Context {
@@ -343,7 +362,7 @@ impl Context {
     /// What is in the context, if no other context has the same.
     #[inline]
     pub(crate) fn into_last_node(self) -> Option<Node> {
-        Arc::into_inner(self.node?)
+        NodeRef::into_unique(self.node?).map(UniqueArc::into_inner)
     }
 
     /// The content, leaving the empty context behind.

@@ -1,33 +1,23 @@
 //! The thread's current context, and the one way to change which context that is.
 //!
-//! The cell is `const` and has no destructor, so that reading, entering and leaving work for as long as
-//! the thread does, also while its thread-locals are destroyed. Only the root context, the thread's
-//! own, is freed at thread exit, by [`RootGuard`].
-//!
-//! Invariants:
-//! - The cell is borrowed only while no user code can run ([`peek`], [`update`]).
-//! - Frames nest: what [`enter`] or [`enter_for_drop`] put in is taken out by the matching leave, in
-//!   reverse order, also when the code between them panics.
+//! It is in a thread-local without a destructor, so that reading, entering and leaving work for as long as the thread
+//! does, also while its thread-locals are destroyed. Only the root context, the thread's own, is freed at thread exit,
+//! by [`RootGuard`].
 
-use std::marker::PhantomData;
 use std::mem;
 use std::sync::OnceLock;
 
 use crate::contain::{contain, in_destructor};
 use crate::context::Context;
-use crate::frames::Frames;
-use crate::node::Value;
+use crate::node::{Garbage, Node, Value};
+use crate::raw::Contexts;
 use crate::shared::SharedContext;
 use crate::slot::Slot;
 use crate::sync::thread_local;
+use crate::var::ContextVar;
 
-/// A frame: a context and how it came to be current.
-pub(crate) struct Frame {
-    pub(crate) context: Context,
-    pub(crate) kind: FrameKind,
-}
-
-pub(crate) enum FrameKind {
+/// How a context came to be current.
+pub(crate) enum Kind {
     /// Nothing was entered: the thread's own context.
     Root,
     /// `run`, a task, a callback, a job.
@@ -38,29 +28,15 @@ pub(crate) enum FrameKind {
     Shared(SharedContext),
 }
 
-impl Frame {
-    const fn root() -> Frame {
-        Frame {
-            context: Context::new(),
-            kind: FrameKind::Root,
-        }
-    }
-}
-
 thread_local! {
-    static FRAMES: Frames<Frame> = const { Frames::new(Frame::root()) };
+    static CONTEXTS: Contexts<Kind> = const { Contexts::new(Context::new(), Kind::Root) };
     static ROOT: RootGuard = const { RootGuard };
 }
 
+/// Runs `f`, which must not call user code, on the current context.
 #[inline]
-fn swap(frame: &mut Frame) {
-    FRAMES.with(|frames| frames.swap(frame));
-}
-
-/// Runs `f`, which must not call user code, on the current frame.
-#[inline]
-fn peek<R>(f: impl FnOnce(&mut Frame) -> R) -> R {
-    FRAMES.with(|frames| frames.peek(f))
+fn peek<R>(f: impl FnOnce(&Context, &Kind) -> R) -> R {
+    Contexts::here(&CONTEXTS).peek(f)
 }
 
 /// Frees the thread's own context when the thread exits.
@@ -70,8 +46,8 @@ impl Drop for RootGuard {
     fn drop(&mut self) {
         // In a frame (the process exits inside one) the root context is out of reach, and the process
         // is about to free everything anyway.
-        let garbage = peek(|frame| match frame.kind {
-            FrameKind::Root => mem::take(&mut frame.context),
+        let garbage = Contexts::here(&CONTEXTS).change(|context, kind| match kind {
+            Kind::Root => mem::take(context),
             _ => Context::new(),
         });
         // A panic here would end the process.
@@ -79,25 +55,30 @@ impl Drop for RootGuard {
     }
 }
 
-/// Reads the current value of a variable.
-pub(crate) fn value(var: u64) -> Option<Value> {
-    peek(|frame| frame.context.value(var).cloned())
+/// Calls `f` on the current value of a variable, where it is.
+#[inline]
+pub(crate) fn read<T, R>(var: &ContextVar<T>, f: impl FnOnce(Option<&T>) -> R) -> R
+where
+    T: Send + Sync + 'static,
+{
+    Contexts::here(&CONTEXTS).read(var, f)
 }
 
 /// A copy of the current context.
+#[inline]
 pub(crate) fn copy() -> Context {
-    peek(|frame| frame.context.clone())
+    peek(|context, _| context.clone())
 }
 
 /// A copy of the current context for a new unit of work: without `local` variables.
 #[inline]
 pub(crate) fn inherit() -> Context {
-    peek(|frame| frame.context.inherit())
+    peek(|context, _| context.inherit())
 }
 
 /// Whether `shared` is the context of the innermost frame.
 pub(crate) fn is_innermost(shared: &SharedContext) -> bool {
-    peek(|frame| matches!(&frame.kind, FrameKind::Shared(current) if current.ptr_eq(shared)))
+    peek(|_, kind| matches!(kind, Kind::Shared(current) if current.ptr_eq(shared)))
 }
 
 /// Why a write is refused.
@@ -110,24 +91,40 @@ pub(crate) enum Refusal {
 }
 
 /// Whether a write would stay within the work that makes it.
+#[inline]
 pub(crate) fn check_write() -> Result<(), Refusal> {
-    enum Of {
-        Root,
-        BlockOn(RunningTask),
-        Inside,
+    match peek(|_, kind| kind.outside()) {
+        None => Ok(()),
+        Some(outside) => outside.check_write(),
     }
-    let of = peek(|frame| match frame.kind {
-        FrameKind::Root => Of::Root,
-        FrameKind::BlockOn(task) => Of::BlockOn(task),
-        FrameKind::Inside | FrameKind::Shared(_) => Of::Inside,
-    });
-    match of {
-        Of::Inside => Ok(()),
-        Of::BlockOn(task) if task.still_runs() => Ok(()),
-        Of::Root if !RunningTask::now().is_known() => {
-            ROOT.try_with(|_| ()).map_err(|_| Refusal::ThreadExit)
+}
+
+/// Where a write may leak.
+enum Outside {
+    Root,
+    BlockOn(RunningTask),
+}
+
+impl Kind {
+    #[inline]
+    fn outside(&self) -> Option<Outside> {
+        match self {
+            Kind::Inside | Kind::Shared(_) => None,
+            Kind::Root => Some(Outside::Root),
+            Kind::BlockOn(task) => Some(Outside::BlockOn(*task)),
         }
-        Of::Root | Of::BlockOn(_) => Err(Refusal::ForeignTask),
+    }
+}
+
+impl Outside {
+    fn check_write(self) -> Result<(), Refusal> {
+        match self {
+            Outside::BlockOn(task) if task.still_runs() => Ok(()),
+            Outside::Root if !RunningTask::now().is_known() => {
+                ROOT.try_with(|_| ()).map_err(|_| Refusal::ThreadExit)
+            }
+            Outside::Root | Outside::BlockOn(_) => Err(Refusal::ForeignTask),
+        }
     }
 }
 
@@ -136,13 +133,36 @@ pub(crate) fn check_write() -> Result<(), Refusal> {
 /// `f` gets the id of the context and the slot, settled, and must not call user code. Callers that bring
 /// something new have asked [`check_write`].
 pub(crate) fn update<R>(var: u64, local: bool, f: impl FnOnce(u64, Slot) -> (Slot, R)) -> R {
-    let (result, garbage, published) = peek(|frame| {
-        let Frame { context, kind } = frame;
+    change(|context| {
         let id = context.ensure_id();
         let (slot, result) = f(id, context.settled_slot(var));
-        let garbage = context.replace_slot(var, local, slot);
+        (result, context.replace_slot(var, local, slot))
+    })
+}
+
+/// Replaces the value of a variable that has one and no guards, as [`update`] would. Returns the id of the context and
+/// the value that was there. Gives the value back if there is more to do.
+#[inline]
+pub(crate) fn swap(var: u64, value: Value) -> Result<(u64, Value), Value> {
+    let swapped = Contexts::here(&CONTEXTS).change(|context, kind| match kind {
+        // It would have to be published.
+        Kind::Shared(_) => Err(value),
+        _ => {
+            let (old, shared) = context.swap_value(var, value)?;
+            Ok((context.id(), old, shared))
+        }
+    });
+    let (context, old, shared) = swapped?;
+    drop(shared);
+    Ok((context, old))
+}
+
+#[inline]
+fn change<R>(f: impl FnOnce(&mut Context) -> (R, Garbage)) -> R {
+    let (result, garbage, published) = Contexts::here(&CONTEXTS).change(|context, kind| {
+        let (result, garbage) = f(context);
         let published: Option<Context> = match kind {
-            FrameKind::Shared(shared) => Some(shared.publish(context)),
+            Kind::Shared(shared) => Some(shared.publish(context)),
             _ => None,
         };
         (result, garbage, published)
@@ -154,106 +174,83 @@ pub(crate) fn update<R>(var: u64, local: bool, f: impl FnOnce(u64, Slot) -> (Slo
 
 /// The id of the current context, 0 if it was never written.
 pub(crate) fn id() -> u64 {
-    peek(|frame| frame.context.id())
+    peek(|context, _| context.id())
 }
 
-/// Makes `context` current until the guard goes; then `context` has what was set inside.
+/// Calls `f` while `context` is current; then `context` has what was set inside.
 #[inline]
-pub(crate) fn enter(context: &mut Context, kind: FrameKind) -> Entered<'_> {
-    let mut frame = Frame {
-        context: mem::take(context),
-        kind,
-    };
-    swap(&mut frame);
-    Entered {
-        home: Some(context),
-        other: frame,
-        _not_send: PhantomData,
-    }
+pub(crate) fn enter<R>(context: &mut Context, kind: &Kind, f: impl FnOnce() -> R) -> R {
+    Contexts::here(&CONTEXTS).enter(context, kind, f)
 }
 
-/// Makes `frame` current until the guard goes, and lets go of it then.
-#[inline]
-pub(crate) fn enter_frame(mut frame: Frame) -> Entered<'static> {
-    swap(&mut frame);
-    Entered {
-        home: None,
-        other: frame,
-        _not_send: PhantomData,
-    }
+/// Calls `f` in an empty context, for user code that is called outside of any context of its own.
+pub(crate) fn enter_empty<R>(f: impl FnOnce() -> R) -> R {
+    Frame::inside(Context::new()).enter(f)
 }
 
-/// For user code that is called outside of any context of its own.
-pub(crate) fn enter_empty() -> Entered<'static> {
-    enter_frame(Frame::inside(Context::new()))
-}
-
-/// Leaves the context when dropped. Not `Send`: it puts back this thread's frame.
-pub(crate) struct Entered<'a> {
-    home: Option<&'a mut Context>,
-    /// The outer frame, and the inner one when that was left.
-    other: Frame,
-    _not_send: PhantomData<*const ()>,
-}
-
-impl Drop for Entered<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        swap(&mut self.other);
-        if let Some(home) = &mut self.home {
-            // The home has been empty since `enter` took its content.
-            mem::swap(*home, &mut self.other.context);
-        }
-        self.other.release();
-    }
+/// A context to be entered once, and let go of then.
+pub(crate) struct Frame {
+    context: Context,
+    /// A shared context was marked as entered, and is released with the frame.
+    kind: Kind,
 }
 
 impl Frame {
-    /// A frame for work that has `context` to itself.
-    pub(crate) fn inside(context: Context) -> Frame {
-        Frame {
-            context,
-            kind: FrameKind::Inside,
-        }
+    pub(crate) fn new(context: Context, kind: Kind) -> Frame {
+        Frame { context, kind }
     }
 
-    /// Lets go of a frame that was left. The thread is back in the outer one, so values may be
-    /// dropped here.
+    /// For work that has `context` to itself.
     #[inline]
-    fn release(&mut self) {
-        let kind = mem::replace(&mut self.kind, FrameKind::Root);
-        if let FrameKind::Shared(shared) = &kind {
+    pub(crate) fn inside(context: Context) -> Frame {
+        Frame::new(context, Kind::Inside)
+    }
+
+    /// Calls `f` in it.
+    #[inline]
+    pub(crate) fn enter<R>(mut self, f: impl FnOnce() -> R) -> R {
+        enter(&mut self.context, &self.kind, f)
+    }
+
+    /// Calls `f` in the frame, if there is one.
+    #[inline]
+    pub(crate) fn enter_any<R>(frame: Option<Frame>, f: impl FnOnce() -> R) -> R {
+        match frame {
+            Some(frame) => frame.enter(f),
+            None => f(),
+        }
+    }
+}
+
+impl Drop for Frame {
+    /// The thread is in the outer frame, if this one was entered, so values may be dropped here.
+    #[inline]
+    fn drop(&mut self) {
+        let kind = mem::replace(&mut self.kind, Kind::Inside);
+        if let Kind::Shared(shared) = &kind {
             shared.release();
         }
         drop_values(mem::take(&mut self.context));
-        if let FrameKind::Shared(shared) = kind {
+        if let Kind::Shared(shared) = kind {
             shared.into_last().into_iter().for_each(drop_values);
         }
     }
 }
 
-/// Drops a context that a frame has brought, and the values that nobody else has.
+/// Drops the context of work that has ended, and the values that nobody else has.
 ///
 /// Their destructors may write, but the outer frame may be that of a runtime's task, which refuses writes, or of
 /// a callback queue, which would keep what they write. So they run in an empty context.
 #[inline]
-fn drop_values(context: Context) {
+pub(crate) fn drop_values(context: Context) {
     if let Some(node) = context.into_last_node() {
-        let _empty = enter_empty();
-        in_destructor(|| drop(node));
+        drop_last(node);
     }
 }
 
-/// Makes `frame`, if any, current; [`leave_after_drop`] puts back what was. For the drop of a value
-/// inside a context, where the two calls are made by the destructors of the fields before and after it.
-pub(crate) fn enter_for_drop(frame: Option<Frame>) {
-    FRAMES.with(|frames| frames.push(frame));
-}
-
-pub(crate) fn leave_after_drop() {
-    if let Some(mut left) = FRAMES.with(Frames::pop) {
-        left.release();
-    }
+#[cold]
+fn drop_last(node: Node) {
+    enter_empty(|| in_destructor(|| drop(node)));
 }
 
 /// Tells which task of a runtime is running on this thread.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::thread;
 
 use crate::current::Refusal;
-use crate::node::Name;
+use crate::name::Name;
 
 /// A variable has no value in the current context, and no default (CV-04).
 ///

@@ -13,7 +13,8 @@ use futures::stream::{FusedStream, Stream};
 use pin_project_lite::pin_project;
 
 use crate::context::Context;
-use crate::current::{self, Entered, Frame, FrameKind};
+use crate::current::{self, Frame, Kind, RunningTask};
+use crate::raw::{Around, Inside};
 use crate::shared::{SharedContext, Waiter};
 
 /// What a unit of work can be given to run in: a [`Context`], moved in, or a [`SharedContext`], by
@@ -113,79 +114,92 @@ mod sealed {
             None
         }
 
-        /// Enters the context, or asks to be woken when it can be entered. `None` means that it is
-        /// this thread's innermost frame already.
-        #[allow(
-            private_interfaces,
-            reason = "the trait cannot be named outside the crate"
-        )]
-        fn poll_enter(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Entered<'_>>>;
+        /// Polls `f` in the context, or asks to be woken when that can be entered.
+        fn poll_in<R>(
+            &mut self,
+            cx: &mut task::Context<'_>,
+            f: impl FnOnce(&mut task::Context<'_>) -> Poll<R>,
+        ) -> Poll<R>;
 
-        /// As `poll_enter` for work that cannot wait: enters a copy if the context is taken.
-        #[allow(
-            private_interfaces,
-            reason = "the trait cannot be named outside the crate"
-        )]
-        fn enter_now(&mut self) -> Option<Entered<'_>>;
+        /// Calls `f`, which cannot wait, in the context, or in a copy if that is taken.
+        fn run_now<R>(&mut self, f: impl FnOnce() -> R) -> R;
 
-        /// The same for the last time: the frame takes the context along.
-        #[allow(
-            private_interfaces,
-            reason = "the trait cannot be named outside the crate"
-        )]
-        fn frame_now(&mut self) -> Option<Frame>;
+        /// The same for the last time: the context is let go of.
+        fn run_last<R>(&mut self, f: impl FnOnce() -> R) -> R;
     }
 
-    #[allow(private_interfaces, reason = "as in the trait")]
     impl Place for Context {
-        fn poll_enter(&mut self, _: &mut task::Context<'_>) -> Poll<Option<Entered<'_>>> {
-            Poll::Ready(self.enter_now())
+        #[inline]
+        fn poll_in<R>(
+            &mut self,
+            cx: &mut task::Context<'_>,
+            f: impl FnOnce(&mut task::Context<'_>) -> Poll<R>,
+        ) -> Poll<R> {
+            self.run_now(|| f(cx))
         }
 
-        fn enter_now(&mut self) -> Option<Entered<'_>> {
-            Some(current::enter(self, FrameKind::Inside))
+        #[inline]
+        fn run_now<R>(&mut self, f: impl FnOnce() -> R) -> R {
+            current::enter(self, &Kind::Inside, f)
         }
 
-        fn frame_now(&mut self) -> Option<Frame> {
-            Some(Frame::inside(self.take()))
+        #[inline]
+        fn run_last<R>(&mut self, f: impl FnOnce() -> R) -> R {
+            struct Last<'a>(&'a mut Context);
+            impl Drop for Last<'_> {
+                #[inline]
+                fn drop(&mut self) {
+                    current::drop_values(self.0.take());
+                }
+            }
+            Last(self).0.run_now(f)
         }
     }
 
-    #[allow(private_interfaces, reason = "as in the trait")]
     impl Place for BlockOnContext {
-        fn poll_enter(&mut self, _: &mut task::Context<'_>) -> Poll<Option<Entered<'_>>> {
-            Poll::Ready(self.enter_now())
+        fn poll_in<R>(
+            &mut self,
+            cx: &mut task::Context<'_>,
+            f: impl FnOnce(&mut task::Context<'_>) -> Poll<R>,
+        ) -> Poll<R> {
+            self.run_now(|| f(cx))
         }
 
-        fn enter_now(&mut self) -> Option<Entered<'_>> {
-            let kind = FrameKind::BlockOn(current::RunningTask::now());
-            Some(current::enter(&mut self.0, kind))
+        fn run_now<R>(&mut self, f: impl FnOnce() -> R) -> R {
+            current::enter(&mut self.0, &Kind::BlockOn(RunningTask::now()), f)
         }
 
-        fn frame_now(&mut self) -> Option<Frame> {
-            Some(Frame {
-                context: self.0.take(),
-                kind: FrameKind::BlockOn(current::RunningTask::now()),
-            })
+        fn run_last<R>(&mut self, f: impl FnOnce() -> R) -> R {
+            Frame::new(self.0.take(), Kind::BlockOn(RunningTask::now())).enter(f)
         }
     }
 
-    #[allow(private_interfaces, reason = "as in the trait")]
     impl Place for Waiter {
         fn shared(&self) -> Option<&SharedContext> {
             Waiter::shared(self)
         }
 
-        fn poll_enter(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Entered<'_>>> {
-            Waiter::poll_enter(self, cx)
+        fn poll_in<R>(
+            &mut self,
+            cx: &mut task::Context<'_>,
+            f: impl FnOnce(&mut task::Context<'_>) -> Poll<R>,
+        ) -> Poll<R> {
+            let frame = ready!(self.poll_frame(cx));
+            Frame::enter_any(frame, || f(cx))
         }
 
-        fn enter_now(&mut self) -> Option<Entered<'_>> {
-            Waiter::frame_now(self).map(current::enter_frame)
+        fn run_now<R>(&mut self, f: impl FnOnce() -> R) -> R {
+            Frame::enter_any(self.frame_now(), f)
         }
 
-        fn frame_now(&mut self) -> Option<Frame> {
-            Waiter::frame_now(self)
+        fn run_last<R>(&mut self, f: impl FnOnce() -> R) -> R {
+            let waiter = mem::take(self);
+            Frame::enter_any(waiter.frame_now(), || {
+                // Goes inside. What the frame has of the context is the last then, and the values go as in a context
+                // of one's own.
+                let _waiter = waiter;
+                f()
+            })
         }
     }
 }
@@ -211,11 +225,7 @@ pub trait ContextExt: Sized {
     /// ```
     fn in_context<C: TaskContext>(self, context: C) -> WithContext<Self, C::Owned> {
         WithContext {
-            enter: EnterOnDrop {
-                place: context.into_place(),
-            },
-            inner: self,
-            leave: LeaveOnDrop,
+            inside: Inside::new(Placed(context.into_place()), self),
         }
     }
 
@@ -253,47 +263,35 @@ pin_project! {
     /// `Sink::start_send`, which cannot wait, take place in a copy then.
     #[must_use = "futures do nothing unless you `.await` or poll them"]
     pub struct WithContext<T, C: TaskContext = Context> {
-        // The destructors of the fields before and after `inner` put its own into the context.
-        enter: EnterOnDrop<C::Place>,
         #[pin]
-        inner: T,
-        leave: LeaveOnDrop,
+        inside: Inside<T, Placed<C::Place>>,
     }
 }
 
-/// Enters the context when dropped. The field after the next one leaves it again.
-struct EnterOnDrop<P: Place> {
-    place: P,
-}
+/// The place whose context is entered for the drop.
+struct Placed<P: Place>(P);
 
-impl<P: Place> Drop for EnterOnDrop<P> {
-    fn drop(&mut self) {
-        current::enter_for_drop(self.place.frame_now());
-    }
-}
-
-struct LeaveOnDrop;
-
-impl Drop for LeaveOnDrop {
-    fn drop(&mut self) {
-        current::leave_after_drop();
+impl<P: Place> Around for Placed<P> {
+    #[inline]
+    fn around(&mut self, f: impl FnOnce()) {
+        self.0.run_last(f);
     }
 }
 
 impl<T, C: TaskContext> WithContext<T, C> {
     /// What is wrapped.
     pub fn inner(&self) -> &T {
-        &self.inner
+        self.inside.inner()
     }
 
     /// What is wrapped.
     pub fn inner_mut(&mut self) -> &mut T {
-        &mut self.inner
+        self.inside.parts_mut().1
     }
 
     /// What is wrapped.
     pub fn inner_pin_mut(self: Pin<&mut Self>) -> Pin<&mut T> {
-        self.project().inner
+        self.project().inside.project().1
     }
 
     /// What is wrapped, without the context.
@@ -302,19 +300,22 @@ impl<T, C: TaskContext> WithContext<T, C> {
     }
 
     pub(crate) fn shared(&self) -> Option<&SharedContext> {
-        self.enter.place.shared()
+        self.inside.around().0.shared()
     }
 
     pub(crate) fn into_parts(self) -> (C::Place, T) {
-        let WithContext {
-            mut enter,
-            inner,
-            leave,
-        } = self;
-        let place = mem::take(&mut enter.place);
-        // There is nothing left to be dropped inside, nor anything in the two to be freed.
-        mem::forget((enter, leave));
+        let (Placed(place), inner) = self.inside.into_parts();
         (place, inner)
+    }
+
+    #[inline]
+    fn poll_in<R>(
+        self: Pin<&mut Self>,
+        cx: &mut task::Context<'_>,
+        f: impl FnOnce(Pin<&mut T>, &mut task::Context<'_>) -> Poll<R>,
+    ) -> Poll<R> {
+        let (Placed(place), inner) = self.project().inside.project();
+        place.poll_in(cx, |cx| f(inner, cx))
     }
 }
 
@@ -324,17 +325,16 @@ impl<F> WithContext<F, Context> {
     where
         F: FnOnce() -> R,
     {
-        let (context, f) = self.into_parts();
-        let _entered = current::enter_frame(Frame::inside(context));
-        f()
+        let (mut context, f) = self.into_parts();
+        context.run_last(f)
     }
 
     pub(crate) fn call_mut<A, R>(&mut self, argument: A) -> R
     where
         F: FnMut(A) -> R,
     {
-        let _entered = current::enter(&mut self.enter.place, FrameKind::Inside);
-        (self.inner)(argument)
+        let (Placed(context), f) = self.inside.parts_mut();
+        context.run_now(|| f(argument))
     }
 
     /// Calls a function in a copy of its context.
@@ -342,26 +342,17 @@ impl<F> WithContext<F, Context> {
     where
         F: Fn(A) -> R,
     {
-        let context = self.enter.place.clone();
-        let _entered = current::enter_frame(Frame::inside(context));
-        (self.inner)(argument)
+        let mut context = self.inside.around().0.clone();
+        context.run_last(|| (self.inside.inner())(argument))
     }
 }
 
 /// Enters the context of a projected [`WithContext`], or returns `Poll::Pending`.
-macro_rules! enter {
-    ($this:ident, $cx:ident) => {
-        ready!($this.enter.place.poll_enter($cx))
-    };
-}
-
 impl<T: Future, C: TaskContext> Future for WithContext<T, C> {
     type Output = T::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<T::Output> {
-        let this = self.project();
-        let _entered = enter!(this, cx);
-        this.inner.poll(cx)
+        self.poll_in(cx, |inner, cx| inner.poll(cx))
     }
 }
 
@@ -369,19 +360,17 @@ impl<T: Stream, C: TaskContext> Stream for WithContext<T, C> {
     type Item = T::Item;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<T::Item>> {
-        let this = self.project();
-        let _entered = enter!(this, cx);
-        this.inner.poll_next(cx)
+        self.poll_in(cx, |inner, cx| inner.poll_next(cx))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        self.inner.size_hint()
+        self.inner().size_hint()
     }
 }
 
 impl<T: FusedStream, C: TaskContext> FusedStream for WithContext<T, C> {
     fn is_terminated(&self) -> bool {
-        self.inner.is_terminated()
+        self.inner().is_terminated()
     }
 }
 
@@ -389,27 +378,20 @@ impl<T: Sink<I>, C: TaskContext, I> Sink<I> for WithContext<T, C> {
     type Error = T::Error;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Result<(), T::Error>> {
-        let this = self.project();
-        let _entered = enter!(this, cx);
-        this.inner.poll_ready(cx)
+        self.poll_in(cx, |inner, cx| inner.poll_ready(cx))
     }
 
     fn start_send(self: Pin<&mut Self>, item: I) -> Result<(), T::Error> {
-        let this = self.project();
-        let _entered = this.enter.place.enter_now();
-        this.inner.start_send(item)
+        let (Placed(place), inner) = self.project().inside.project();
+        place.run_now(|| inner.start_send(item))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Result<(), T::Error>> {
-        let this = self.project();
-        let _entered = enter!(this, cx);
-        this.inner.poll_flush(cx)
+        self.poll_in(cx, |inner, cx| inner.poll_flush(cx))
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Result<(), T::Error>> {
-        let this = self.project();
-        let _entered = enter!(this, cx);
-        this.inner.poll_close(cx)
+        self.poll_in(cx, |inner, cx| inner.poll_close(cx))
     }
 }
 
@@ -419,9 +401,7 @@ impl<T: AsyncRead, C: TaskContext> AsyncRead for WithContext<T, C> {
         cx: &mut task::Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.project();
-        let _entered = enter!(this, cx);
-        this.inner.poll_read(cx, buffer)
+        self.poll_in(cx, |inner, cx| inner.poll_read(cx, buffer))
     }
 
     fn poll_read_vectored(
@@ -429,9 +409,7 @@ impl<T: AsyncRead, C: TaskContext> AsyncRead for WithContext<T, C> {
         cx: &mut task::Context<'_>,
         buffers: &mut [io::IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.project();
-        let _entered = enter!(this, cx);
-        this.inner.poll_read_vectored(cx, buffers)
+        self.poll_in(cx, |inner, cx| inner.poll_read_vectored(cx, buffers))
     }
 }
 
@@ -441,9 +419,7 @@ impl<T: AsyncWrite, C: TaskContext> AsyncWrite for WithContext<T, C> {
         cx: &mut task::Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.project();
-        let _entered = enter!(this, cx);
-        this.inner.poll_write(cx, buffer)
+        self.poll_in(cx, |inner, cx| inner.poll_write(cx, buffer))
     }
 
     fn poll_write_vectored(
@@ -451,28 +427,22 @@ impl<T: AsyncWrite, C: TaskContext> AsyncWrite for WithContext<T, C> {
         cx: &mut task::Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.project();
-        let _entered = enter!(this, cx);
-        this.inner.poll_write_vectored(cx, buffers)
+        self.poll_in(cx, |inner, cx| inner.poll_write_vectored(cx, buffers))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.project();
-        let _entered = enter!(this, cx);
-        this.inner.poll_flush(cx)
+        self.poll_in(cx, |inner, cx| inner.poll_flush(cx))
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.project();
-        let _entered = enter!(this, cx);
-        this.inner.poll_close(cx)
+        self.poll_in(cx, |inner, cx| inner.poll_close(cx))
     }
 }
 
 impl<T: fmt::Debug, C: TaskContext> fmt::Debug for WithContext<T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WithContext")
-            .field("inner", &self.inner)
+            .field("inner", self.inner())
             .finish_non_exhaustive()
     }
 }

@@ -7,12 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// How many ids a thread takes from the shared counter at a time.
 const BLOCK: u64 = 1024;
 
-/// A fresh id for a context or a layer. Never 0.
+/// An id that [`next`] never gives.
+pub(crate) const RESERVED: u64 = 1;
+
+/// A fresh id for a context, or a stamp for its bindings. Neither 0 nor [`RESERVED`].
 ///
 /// Drawn from a block that the thread owns, so that two threads that create contexts do not share a
 /// cache line.
 pub(crate) fn next() -> u64 {
-    static NEXT_BLOCK: AtomicU64 = AtomicU64::new(1);
+    static NEXT_BLOCK: AtomicU64 = AtomicU64::new(RESERVED + 1);
     thread_local! {
         static RANGE: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
     }

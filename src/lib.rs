@@ -79,21 +79,23 @@
 //!
 //! # Implementation
 //!
-//! A context is a pointer to a persistent map and an id. The current one is in a thread-local without a
-//! destructor; entering a context is a swap, and leaving it is the guard's. There is no `unsafe` code.
+//! A context is a pointer to a persistent map and an id. A thread-local without a destructor points to the current one,
+//! so that entering and leaving a context are a few stores. Values are read where they are, by way of a small cache for
+//! each thread, without a write to what threads share. All `unsafe` code is in one file, `raw.rs`.
 
-#![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod bindings;
 mod contain;
 mod context;
 mod current;
 mod error;
-mod frames;
 mod future;
 mod id;
 mod macros;
+mod name;
 mod node;
+mod raw;
 mod scoped;
 mod shared;
 pub mod shim;

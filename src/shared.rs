@@ -9,7 +9,7 @@ use std::task::{self, Poll, Waker};
 
 use crate::contain::{contain, in_destructor};
 use crate::context::Context;
-use crate::current::{self, Entered, Frame, FrameKind};
+use crate::current::{self, Frame, Kind};
 use crate::error::AlreadyEntered;
 use crate::node;
 use crate::sync::{Mutex, MutexGuard, thread};
@@ -108,8 +108,8 @@ impl SharedContext {
     /// # Ok::<(), aiocontextvars::AlreadyEntered>(())
     /// ```
     pub fn run<R>(&self, f: impl FnOnce() -> R) -> Result<R, AlreadyEntered> {
-        let _entered = self.try_enter().ok_or(AlreadyEntered { _private: () })?;
-        Ok(f())
+        let frame = self.acquire().ok_or(AlreadyEntered { _private: () })?;
+        Ok(frame.enter(f))
     }
 
     /// The bindings of this moment as a value; PEP 567's `copy()`. Allowed while the context is
@@ -204,11 +204,6 @@ impl SharedContext {
         Arc::as_ptr(&self.state) as usize
     }
 
-    /// Enters the context if nobody is inside.
-    pub(crate) fn try_enter(&self) -> Option<Entered<'static>> {
-        self.acquire().map(current::enter_frame)
-    }
-
     /// The frame for this context, which is entered from now on; `None` if it was already.
     fn acquire(&self) -> Option<Frame> {
         let mut state = self.lock();
@@ -219,10 +214,7 @@ impl SharedContext {
     }
 
     fn frame(&self, state: &State) -> Frame {
-        Frame {
-            context: state.context.alias(),
-            kind: FrameKind::Shared(self.clone()),
-        }
+        Frame::new(state.context.alias(), Kind::Shared(self.clone()))
     }
 
     /// Records what was written inside. Returns what it replaces, to be dropped by the caller when no
@@ -252,12 +244,12 @@ impl SharedContext {
     }
 
     /// Parks the calling thread until it may enter. For threads of their own, which may block.
-    pub(crate) fn enter_blocking(&self) -> Entered<'static> {
+    pub(crate) fn acquire_blocking(&self) -> Frame {
         let mut waiter = Waiter::from(self.clone());
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         loop {
-            match waiter.poll_enter(&mut task::Context::from_waker(&waker)) {
-                Poll::Ready(Some(entered)) => return entered,
+            match waiter.poll_frame(&mut task::Context::from_waker(&waker)) {
+                Poll::Ready(Some(frame)) => return frame,
                 Poll::Ready(None) => unreachable!("a new thread is in no frame of this context"),
                 Poll::Pending => thread::park(),
             }
@@ -301,12 +293,9 @@ impl Waiter {
         self.shared.as_ref()
     }
 
-    /// Enters the context, or asks to be woken when it is free. `None`: this thread's innermost frame
-    /// is this context already.
-    pub(crate) fn poll_enter(
-        &mut self,
-        cx: &mut task::Context<'_>,
-    ) -> Poll<Option<Entered<'static>>> {
+    /// The frame for the context, which is entered from now on, or asks to be woken when it is free. `None`: this
+    /// thread's innermost frame is this context already.
+    pub(crate) fn poll_frame(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Frame>> {
         let Some(shared) = &self.shared else {
             return Poll::Ready(None);
         };
@@ -316,7 +305,7 @@ impl Waiter {
         if self.ticket.is_none() {
             // The common case needs no waker.
             if let Some(frame) = shared.acquire() {
-                return Poll::Ready(Some(current::enter_frame(frame)));
+                return Poll::Ready(Some(frame));
             }
         }
         // Wakers are user code: cloned before the lock is taken, dropped after it is released.
@@ -339,14 +328,13 @@ impl Waiter {
             .take()
             .and_then(|ticket| state.waiters.remove(&ticket));
         drop(state);
-        // Entered first, and not returned yet, so that the context is left if a waker's destructor panics.
-        let entered = current::enter_frame(frame);
-        drop((old, waker));
-        Poll::Ready(Some(entered))
+        // If a destructor panics, the frame goes, and so the context is left.
+        current::enter_empty(|| drop((old, waker)));
+        Poll::Ready(Some(frame))
     }
 
-    /// Enters the context, or a copy of it if it is taken. `None`: it is this thread's innermost frame.
-    pub(crate) fn frame_now(&mut self) -> Option<Frame> {
+    /// The frame for the context, or for a copy of it if it is taken. `None`: it is this thread's innermost frame.
+    pub(crate) fn frame_now(&self) -> Option<Frame> {
         let shared = self.shared.as_ref()?;
         if current::is_innermost(shared) {
             return None;

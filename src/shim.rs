@@ -132,6 +132,7 @@ use crate::current;
 use crate::future::{BlockOnContext, TaskContext};
 
 /// The current executor, or a panic in the caller that says what to do.
+#[inline]
 #[track_caller]
 fn place() -> Place {
     match search::place() {

@@ -59,6 +59,11 @@ impl Slot {
         }
     }
 
+    /// Whether there is a value, and no guards.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.value.is_some() && self.layers.is_none()
+    }
+
     /// The layers that belong to `context`.
     fn layers_of(&self, context: u64) -> Option<&Arc<Layers>> {
         self.layers

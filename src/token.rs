@@ -6,7 +6,8 @@ use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::context::ShowValue;
-use crate::node::{self, Name};
+use crate::name::Name;
+use crate::node;
 use crate::slot::Slot;
 use crate::var::ContextVar;
 

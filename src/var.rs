@@ -11,9 +11,10 @@ use crate::current;
 use crate::error::{LookupError, SetError};
 use crate::future::{ContextExt, WithContext};
 use crate::id;
-use crate::node::{self, DebugValue, Name, Stored, Value};
+use crate::name::Name;
+use crate::node::{DebugValue, Stored, Value};
 use crate::scoped::Scoped;
-use crate::slot::Live;
+use crate::slot::{Live, Slot};
 use crate::token::{ResetError, ResetErrorKind, Token};
 use crate::underway::{self, Underway, Work};
 
@@ -77,7 +78,7 @@ impl<T> ContextVar<T> {
     /// assert_eq!(TRACE.get(), None);
     /// ```
     pub const fn new(name: &'static str) -> ContextVar<T> {
-        ContextVar::build(Name::Static(name), None)
+        ContextVar::build(Name::fixed(name), None)
     }
 
     /// A variable whose value is `default()` in contexts that do not bind it.
@@ -98,7 +99,7 @@ impl<T> ContextVar<T> {
     /// assert_eq!(LOCALE.get().as_deref(), Some("en"));
     /// ```
     pub const fn with_default(name: &'static str, default: fn() -> T) -> ContextVar<T> {
-        ContextVar::build(Name::Static(name), Some(default))
+        ContextVar::build(Name::fixed(name), Some(default))
     }
 
     /// A variable whose name is only known at run time.
@@ -117,8 +118,8 @@ impl<T> ContextVar<T> {
     pub fn named(name: impl Into<Cow<'static, str>>) -> ContextVar<T> {
         ContextVar::build(
             match name.into() {
-                Cow::Borrowed(name) => Name::Static(name),
-                Cow::Owned(name) => Name::Shared(Arc::from(name)),
+                Cow::Borrowed(name) => Name::fixed(name),
+                Cow::Owned(name) => Name::made(name),
             },
             None,
         )
@@ -275,10 +276,7 @@ impl<T: Send + Sync + 'static> ContextVar<T> {
     where
         T: Clone,
     {
-        match current::value(self.id()) {
-            Some(value) => node::downcast::<T>(&*value).cloned().unwrap_or(fallback),
-            None => fallback,
-        }
+        current::read(self, |value| value.cloned()).unwrap_or(fallback)
     }
 
     /// The value in the current context or the default.
@@ -324,10 +322,10 @@ impl<T: Send + Sync + 'static> ContextVar<T> {
     /// assert_eq!(length, 1);
     /// ```
     pub fn with<R>(&self, f: impl FnOnce(Option<&T>) -> R) -> R {
-        match current::value(self.id()) {
-            Some(value) => f(node::downcast(&*value)),
+        current::read(self, |value| match value {
+            Some(value) => f(Some(value)),
             None => f(self.default_value()),
-        }
+        })
     }
 
     /// Binds the variable in the current context, and returns a token that can restore what was there
@@ -355,10 +353,10 @@ impl<T: Send + Sync + 'static> ContextVar<T> {
     /// ```
     #[track_caller]
     pub fn set(&self, value: T) -> Token<T> {
-        match self.try_set(value) {
-            Ok(token) => token,
-            Err(error) => {
-                error.panic_if_it_would_leak();
+        match current::check_write() {
+            Ok(()) => self.write(value),
+            Err(refusal) => {
+                SetError::new(self.shared_name(), refusal, value).panic_if_it_would_leak();
                 Token::dead(self)
             }
         }
@@ -382,7 +380,7 @@ impl<T: Send + Sync + 'static> ContextVar<T> {
     /// ```
     pub fn try_set(&self, value: T) -> Result<Token<T>, SetError<T>> {
         match current::check_write() {
-            Ok(()) => Ok(self.write(Some(self.store(value)))),
+            Ok(()) => Ok(self.write(value)),
             Err(refusal) => Err(SetError::new(self.shared_name(), refusal, value)),
         }
     }
@@ -409,7 +407,10 @@ impl<T: Send + Sync + 'static> ContextVar<T> {
     #[track_caller]
     pub fn unset(&self) -> Token<T> {
         match current::check_write() {
-            Ok(()) => self.write(None),
+            Ok(()) => {
+                let (context, old) = self.replace(None);
+                Token::new(self, context, old)
+            }
             Err(refusal) => {
                 SetError::new(self.shared_name(), refusal, ()).panic_if_it_would_leak();
                 Token::dead(self)
@@ -549,6 +550,7 @@ impl<T: Send + Sync + 'static> ContextVar<T> {
     }
 
     /// `value` as it is kept in a context.
+    #[inline]
     pub(crate) fn store(&self, value: T) -> Value {
         Arc::new(Stored {
             name: self.shared_name(),
@@ -557,15 +559,27 @@ impl<T: Send + Sync + 'static> ContextVar<T> {
         })
     }
 
-    fn scope_context(&self, value: T) -> Context {
-        copy_context().with_value(self, value)
+    #[inline]
+    fn write(&self, value: T) -> Token<T> {
+        let value = self.store(value);
+        match current::swap(self.id(), value) {
+            Ok((context, old)) => Token::new(self, context, Slot::plain(Some(old))),
+            Err(value) => {
+                let (context, old) = self.replace(Some(value));
+                Token::new(self, context, old)
+            }
+        }
     }
 
-    fn write(&self, value: Option<Value>) -> Token<T> {
-        let (context, old) = current::update(self.id(), self.local, |context, now| {
+    /// Returns the id of the context and the slot as it was.
+    fn replace(&self, value: Option<Value>) -> (u64, Slot) {
+        current::update(self.id(), self.local, |context, now| {
             (now.clone().with_value(value), (context, now))
-        });
-        Token::new(self, context, old)
+        })
+    }
+
+    fn scope_context(&self, value: T) -> Context {
+        copy_context().with_value(self, value)
     }
 }
 

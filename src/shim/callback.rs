@@ -20,7 +20,7 @@ use super::entered;
 use super::queue::Queue;
 use crate::contain::contain;
 use crate::context::Context;
-use crate::current::{self, Entered};
+use crate::current::{self, Frame};
 use crate::future::{ContextExt, Place, TaskContext, WithContext};
 use crate::shared::SharedContext;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -40,7 +40,7 @@ pub(crate) trait Pending: Send + Sync {
     fn run(&self) -> Ran;
     /// The same where nobody has a handle any more, which needs no lock.
     fn run_mut(&mut self) -> Ran;
-    fn run_entered(&self, entered: Option<Entered<'static>>) -> Ran;
+    fn run_in(&self, frame: Option<Frame>) -> Ran;
     fn is_pending(&self) -> bool;
     /// Drops the closure, inside its context, and then the context. Returns whether they were there.
     fn discard(&self) -> bool;
@@ -90,12 +90,12 @@ impl Call {
         }
     }
 
-    /// Calls the closure, unless it was cancelled. Its shared context has been entered for it; `None` says that it is
-    /// the thread's innermost frame.
-    pub(crate) fn run_entered(&self, entered: Option<Entered<'static>>) -> Ran {
+    /// Calls the closure, unless it was cancelled, in this frame, which is its shared context's; `None` says that the
+    /// thread's innermost is.
+    pub(crate) fn run_in(&self, frame: Option<Frame>) -> Ran {
         match self {
-            Call::Anywhere(call) => call.run_entered(entered),
-            Call::Here(call) => call.run_entered(entered),
+            Call::Anywhere(call) => call.run_in(frame),
+            Call::Here(call) => call.run_in(frame),
         }
     }
 
@@ -151,33 +151,57 @@ impl<F: FnOnce(), C: TaskContext> Work<F, C> {
     }
 
     fn run(self) -> Ran {
-        self.run_by(|place| place.frame_now().map(current::enter_frame))
+        self.run_by(Free)
     }
 
-    fn run_entered(self, entered: Option<Entered<'static>>) -> Ran {
-        self.run_by(|_| entered)
+    fn run_in(self, frame: Option<Frame>) -> Ran {
+        self.run_by(Entered(frame))
     }
 
     #[inline]
-    fn run_by(self, enter: impl FnOnce(&mut C::Place) -> Option<Entered<'static>>) -> Ran {
+    fn run_by(self, by: impl Enter<C::Place>) -> Ran {
         let Work { f, fixed, location } = self;
         // The outer net is for what is dropped when the context and the frame are left.
         let net = panic::catch_unwind(AssertUnwindSafe(|| {
             let _frame = entered::enter_fixed(fixed);
-            let (mut place, f) = f.into_parts();
-            let _entered = enter(&mut place);
-            // What the frame has of a shared context is the last then, and the values go as in a context of one's own.
-            drop(place);
-            report_panic(panic::catch_unwind(AssertUnwindSafe(f)), location);
+            let (place, f) = f.into_parts();
+            by.enter(place, || {
+                report_panic(panic::catch_unwind(AssertUnwindSafe(f)), location)
+            });
         }));
         if net.is_err() {
-            contain(|| {
-                // The context has gone, and what the handler sets must not stay in the one around.
-                let _empty = current::enter_empty();
-                report_panic(net, location);
-            });
+            // The context has gone, and what the handler sets must not stay in the one around.
+            contain(|| current::enter_empty(|| report_panic(net, location)));
         }
         Ran::Called(location)
+    }
+}
+
+/// How the context of a callback is entered.
+trait Enter<P> {
+    fn enter(self, place: P, f: impl FnOnce());
+}
+
+/// By the callback.
+struct Free;
+
+impl<P: Place> Enter<P> for Free {
+    #[inline]
+    fn enter(self, mut place: P, f: impl FnOnce()) {
+        place.run_last(f);
+    }
+}
+
+/// By the queue, which gives the frame.
+struct Entered(Option<Frame>);
+
+impl<P> Enter<P> for Entered {
+    fn enter(self, place: P, f: impl FnOnce()) {
+        Frame::enter_any(self.0, || {
+            // Goes first, as in `Place::run_last`.
+            let _place = place;
+            f();
+        });
     }
 }
 
@@ -220,9 +244,9 @@ where
         take_to_run(slot).map_or_else(|ran| ran, Work::run)
     }
 
-    fn run_entered(&self, entered: Option<Entered<'static>>) -> Ran {
+    fn run_in(&self, frame: Option<Frame>) -> Ran {
         let taken = self.take();
-        taken.map_or(Ran::Cancelled, |work| work.run_entered(entered))
+        taken.map_or(Ran::Cancelled, |work| work.run_in(frame))
     }
 
     fn is_pending(&self) -> bool {

@@ -17,7 +17,7 @@ use pin_project_lite::pin_project;
 use super::executor::{Executor, LocalExecutor};
 use crate::context::Context;
 use crate::current;
-use crate::frames::Frames;
+use crate::raw::{Around, Frames, Inside};
 use crate::sync::thread_local;
 
 /// What a frame knows of executors.
@@ -28,6 +28,9 @@ pub(crate) struct ExecutorFrame {
     pub(crate) fixed: Option<Arc<Context>>,
     /// What goes to the callback queue that runs its turns in this frame, now.
     driving: Serves,
+    /// Whether the executor itself has entered this frame, so that nobody has to ask if it runs on this thread.
+    #[cfg(feature = "tokio")]
+    on_its_runtime: bool,
 }
 
 /// Which calls go to a queue, from the frame in which its turns run.
@@ -150,7 +153,21 @@ impl ExecutorFrame {
                 anywhere: false,
                 here: false,
             },
+            #[cfg(feature = "tokio")]
+            on_its_runtime: false,
         }
+    }
+
+    /// For a frame that the executor itself enters.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn on_its_runtime(mut self) -> ExecutorFrame {
+        self.on_its_runtime = true;
+        self
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_on_its_runtime(&self) -> bool {
+        self.on_its_runtime
     }
 
     /// The local executor, if the frame names one that is alive.
@@ -178,19 +195,29 @@ pub(crate) fn new_context(fixed: Option<&Arc<Context>>) -> Context {
 }
 
 thread_local! {
-    static FRAMES: Frames<ExecutorFrame> = const { Frames::new(ExecutorFrame::none()) };
+    static FRAMES: Frames<ExecutorFrame, ()> = const { Frames::new(ExecutorFrame::none(), ()) };
 }
 
 /// Reads the innermost frame. `f` must not call user code.
 #[inline]
 pub(crate) fn peek<R>(f: impl FnOnce(&ExecutorFrame) -> R) -> R {
-    FRAMES.with(|frames| frames.peek(|frame| f(frame)))
+    Frames::here(&FRAMES).peek(|frame, ()| f(frame))
+}
+
+fn replace(frame: ExecutorFrame) -> ExecutorFrame {
+    Frames::here(&FRAMES).peek(|innermost, ()| mem::replace(innermost, frame))
+}
+
+/// Calls `f` while `frame` is the innermost one.
+#[inline]
+fn run_in<R>(mut frame: ExecutorFrame, f: impl FnOnce() -> R) -> R {
+    Frames::here(&FRAMES).enter(&mut frame, &(), f)
 }
 
 /// Makes `frame` the innermost one until the guard goes.
 pub(crate) fn enter(frame: ExecutorFrame) -> Left {
     Left {
-        outer: Some(FRAMES.with(|frames| frames.replace(frame))),
+        outer: Some(replace(frame)),
         _not_send: PhantomData,
     }
 }
@@ -212,12 +239,14 @@ pub(crate) fn enter_fixed(fixed: Option<Arc<Context>>) -> Option<Left> {
 
 /// Marks the innermost frame as one in which a callback queue runs its turns, until the guard goes.
 pub(crate) fn driving(serves: Serves) -> Driving {
-    let before =
-        FRAMES.with(|frames| frames.peek(|frame| mem::replace(&mut frame.driving, serves)));
     Driving {
-        before,
+        before: set_driving(serves),
         _not_send: PhantomData,
     }
+}
+
+fn set_driving(serves: Serves) -> Serves {
+    Frames::here(&FRAMES).peek(|frame, ()| mem::replace(&mut frame.driving, serves))
 }
 
 pub(crate) struct Driving {
@@ -227,7 +256,7 @@ pub(crate) struct Driving {
 
 impl Drop for Driving {
     fn drop(&mut self) {
-        FRAMES.with(|frames| frames.peek(|frame| frame.driving = self.before));
+        set_driving(self.before);
     }
 }
 
@@ -247,7 +276,7 @@ pub(crate) struct Left {
 impl Drop for Left {
     fn drop(&mut self) {
         if let Some(outer) = self.outer.take() {
-            drop(FRAMES.with(|frames| frames.replace(outer)));
+            drop(replace(outer));
         }
     }
 }
@@ -284,6 +313,12 @@ impl fmt::Debug for EnterGuard<'_> {
 /// Where a task runs: makes the frame it is polled and dropped in.
 pub(crate) trait Home {
     fn frame(&self) -> ExecutorFrame;
+
+    /// The same for a poll, which the executor makes. A drop may be anybody's.
+    #[inline]
+    fn poll_frame(&self) -> ExecutorFrame {
+        self.frame()
+    }
 }
 
 impl Home for ExecutorFrame {
@@ -308,20 +343,15 @@ impl Home for ValueHome {
 pin_project! {
     /// A future that is polled and dropped in the frame of its home.
     pub(crate) struct InHome<F, H: Home> {
-        // The destructors of the fields before and after `inner` put its own into the frame.
-        enter: EnterOnDrop<H>,
         #[pin]
-        inner: F,
-        leave: LeaveOnDrop,
+        inside: Inside<F, AtHome<H>>,
     }
 }
 
 impl<F, H: Home> InHome<F, H> {
     pub(crate) fn new(home: H, inner: F) -> InHome<F, H> {
         InHome {
-            enter: EnterOnDrop { home },
-            inner,
-            leave: LeaveOnDrop,
+            inside: Inside::new(AtHome(home), inner),
         }
     }
 }
@@ -329,28 +359,18 @@ impl<F, H: Home> InHome<F, H> {
 impl<F: Future, H: Home> Future for InHome<F, H> {
     type Output = F::Output;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        let _left = enter(this.enter.home.frame());
-        this.inner.poll(cx)
+        let (AtHome(home), inner) = self.project().inside.project();
+        run_in(home.poll_frame(), || inner.poll(cx))
     }
 }
 
-struct EnterOnDrop<H: Home> {
-    home: H,
-}
+struct AtHome<H: Home>(H);
 
-impl<H: Home> Drop for EnterOnDrop<H> {
-    fn drop(&mut self) {
-        let frame = self.home.frame();
-        FRAMES.with(|frames| frames.push(Some(frame)));
-    }
-}
-
-struct LeaveOnDrop;
-
-impl Drop for LeaveOnDrop {
-    fn drop(&mut self) {
-        drop(FRAMES.with(Frames::pop));
+impl<H: Home> Around for AtHome<H> {
+    #[inline]
+    fn around(&mut self, f: impl FnOnce()) {
+        run_in(self.0.frame(), f);
     }
 }

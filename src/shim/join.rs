@@ -104,6 +104,7 @@ macro_rules! each {
 }
 
 impl<T> JoinHandle<T> {
+    #[inline]
     fn new(inner: Inner<T>) -> JoinHandle<T> {
         JoinHandle {
             inner,
@@ -123,6 +124,7 @@ impl<T> JoinHandle<T> {
     }
 
     #[cfg(feature = "tokio")]
+    #[inline]
     pub(crate) fn from_tokio(join: super::tokio::RawJoin<T>) -> JoinHandle<T>
     where
         T: Send + 'static,
@@ -139,6 +141,7 @@ impl<T> JoinHandle<T> {
     }
 
     /// Says where the task runs.
+    #[inline]
     pub(crate) fn at(mut self, runs_on: RunsOn) -> JoinHandle<T> {
         self.runs_on = runs_on;
         self

@@ -49,6 +49,7 @@ pub(crate) enum Target {
 
 impl Target {
     /// The executor that a frame names, if it is alive.
+    #[inline]
     pub(crate) fn of_frame(frame: &FrameExecutor) -> Option<Target> {
         match frame {
             FrameExecutor::None => None,
@@ -65,6 +66,7 @@ impl Target {
     }
 
     /// How the frames of tasks on the executor name it.
+    #[inline]
     pub(crate) fn frame(&self) -> FrameExecutor {
         match self {
             #[cfg(feature = "tokio")]
@@ -81,6 +83,7 @@ impl Target {
     }
 
     /// What a task's handle keeps of the executor.
+    #[inline]
     pub(crate) fn runs_on(&self) -> RunsOn {
         match self {
             Target::Static(executor) => RunsOn::Frame(FrameExecutor::Static(*executor)),
@@ -91,6 +94,7 @@ impl Target {
         }
     }
 
+    #[inline]
     fn native(&self) -> Native<'_> {
         match self {
             #[cfg(feature = "tokio")]
@@ -164,6 +168,7 @@ impl Destination {
     }
 
     /// The context that a new unit of work starts in.
+    #[inline]
     pub(crate) fn new_context(&self) -> Context {
         entered::new_context(self.fixed.as_ref())
     }
@@ -174,6 +179,7 @@ impl Destination {
     }
 
     /// Spawns `future` in `context`.
+    #[inline]
     #[track_caller]
     pub(crate) fn spawn<C, F>(&self, context: C, future: F) -> JoinHandle<F::Output>
     where
@@ -184,6 +190,7 @@ impl Destination {
         self.launch(context, future).at(self.executor.runs_on())
     }
 
+    #[inline]
     #[track_caller]
     fn launch<C, F>(&self, context: C, future: F) -> JoinHandle<F::Output>
     where
@@ -226,6 +233,7 @@ impl Destination {
 }
 
 /// A task: `future`, polled and dropped in `context` and in the frame of `home`.
+#[inline]
 pub(crate) fn in_home<H: Home, F, C: TaskContext>(
     home: H,
     future: F,

@@ -83,10 +83,16 @@ pub(crate) enum Place {
 }
 
 /// Searches for the executor for a unit of work from here.
+#[inline]
 pub(crate) fn place() -> Result<Place, NoRuntime> {
-    if let Some(place) = entered::peek(of_frame) {
-        return Ok(place);
+    match entered::peek(of_frame) {
+        Some(place) => Ok(place),
+        None => outside(),
     }
+}
+
+/// Where work goes that no frame sends anywhere.
+fn outside() -> Result<Place, NoRuntime> {
     let unfixed = |executor| Destination {
         executor,
         fixed: None,
@@ -99,8 +105,14 @@ pub(crate) fn place() -> Result<Place, NoRuntime> {
         .ok_or(NoRuntime { local: false })
 }
 
+#[inline]
 fn of_frame(frame: &ExecutorFrame) -> Option<Place> {
-    let destination = Target::of_frame(&frame.executor).map(|executor| {
+    let executor = match &frame.executor {
+        #[cfg(feature = "tokio")]
+        entered::FrameExecutor::Tokio if frame.is_on_its_runtime() => Some(Target::TokioCurrent),
+        executor => Target::of_frame(executor),
+    };
+    let destination = executor.map(|executor| {
         Place::Anywhere(Destination {
             executor,
             fixed: frame.fixed.clone(),

@@ -20,6 +20,7 @@ use crate::context::Context;
 use crate::future::TaskContext;
 
 impl Place {
+    #[inline]
     pub(crate) fn new_context(&self) -> Context {
         match self {
             Place::Anywhere(destination) => destination.new_context(),
@@ -27,6 +28,7 @@ impl Place {
         }
     }
 
+    #[inline]
     #[track_caller]
     pub(crate) fn spawn<C, F>(self, context: C, future: F) -> JoinHandle<F::Output>
     where

@@ -70,10 +70,10 @@ fn body<T>(context: AnyContext, f: impl FnOnce() -> T) -> impl FnOnce() -> T {
     move || match bound {
         Bound::Own(f) => f.call_once(),
         Bound::Shared((shared, f)) => {
-            let _entered = shared.enter_blocking();
+            let frame = shared.acquire_blocking();
             // The frame lets go of the context last, and sees to its values.
             drop(shared);
-            (f.into_inner())()
+            frame.enter(|| (f.into_inner())())
         }
     }
 }

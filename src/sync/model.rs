@@ -123,8 +123,9 @@ impl<T> LocalKey<T> {
         let result = self.key.try_with(|value| f.take().map(|f| f(value)));
         match (result, f) {
             (Ok(Some(result)), _) => result,
-            // Those without a destructor can be used to a thread's end. What they hold then is their first value.
-            (_, Some(f)) => f(&(self.init)()),
+            // Those without a destructor can be used to a thread's end, by pointers as well. What they hold then is their
+            // first value.
+            (_, Some(f)) => f(Box::leak(Box::new((self.init)()))),
             _ => unreachable!("called once"),
         }
     }

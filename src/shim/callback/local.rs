@@ -10,7 +10,7 @@ use slab::Slab;
 
 use super::{Ran, Work};
 use crate::contain::contain;
-use crate::current::Entered;
+use crate::current::Frame;
 use crate::future::TaskContext;
 use crate::id;
 use crate::shared::SharedContext;
@@ -21,7 +21,7 @@ use crate::sync::thread_local;
 trait LocalWork {
     fn enter_first(&self) -> Option<SharedContext>;
     fn run(self: Box<Self>) -> Ran;
-    fn run_entered(self: Box<Self>, entered: Option<Entered<'static>>) -> Ran;
+    fn run_in(self: Box<Self>, frame: Option<Frame>) -> Ran;
 }
 
 impl<F: FnOnce(), C: TaskContext> LocalWork for Work<F, C> {
@@ -33,8 +33,8 @@ impl<F: FnOnce(), C: TaskContext> LocalWork for Work<F, C> {
         Work::run(*self)
     }
 
-    fn run_entered(self: Box<Self>, entered: Option<Entered<'static>>) -> Ran {
-        Work::run_entered(*self, entered)
+    fn run_in(self: Box<Self>, frame: Option<Frame>) -> Ran {
+        Work::run_in(*self, frame)
     }
 }
 
@@ -122,12 +122,12 @@ impl Ticket {
     }
 
     /// At home only.
-    pub(super) fn run_entered(&self, entered: Option<Entered<'static>>) -> Ran {
+    pub(super) fn run_in(&self, frame: Option<Frame>) -> Ran {
         if !self.is_home() {
             return Ran::Cancelled;
         }
         let work = self.take();
-        work.map_or(Ran::Cancelled, |work| work.run_entered(entered))
+        work.map_or(Ran::Cancelled, |work| work.run_in(frame))
     }
 
     fn take(&self) -> Option<Box<dyn LocalWork>> {

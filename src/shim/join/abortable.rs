@@ -23,6 +23,12 @@ pub(crate) trait RawTask: Send + Sized + 'static {
     /// The outcome; `None` for a task that was cancelled.
     fn poll(&mut self, cx: &mut task::Context<'_>) -> PollOutcome<Self::Output>;
 
+    /// The same for whoever looks at the task on being woken, which would go on for ever if a poll that is not ready had
+    /// its waker woken at once.
+    fn look(&mut self, cx: &mut task::Context<'_>) -> PollOutcome<Self::Output> {
+        self.poll(cx)
+    }
+
     /// Whether the task has ended; `None` if only a poll can tell.
     fn is_finished(&self) -> Option<bool>;
 
@@ -55,6 +61,7 @@ impl<T: 'static> JoinOutput for StepTask<T> {
 /// What needs `R: RawTask`, found when the task is made.
 struct Operations<R: JoinOutput> {
     poll: fn(&mut R, &mut task::Context<'_>) -> PollOutcome<R::Value>,
+    look: fn(&mut R, &mut task::Context<'_>) -> PollOutcome<R::Value>,
     is_finished: fn(&R) -> Option<bool>,
     cancel: fn(R) -> BoxedCancel<R::Value>,
     erase: fn(Arc<SharedTask<R>>) -> Arc<dyn Abort>,
@@ -84,6 +91,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<R: JoinOutput> Shareable<R> {
+    #[inline]
     pub(super) fn new(task: R) -> Shareable<R>
     where
         R: RawTask<Output = R::Value>,
@@ -93,6 +101,7 @@ impl<R: JoinOutput> Shareable<R> {
             operations: const {
                 &Operations {
                     poll: R::poll,
+                    look: R::look,
                     is_finished: R::is_finished,
                     cancel: R::cancel,
                     erase: |shared| shared,
@@ -252,7 +261,7 @@ impl<R: JoinOutput> Held<R> {
     fn poll_with(&mut self, operations: &Operations<R>, waker: &Waker) -> PollOutcome<R::Value> {
         let mut cx = task::Context::from_waker(waker);
         let outcome = match &mut self.work {
-            Work::Running(task) => (operations.poll)(task, &mut cx),
+            Work::Running(task) => (operations.look)(task, &mut cx),
             Work::Cancelling(cancel) => cancel.as_mut().poll(&mut cx),
             Work::Ended(outcome) => Poll::Ready(outcome.take()),
             // Released, or asked for twice.

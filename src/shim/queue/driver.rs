@@ -232,7 +232,7 @@ impl Driver {
             unparked: Arc::clone(&self.unparked),
         }));
         let mut cx = task::Context::from_waker(&waker);
-        let Poll::Ready(entered) = parked.waiter.poll_enter(&mut cx) else {
+        let Poll::Ready(frame) = parked.waiter.poll_frame(&mut cx) else {
             return None;
         };
         let call = parked.calls.pop_front()?;
@@ -244,7 +244,7 @@ impl Driver {
         let mut location = None;
         // If it was cancelled just now, the frame is left without it, and nobody takes a panic of the values.
         contain(|| {
-            if let Ran::Called(at) = call.run_entered(entered) {
+            if let Ran::Called(at) = call.run_in(frame) {
                 location = Some(at);
             }
         });
@@ -382,10 +382,7 @@ impl Future for Driver {
 /// Lets go of a shared context, which may go now with its values: not in the frame of the driver, which may be the
 /// thread's, and would keep what their destructors set. What else waits is not to hear of a panic there.
 fn let_go(parked: Parked) {
-    contain(|| {
-        let _empty = current::enter_empty();
-        drop(parked);
-    });
+    contain(|| current::enter_empty(|| drop(parked)));
 }
 
 impl Drop for Driver {
