@@ -24,7 +24,7 @@ use std::future::Future;
 use std::hash::BuildHasher;
 use std::pin::Pin;
 use std::sync::Once;
-use std::task::{self, Poll};
+use std::task::{self, Poll, ready};
 
 use ::async_std::task::{JoinHandle as NativeHandle, try_current};
 use futures::future::LocalBoxFuture;
@@ -34,10 +34,10 @@ use super::block::BlockOnError;
 use super::entered::{self, ExecutorFrame, FrameExecutor};
 use super::executor::{Executor, Job, LocalExecutor, LocalRunnable, Runnable};
 use super::join::JoinHandle;
-use super::join::abortable::{BoxedCancel, JoinOutput, RawTask};
+use super::join::abortable::{BoxedCancel, JoinTask, Joined, RawTask, joined};
 use super::native::Native;
 use super::queue::QueueKey;
-use super::task::{CatchPanic, Outcome, Unclaimed};
+use super::task::{CatchPanic, Unclaimed};
 use crate::current;
 use crate::id::BuildIdHasher;
 
@@ -160,24 +160,23 @@ where
 /// async-std's handle.
 pub(crate) struct RawJoin<T>(NativeHandle<Unclaimed<T>>);
 
-impl<T: 'static> JoinOutput for RawJoin<T> {
-    type Value = T;
+impl<T: 'static> JoinTask for RawJoin<T> {
+    type Output = T;
+
+    #[inline]
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Joined<T>> {
+        let outcome = ready!(Pin::new(&mut self.0).poll(cx));
+        Poll::Ready(joined(Some(outcome.claim())))
+    }
 }
 
 impl<T: Send + 'static> RawTask for RawJoin<T> {
-    type Output = T;
-
-    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Outcome<T>>> {
-        let outcome = Pin::new(&mut self.0).poll(cx);
-        outcome.map(|outcome| Some(outcome.claim()))
-    }
-
     fn is_finished(&self) -> Option<bool> {
         None
     }
 
     fn cancel(self) -> BoxedCancel<T> {
-        Box::pin(async move { self.0.cancel().await.map(Unclaimed::claim) })
+        Box::pin(async move { joined(self.0.cancel().await.map(Unclaimed::claim)) })
     }
 }
 

@@ -29,18 +29,17 @@ use std::task::{self, Poll};
 use std::time::Instant;
 
 use ::tokio::runtime::{Handle, RuntimeFlavor};
-use ::tokio::task::{JoinError, LocalSet};
+use ::tokio::task::LocalSet;
 use futures::future::{BoxFuture, LocalBoxFuture};
 
 use super::ContextAwareExecutor;
 use super::block::{self, BlockOnError};
 use super::entered::{self, ExecutorFrame, FrameExecutor};
 use super::executor::{Clock, Executor, Job, LocalExecutor, LocalRunnable, Runnable};
-use super::join::JoinHandle;
-use super::join::abortable::{BoxedCancel, JoinOutput, PollOutcome, RawTask};
+use super::join::abortable::{BoxedCancel, JoinTask, Joined, RawTask};
+use super::join::{JoinError, JoinHandle};
 use super::native::Native;
 use super::queue::QueueKey;
-use super::task::Outcome;
 use crate::current;
 use crate::id::BuildIdHasher;
 
@@ -209,23 +208,22 @@ where
 /// tokio's handle.
 pub(crate) struct RawJoin<T>(::tokio::task::JoinHandle<T>);
 
-impl<T: 'static> JoinOutput for RawJoin<T> {
-    type Value = T;
-}
-
-impl<T: Send + 'static> RawTask for RawJoin<T> {
+impl<T: 'static> JoinTask for RawJoin<T> {
     type Output = T;
 
-    fn poll(&mut self, cx: &mut task::Context<'_>) -> PollOutcome<T> {
-        Pin::new(&mut self.0).poll(cx).map(outcome)
+    #[inline]
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Joined<T>> {
+        Pin::new(&mut self.0).poll(cx).map_err(error)
     }
 
     /// Without a budget: when it is used up, tokio wakes at once.
-    fn look(&mut self, cx: &mut task::Context<'_>) -> PollOutcome<T> {
+    fn look(&mut self, cx: &mut task::Context<'_>) -> Poll<Joined<T>> {
         let join = pin!(::tokio::task::coop::unconstrained(&mut self.0));
-        join.poll(cx).map(outcome)
+        join.poll(cx).map_err(error)
     }
+}
 
+impl<T: Send + 'static> RawTask for RawJoin<T> {
     fn is_finished(&self) -> Option<bool> {
         Some(self.0.is_finished())
     }
@@ -236,11 +234,11 @@ impl<T: Send + 'static> RawTask for RawJoin<T> {
     }
 }
 
-fn outcome<T>(result: Result<T, JoinError>) -> Option<Outcome<T>> {
-    match result.map_err(JoinError::try_into_panic) {
-        Ok(output) => Some(Ok(output)),
-        Err(Ok(payload)) => Some(Err(payload)),
-        Err(Err(_cancelled)) => None,
+#[cold]
+fn error(error: ::tokio::task::JoinError) -> JoinError {
+    match error.try_into_panic() {
+        Ok(payload) => JoinError::panicked(payload),
+        Err(_cancelled) => JoinError::cancelled(),
     }
 }
 

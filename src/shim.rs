@@ -180,6 +180,10 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
+    if let Some(runtime) = search::named() {
+        let destination = runtime.target().unfixed();
+        return destination.spawn(current::inherit(), future);
+    }
     let place = place();
     let context = place.new_context();
     place.spawn(context, future)

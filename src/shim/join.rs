@@ -21,7 +21,7 @@ use super::entered::{self, FrameExecutor};
 #[cfg(feature = "tokio")]
 use super::executor::Executor;
 use super::local::LocalJoin;
-use super::native::{Destination, Target};
+use super::native::Target;
 use super::search::{self, NoRuntime, Place};
 use super::task::StepTask;
 use crate::future::TaskContext;
@@ -70,10 +70,7 @@ impl RunsOn {
             RunsOn::Handle(executor) => Some(Target::Value(Arc::clone(executor))),
         };
         match executor {
-            Some(executor) => Ok(Some(Place::Anywhere(Destination {
-                executor,
-                fixed: None,
-            }))),
+            Some(executor) => Ok(Some(Place::Anywhere(executor.unfixed()))),
             None if matches!(self, RunsOn::Frame(FrameExecutor::Weak(_))) => Ok(None),
             None => search::place().map(Some),
         }

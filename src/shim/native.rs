@@ -26,6 +26,46 @@ pub enum Native<'a> {
     Smol(Option<&'a ::smol::Executor<'static>>),
 }
 
+/// A runtime that is found by the thread. Its name is all that most frames have.
+#[derive(Clone, Copy)]
+pub(crate) enum Named {
+    #[cfg(feature = "tokio")]
+    Tokio,
+    #[cfg(feature = "async-std")]
+    AsyncStd,
+    #[cfg(feature = "smol")]
+    Smol,
+}
+
+impl Named {
+    /// The runtime that a frame names, if there is nothing else to be asked or told.
+    #[inline]
+    pub(crate) fn of_frame(frame: &ExecutorFrame) -> Option<Named> {
+        match &frame.executor {
+            _ if frame.fixed.is_some() => None,
+            #[cfg(feature = "tokio")]
+            FrameExecutor::Tokio if frame.is_on_its_runtime() => Some(Named::Tokio),
+            #[cfg(feature = "async-std")]
+            FrameExecutor::AsyncStd => Some(Named::AsyncStd),
+            #[cfg(feature = "smol")]
+            FrameExecutor::Smol => Some(Named::Smol),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn target(self) -> Target {
+        match self {
+            #[cfg(feature = "tokio")]
+            Named::Tokio => Target::TokioCurrent,
+            #[cfg(feature = "async-std")]
+            Named::AsyncStd => Target::AsyncStd,
+            #[cfg(feature = "smol")]
+            Named::Smol => Target::Smol,
+        }
+    }
+}
+
 /// Where a unit of work is sent: an executor, and the context it starts in a copy of if the executor is
 /// a fixed one.
 #[derive(Clone)]
@@ -48,6 +88,15 @@ pub(crate) enum Target {
 }
 
 impl Target {
+    /// As where work is sent that starts in a copy of the current context.
+    #[inline]
+    pub(crate) fn unfixed(self) -> Destination {
+        Destination {
+            executor: self,
+            fixed: None,
+        }
+    }
+
     /// The executor that a frame names, if it is alive.
     #[inline]
     pub(crate) fn of_frame(frame: &FrameExecutor) -> Option<Target> {

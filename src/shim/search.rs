@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::entered::{self, ExecutorFrame};
 use super::executor::Clock;
-use super::native::{Destination, Target};
+use super::native::{Destination, Named, Target};
 
 /// There is no executor to send work to.
 ///
@@ -82,6 +82,12 @@ pub(crate) enum Place {
     Here(ExecutorFrame),
 }
 
+/// The runtime that the innermost frame names, if that is all there is to [`place`].
+#[inline]
+pub(crate) fn named() -> Option<Named> {
+    entered::peek(Named::of_frame)
+}
+
 /// Searches for the executor for a unit of work from here.
 #[inline]
 pub(crate) fn place() -> Result<Place, NoRuntime> {
@@ -93,26 +99,17 @@ pub(crate) fn place() -> Result<Place, NoRuntime> {
 
 /// Where work goes that no frame sends anywhere.
 fn outside() -> Result<Place, NoRuntime> {
-    let unfixed = |executor| Destination {
-        executor,
-        fixed: None,
-    };
     ambient()
-        .map(unfixed)
+        .map(Target::unfixed)
         .or_else(default)
-        .or_else(|| global().map(unfixed))
+        .or_else(|| global().map(Target::unfixed))
         .map(Place::Anywhere)
         .ok_or(NoRuntime { local: false })
 }
 
 #[inline]
 fn of_frame(frame: &ExecutorFrame) -> Option<Place> {
-    let executor = match &frame.executor {
-        #[cfg(feature = "tokio")]
-        entered::FrameExecutor::Tokio if frame.is_on_its_runtime() => Some(Target::TokioCurrent),
-        executor => Target::of_frame(executor),
-    };
-    let destination = executor.map(|executor| {
+    let destination = Target::of_frame(&frame.executor).map(|executor| {
         Place::Anywhere(Destination {
             executor,
             fixed: frame.fixed.clone(),

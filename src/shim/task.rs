@@ -6,7 +6,7 @@ use std::future::Future;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
-use std::task::{self, Poll, Waker};
+use std::task::{self, Poll, Waker, ready};
 
 use async_task::FallibleTask;
 use pin_project_lite::pin_project;
@@ -15,7 +15,7 @@ use slab::Slab;
 use super::block;
 use super::executor::{Executor, Job, Runnable};
 use super::join::JoinHandle;
-use super::join::abortable::{BoxedCancel, RawTask};
+use super::join::abortable::{BoxedCancel, JoinTask, Joined, RawTask, joined};
 use super::location;
 use crate::contain::contain;
 use crate::sync::{Mutex, MutexGuard};
@@ -118,26 +118,28 @@ impl<T> Drop for StepTask<T> {
     }
 }
 
-impl<T: Send + 'static> RawTask for StepTask<T> {
+impl<T: 'static> JoinTask for StepTask<T> {
     type Output = T;
 
-    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Outcome<T>>> {
-        match &mut self.0 {
-            Some(task) => {
-                let outcome = Pin::new(task).poll(cx);
-                outcome.map(|outcome| outcome.map(Unclaimed::claim))
-            }
-            None => Poll::Ready(None),
-        }
+    #[inline]
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Joined<T>> {
+        let outcome = match &mut self.0 {
+            Some(task) => ready!(Pin::new(task).poll(cx)),
+            None => None,
+        };
+        Poll::Ready(joined(outcome.map(Unclaimed::claim)))
     }
+}
 
+impl<T: Send + 'static> RawTask for StepTask<T> {
     fn is_finished(&self) -> Option<bool> {
         Some(self.0.as_ref().is_none_or(|task| task.is_finished()))
     }
 
     fn cancel(mut self) -> BoxedCancel<T> {
         let task = self.0.take();
-        Box::pin(async move { task?.cancel().await.map(Unclaimed::claim) })
+        let cancel = async move { task?.cancel().await.map(Unclaimed::claim) };
+        Box::pin(async move { joined(cancel.await) })
     }
 }
 

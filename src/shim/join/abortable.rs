@@ -13,22 +13,26 @@ use std::task::{self, Poll, Wake, Waker};
 use super::done::{self, Done, DoneCallbackId, Notice};
 use super::{Abort, JoinError};
 use crate::contain::contain;
-use crate::shim::task::{Outcome, StepTask};
+use crate::shim::task::Outcome;
 use crate::sync::{Mutex, MutexGuard};
 
-/// A runtime's handle to a task, which is detached when dropped, and cancelled by being used up.
-pub(crate) trait RawTask: Send + Sized + 'static {
-    type Output: Send + 'static;
+/// A runtime's handle to a task, which is detached when dropped.
+///
+/// Not [`RawTask`]: a [`JoinHandle`](super::JoinHandle) of a local task may have an output that is not `Send`.
+pub(crate) trait JoinTask: 'static {
+    type Output;
 
-    /// The outcome; `None` for a task that was cancelled.
-    fn poll(&mut self, cx: &mut task::Context<'_>) -> PollOutcome<Self::Output>;
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Joined<Self::Output>>;
 
     /// The same for whoever looks at the task on being woken, which would go on for ever if a poll that is not ready had
     /// its waker woken at once.
-    fn look(&mut self, cx: &mut task::Context<'_>) -> PollOutcome<Self::Output> {
+    fn look(&mut self, cx: &mut task::Context<'_>) -> Poll<Joined<Self::Output>> {
         self.poll(cx)
     }
+}
 
+/// A [`JoinTask`] that may be used from any thread, and is cancelled by being used up.
+pub(crate) trait RawTask: JoinTask<Output: Send> + Send + Sized {
     /// Whether the task has ended; `None` if only a poll can tell.
     fn is_finished(&self) -> Option<bool>;
 
@@ -36,11 +40,13 @@ pub(crate) trait RawTask: Send + Sized + 'static {
     fn cancel(self) -> BoxedCancel<Self::Output>;
 }
 
-pub(crate) type PollOutcome<T> = Poll<Option<Outcome<T>>>;
+pub(crate) type Joined<T> = Result<T, JoinError>;
 
-pub(crate) type BoxedCancel<T> = Pin<Box<dyn Future<Output = Option<Outcome<T>>> + Send>>;
+pub(crate) type BoxedCancel<T> = Pin<Box<dyn Future<Output = Joined<T>> + Send>>;
 
-fn join_result<T>(outcome: Option<Outcome<T>>) -> Result<T, JoinError> {
+/// What a handle gives for this outcome; `None` for a task that was cancelled.
+#[inline]
+pub(crate) fn joined<T>(outcome: Option<Outcome<T>>) -> Joined<T> {
     match outcome {
         Some(Ok(output)) => Ok(output),
         Some(Err(payload)) => Err(JoinError::panicked(payload)),
@@ -48,22 +54,10 @@ fn join_result<T>(outcome: Option<Outcome<T>>) -> Result<T, JoinError> {
     }
 }
 
-/// The output of a raw task, also where it is not known to be [`RawTask`]: a [`JoinHandle`](super::JoinHandle)
-/// of a local task may have an output that is not `Send`.
-pub(crate) trait JoinOutput: 'static {
-    type Value;
-}
-
-impl<T: 'static> JoinOutput for StepTask<T> {
-    type Value = T;
-}
-
 /// What needs `R: RawTask`, found when the task is made.
-struct Operations<R: JoinOutput> {
-    poll: fn(&mut R, &mut task::Context<'_>) -> PollOutcome<R::Value>,
-    look: fn(&mut R, &mut task::Context<'_>) -> PollOutcome<R::Value>,
+struct Operations<R: JoinTask> {
     is_finished: fn(&R) -> Option<bool>,
-    cancel: fn(R) -> BoxedCancel<R::Value>,
+    cancel: fn(R) -> BoxedCancel<R::Output>,
     erase: fn(Arc<SharedTask<R>>) -> Arc<dyn Abort>,
     release: fn(&Arc<SharedTask<R>>),
     watcher: fn(&Arc<SharedTask<R>>) -> Waker,
@@ -72,12 +66,12 @@ struct Operations<R: JoinOutput> {
 /// A [`RawTask`] that can be aborted through a shared reference, and from several places.
 ///
 /// Nothing is allocated until somebody aborts or asks for an abort handle.
-pub(crate) struct Shareable<R: JoinOutput> {
+pub(crate) struct Shareable<R: JoinTask> {
     place: Mutex<Place<R>>,
     operations: &'static Operations<R>,
 }
 
-enum Place<R: JoinOutput> {
+enum Place<R: JoinTask> {
     /// With who awaits it, whose waker the task has.
     Own(R, Option<Waker>),
     /// Where others see it too.
@@ -90,18 +84,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<R: JoinOutput> Shareable<R> {
+impl<R: JoinTask> Shareable<R> {
     #[inline]
     pub(super) fn new(task: R) -> Shareable<R>
     where
-        R: RawTask<Output = R::Value>,
+        R: RawTask,
     {
         Shareable {
             place: Mutex::new(Place::Own(task, None)),
             operations: const {
                 &Operations {
-                    poll: R::poll,
-                    look: R::look,
                     is_finished: R::is_finished,
                     cancel: R::cancel,
                     erase: |shared| shared,
@@ -112,24 +104,25 @@ impl<R: JoinOutput> Shareable<R> {
         }
     }
 
-    pub(super) fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<R::Value, JoinError>> {
+    #[inline]
+    pub(super) fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Joined<R::Output>> {
         let place = self.place.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let outcome = match place {
+        let joined = match place {
             Place::Own(task, awaiter) => {
-                let outcome = (self.operations.poll)(task, cx);
+                let joined = task.poll(cx);
                 let is_known = |known: &Waker| known.will_wake(cx.waker());
-                if outcome.is_pending() && !awaiter.as_ref().is_some_and(is_known) {
+                if joined.is_pending() && !awaiter.as_ref().is_some_and(is_known) {
                     *awaiter = Some(cx.waker().clone());
                 }
-                outcome
+                joined
             }
             Place::Shared(shared) => shared.poll(cx),
             Place::Done => panic!("`JoinHandle` polled after it gave its result"),
         };
-        outcome.map(|outcome| {
+        if joined.is_ready() {
             *place = Place::Done;
-            join_result(outcome)
-        })
+        }
+        joined
     }
 
     pub(super) fn is_finished(&self) -> bool {
@@ -193,7 +186,7 @@ impl<R: JoinOutput> Shareable<R> {
     }
 }
 
-impl<R: JoinOutput> Drop for Shareable<R> {
+impl<R: JoinTask> Drop for Shareable<R> {
     fn drop(&mut self) {
         let place = self.place.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Place::Shared(shared) = place {
@@ -214,13 +207,13 @@ impl Abort for Ended {
     }
 }
 
-struct SharedTask<R: JoinOutput> {
+struct SharedTask<R: JoinTask> {
     slot: Mutex<Slot<R>>,
     done: Done,
     operations: &'static Operations<R>,
 }
 
-struct Slot<R: JoinOutput> {
+struct Slot<R: JoinTask> {
     /// `None` while somebody works on it.
     held: Option<Held<R>>,
     /// Whether an abort was asked for meanwhile.
@@ -233,7 +226,7 @@ struct Slot<R: JoinOutput> {
     came: Option<Waker>,
 }
 
-struct Held<R: JoinOutput> {
+struct Held<R: JoinTask> {
     work: Work<R>,
     /// Who is to be woken at the end. Registered with the task, unless there is a watcher.
     awaiter: Option<Waker>,
@@ -241,40 +234,42 @@ struct Held<R: JoinOutput> {
     watcher: Option<Waker>,
 }
 
-enum Work<R: JoinOutput> {
+enum Work<R: JoinTask> {
     Running(R),
-    Cancelling(BoxedCancel<R::Value>),
+    Cancelling(BoxedCancel<R::Output>),
     /// Ended, and nobody has asked for the outcome yet.
-    Ended(Option<Outcome<R::Value>>),
+    Ended(Joined<R::Output>),
     Done,
 }
 
-impl<R: JoinOutput> Held<R> {
+impl<R: JoinTask> Held<R> {
     /// Polls the task, with `waker` to be woken at its end.
-    fn poll(&mut self, operations: &Operations<R>, waker: Waker) -> PollOutcome<R::Value> {
+    fn poll(&mut self, waker: Waker) -> Poll<Joined<R::Output>> {
         let registered = self.watcher.as_ref().unwrap_or(&waker).clone();
-        let outcome = self.poll_with(operations, &registered);
+        let outcome = self.poll_with(&registered);
         self.awaiter = outcome.is_pending().then_some(waker);
         outcome
     }
 
-    fn poll_with(&mut self, operations: &Operations<R>, waker: &Waker) -> PollOutcome<R::Value> {
+    fn poll_with(&mut self, waker: &Waker) -> Poll<Joined<R::Output>> {
         let mut cx = task::Context::from_waker(waker);
-        let outcome = match &mut self.work {
-            Work::Running(task) => (operations.look)(task, &mut cx),
+        let joined = match &mut self.work {
+            Work::Running(task) => task.look(&mut cx),
             Work::Cancelling(cancel) => cancel.as_mut().poll(&mut cx),
-            Work::Ended(outcome) => Poll::Ready(outcome.take()),
-            // Released, or asked for twice.
-            Work::Done => Poll::Ready(None),
+            Work::Ended(_) | Work::Done => match mem::replace(&mut self.work, Work::Done) {
+                Work::Ended(joined) => Poll::Ready(joined),
+                // Released, or asked for twice.
+                _ => Poll::Ready(Err(JoinError::cancelled())),
+            },
         };
-        if outcome.is_ready() {
+        if joined.is_ready() {
             self.work = Work::Done;
         }
-        outcome
+        joined
     }
 
     /// Polls the task for somebody else than the awaiter, who is returned if it has to hear of the end.
-    fn look(&mut self, operations: &Operations<R>) -> Option<Waker> {
+    fn look(&mut self) -> Option<Waker> {
         if self.has_ended() {
             return None;
         }
@@ -283,7 +278,7 @@ impl<R: JoinOutput> Held<R> {
         let registered = self.watcher.as_ref().or(self.awaiter.as_ref());
         let registered = registered.cloned();
         let waker = registered.unwrap_or_else(|| Waker::noop().clone());
-        match self.poll_with(operations, &waker) {
+        match self.poll_with(&waker) {
             Poll::Ready(outcome) => {
                 self.work = Work::Ended(outcome);
                 self.awaiter.take()
@@ -297,9 +292,9 @@ impl<R: JoinOutput> Held<R> {
     }
 
     /// From now on `watcher` hears of the end.
-    fn watch(&mut self, watcher: Waker, operations: &Operations<R>) -> Option<Waker> {
+    fn watch(&mut self, watcher: Waker) -> Option<Waker> {
         self.watcher = Some(watcher);
-        self.look(operations)
+        self.look()
     }
 
     fn is_finished(&mut self, operations: &Operations<R>) -> (bool, Option<Waker>) {
@@ -311,7 +306,7 @@ impl<R: JoinOutput> Held<R> {
         match known {
             Some(finished) => (finished, None),
             None => {
-                let awaiter = self.look(operations);
+                let awaiter = self.look();
                 (matches!(self.work, Work::Ended(_)), awaiter)
             }
         }
@@ -322,7 +317,7 @@ impl<R: JoinOutput> Held<R> {
             Work::Running(task) => {
                 self.work = Work::Cancelling((operations.cancel)(task));
                 // The first poll is what starts it.
-                self.look(operations)
+                self.look()
             }
             other => {
                 self.work = other;
@@ -332,7 +327,7 @@ impl<R: JoinOutput> Held<R> {
     }
 }
 
-impl<R: JoinOutput> SharedTask<R> {
+impl<R: JoinTask> SharedTask<R> {
     /// Calls `f` on the task and wakes whom it returns, or calls `note` if somebody else works on it.
     fn operate<T>(
         &self,
@@ -360,8 +355,8 @@ impl<R: JoinOutput> SharedTask<R> {
             if watcher.is_some() || mem::take(&mut slot.look) {
                 drop(slot);
                 woken.extend(match watcher {
-                    Some(watcher) => held.watch(watcher, self.operations),
-                    None => held.look(self.operations),
+                    Some(watcher) => held.watch(watcher),
+                    None => held.look(),
                 });
                 continue;
             }
@@ -387,7 +382,7 @@ impl<R: JoinOutput> SharedTask<R> {
             |slot| slot.watch.replace(note),
             |held| match held.watcher {
                 Some(_) => ((), None),
-                None => ((), held.watch(watcher, self.operations)),
+                None => ((), held.watch(watcher)),
             },
         );
         id
@@ -399,15 +394,15 @@ impl<R: JoinOutput> SharedTask<R> {
             slot.look = true;
             None
         };
-        self.operate(note, |held| ((), held.look(self.operations)));
+        self.operate(note, |held| ((), held.look()));
     }
 
-    fn poll(&self, cx: &mut task::Context<'_>) -> PollOutcome<R::Value> {
+    fn poll(&self, cx: &mut task::Context<'_>) -> Poll<Joined<R::Output>> {
         let waker = cx.waker().clone();
         let came = waker.clone();
         let polled = self.operate(
             |slot| slot.came.replace(came),
-            |held| (held.poll(self.operations, waker), None),
+            |held| (held.poll(waker), None),
         );
         polled.unwrap_or(Poll::Pending)
     }
@@ -426,7 +421,7 @@ impl<R: JoinOutput> SharedTask<R> {
     }
 }
 
-impl<R: RawTask + JoinOutput<Value = <R as RawTask>::Output>> SharedTask<R> {
+impl<R: RawTask> SharedTask<R> {
     fn watcher(self: &Arc<Self>) -> Waker {
         Waker::from(Arc::new(Watch(Arc::clone(self))))
     }
@@ -441,9 +436,9 @@ impl<R: RawTask + JoinOutput<Value = <R as RawTask>::Output>> SharedTask<R> {
 }
 
 /// Releases a task that has ended.
-struct Release<R: JoinOutput>(Weak<SharedTask<R>>);
+struct Release<R: JoinTask>(Weak<SharedTask<R>>);
 
-impl<R: RawTask + JoinOutput<Value = <R as RawTask>::Output>> Wake for Release<R> {
+impl<R: RawTask> Wake for Release<R> {
     fn wake(self: Arc<Self>) {
         if let Some(task) = self.0.upgrade() {
             task.release();
@@ -453,15 +448,15 @@ impl<R: RawTask + JoinOutput<Value = <R as RawTask>::Output>> Wake for Release<R
 
 /// Watches for the end of a task that others than its awaiter have to hear of. Keeps the task's handle, also when
 /// nobody awaits it any more; the end takes the two apart.
-struct Watch<R: JoinOutput>(Arc<SharedTask<R>>);
+struct Watch<R: JoinTask>(Arc<SharedTask<R>>);
 
-impl<R: RawTask + JoinOutput<Value = <R as RawTask>::Output>> Wake for Watch<R> {
+impl<R: RawTask> Wake for Watch<R> {
     fn wake(self: Arc<Self>) {
         self.0.look();
     }
 }
 
-impl<R: RawTask + JoinOutput<Value = <R as RawTask>::Output>> Abort for SharedTask<R> {
+impl<R: RawTask> Abort for SharedTask<R> {
     fn abort(&self) {
         SharedTask::abort(self);
     }
