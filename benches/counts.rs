@@ -1,0 +1,188 @@
+//! One operation, a given number of times, for `ci/counts.sh` to count the instructions of.
+//!
+//! `counts` prints the names of the operations, and `counts NAME TIMES` does one of them. What comes before the first
+//! time and after the last is the same for any number, so the difference of two runs is the operation alone, and two
+//! or three instructions of the loop.
+
+use std::env;
+use std::future::{Future, poll_fn};
+use std::hint::black_box;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::task::{self, Poll, Waker};
+use std::time::Duration;
+
+use aiocontextvars::event_loop::{EventLoop, LoopHandle};
+use aiocontextvars::{Context, ContextExt, ContextVar, Token, context_var, copy_context, shim};
+
+context_var! {
+    static ID: u64;
+    static NAME: String;
+    static UNSET: u64;
+    static LOCALE: u64 = 1;
+}
+
+const USAGE: u8 = 2;
+
+/// How many variables a task inherits.
+const INHERITED: usize = 10;
+
+type Operation = fn(u64);
+
+const OPERATIONS: &[(&str, Operation)] = &[
+    ("get_u64_1", |times| get(&ID, with_id(1), times)),
+    ("get_u64_100000", |times| get(&ID, with_id(100_000), times)),
+    ("get_string_1", |times| get(&NAME, with_name(), times)),
+    ("get_default", |times| get(&LOCALE, with_id(1), times)),
+    ("get_unset", |times| get(&UNSET, with_id(1), times)),
+    ("with_string_1", |times| {
+        each(with_name(), times, || {
+            NAME.with(|name| name.map(String::len))
+        })
+    }),
+    ("set_1", |times| each(with_id(1), times, set)),
+    ("set_100", |times| each(with_id(100), times, set)),
+    ("set_after_snapshot_1", |times| {
+        each(with_id(1), times, set_after_snapshot)
+    }),
+    ("set_after_snapshot_100", |times| {
+        each(with_id(100), times, set_after_snapshot)
+    }),
+    ("set_reset_1", |times| {
+        each(with_id(1), times, || ID.reset(set()).is_ok())
+    }),
+    ("scoped_1", |times| {
+        each(with_id(1), times, || ID.scoped(black_box(2)))
+    }),
+    ("snapshot_1", |times| each(with_id(1), times, copy_context)),
+    ("snapshot_100000", |times| {
+        each(with_id(100_000), times, copy_context)
+    }),
+    ("run_1", run),
+    ("poll_1", |times| poll(with_id(1), times)),
+    ("poll_100", |times| poll(with_id(100), times)),
+    ("spawn_event_loop", spawn_event_loop),
+    #[cfg(feature = "tokio")]
+    ("spawn_tokio_current", spawn_tokio_current),
+    ("call_soon_event_loop", call_soon),
+    ("timer_cancel_event_loop", timer_cancel),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = env::args().skip(1);
+    match (arguments.next().as_deref(), arguments.next()) {
+        // What `cargo bench` passes.
+        (None | Some("--bench"), _) => OPERATIONS.iter().for_each(|(name, _)| println!("{name}")),
+        // What `cargo test` passes to benches.
+        (Some("--test"), _) => OPERATIONS.iter().for_each(|(_, operation)| operation(1)),
+        (Some(wanted), times) => {
+            let found = OPERATIONS.iter().find(|(name, _)| *name == wanted);
+            let times = times.and_then(|times| times.parse().ok());
+            let (Some((_, operation)), Some(times)) = (found, times) else {
+                eprintln!("counts: `{wanted}` and a number of times is not what it can do");
+                return ExitCode::from(USAGE);
+            };
+            operation(times);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// A context with so many variables, `ID` among them.
+fn with_id(size: usize) -> Context {
+    let mut context = Context::new().with_value(&ID, 1);
+    context.run(|| {
+        for n in 1..size {
+            ContextVar::named("").set(n);
+        }
+    });
+    context
+}
+
+fn with_name() -> Context {
+    Context::new().with_value(&NAME, "a".to_owned())
+}
+
+/// Does `operation` so many times inside of `context`.
+fn each<R>(mut context: Context, times: u64, operation: impl Fn() -> R) {
+    context.run(|| (0..times).for_each(|_| drop(black_box(operation()))));
+}
+
+fn get<T: Clone + Send + Sync>(var: &ContextVar<T>, context: Context, times: u64) {
+    each(context, times, || black_box(var).get());
+}
+
+fn set() -> Token<u64> {
+    ID.set(black_box(2))
+}
+
+fn set_after_snapshot() {
+    let _snapshot = black_box(copy_context());
+    set();
+}
+
+fn run(times: u64) {
+    let mut context = with_id(1);
+    (0..times).for_each(|_| black_box(&mut context).run(|| black_box(())));
+}
+
+fn poll(context: Context, times: u64) {
+    let mut future = pin!(poll_fn(|_| black_box(Poll::<()>::Pending)).in_context(context));
+    let mut cx = task::Context::from_waker(Waker::noop());
+    (0..times).for_each(|_| assert!(future.as_mut().poll(&mut cx).is_pending()));
+}
+
+fn spawn_event_loop(times: u64) {
+    with_id(INHERITED).run(|| {
+        EventLoop::new().run_until_complete(async {
+            for _ in 0..times {
+                let task = shim::spawn(async {
+                    shim::yield_now().await;
+                    ID.get()
+                });
+                assert_eq!(task.await.unwrap(), Some(1));
+            }
+        });
+    });
+}
+
+#[cfg(feature = "tokio")]
+fn spawn_tokio_current(times: u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let work = async {
+        for _ in 0..times {
+            let task = shim::spawn(async {
+                tokio::task::yield_now().await;
+                ID.get()
+            });
+            assert_eq!(task.await.unwrap(), Some(1));
+        }
+    };
+    runtime.block_on(work.in_context(with_id(INHERITED)));
+}
+
+/// Each callback schedules the next.
+fn call_soon(times: u64) {
+    fn call(left: u64, event_loop: LoopHandle) {
+        match left {
+            0 => event_loop.stop(),
+            left => drop(shim::call_soon(move || call(left - 1, event_loop))),
+        }
+    }
+    let event_loop = EventLoop::new();
+    let handle = event_loop.handle();
+    with_id(1).run(|| event_loop.call_soon(move || call(times, handle)));
+    event_loop.run_forever();
+}
+
+fn timer_cancel(times: u64) {
+    // On this clock, none of the work is the system's.
+    let event_loop = EventLoop::with_virtual_clock();
+    each(with_id(1), times, || {
+        event_loop
+            .call_later(Duration::from_secs(60), || ())
+            .cancel()
+    });
+}

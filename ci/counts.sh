@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Counts the instructions of the hot operations with callgrind and compares them with benches/counts.tsv: unlike times,
+# they are the same in each run, on a busy machine too. Fails where one is off by more than 3 % and one instruction,
+# up or down, so a change of speed goes with a change of the table, which --bless writes. The counts belong to one
+# compiler, target and C library, named in the table; elsewhere they are shown and nothing fails.
+# Usage: ci/counts.sh [--bless]
+set -euo pipefail
+
+table=benches/counts.tsv
+times=2000
+bless=${1-}
+[ -z "$bless" ] || [ "$bless" = --bless ] || { echo "counts.sh: takes --bless or nothing, not $bless"; exit 2; }
+command -v valgrind >/dev/null || { echo "skipped: no valgrind"; exit 0; }
+
+host=$(rustc -vV | sed -n 's/^host: //p')
+here="$(rustc -V), $host, $(getconf GNU_LIBC_VERSION 2>/dev/null || echo "another C library")"
+
+program=$(cargo bench --quiet --features tokio --bench counts --no-run --message-format=json |
+    sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+"$program" >"$work/names"
+
+# The environment lies on the stack, whose alignment some copies depend on; an empty one is the same everywhere.
+count() {
+    env -i "$(command -v valgrind)" --quiet --tool=callgrind --callgrind-out-file="$3/$1.$2" "$4" "$1" "$2"
+}
+export -f count
+while read -r name; do
+    echo "$name $times"
+    echo "$name $((2 * times))"
+done <"$work/names" | xargs -P "$(nproc)" -L 1 bash -c 'count "$2" "$3" "$0" "$1"' "$work" "$program"
+
+total() {
+    sed -n 's/^totals: //p' "$work/$1.$2"
+}
+while read -r name; do
+    awk -v name="$name" -v once="$(total "$name" "$times")" -v twice="$(total "$name" $((2 * times)))" \
+        -v times="$times" 'BEGIN { printf "%s\t%.1f\n", name, (twice - once) / times }'
+done <"$work/names" >"$work/measured"
+
+if [ -n "$bless" ]; then
+    {
+        echo "# Instructions for each operation of benches/counts.rs, checked and written by ci/counts.sh."
+        echo "# $here"
+        cat "$work/measured"
+    } >"$table"
+fi
+
+verdict=0
+awk -F '\t' '
+    FNR == NR { if (!/^#/) { committed[$1] = $2 } next }
+    FNR == 1 { printf "%-26s%12s%12s%12s\n", "operation", "committed", "measured", "difference" }
+    !($1 in committed) {
+        printf "%-26s%12s%12.1f%12s  not in the table\n", $1, "", $2, ""
+        off = 1
+        next
+    }
+    {
+        was = committed[$1]
+        delete committed[$1]
+        change = $2 - was
+        allowed = was * 0.03 > 1 ? was * 0.03 : 1
+        percent = sprintf("%+.1f %%", was > 0 ? 100 * change / was : 0)
+        beyond = change > allowed || -change > allowed
+        off = off || beyond
+        printf "%-26s%12.1f%12.1f%12s%s\n", $1, was, $2, percent, beyond ? "  beyond 3 %" : ""
+    }
+    END {
+        for (name in committed) {
+            printf "%-26s%12.1f%12s%12s  in the table only\n", name, committed[name], "", ""
+            off = 1
+        }
+        exit off
+    }' "$table" "$work/measured" || verdict=1
+
+counted_with=$(sed -n '2s/^# //p' "$table")
+if [ "$counted_with" != "$here" ]; then
+    echo "only shown: the table is for $counted_with, and this is $here"
+elif [ "$verdict" -ne 0 ]; then
+    echo "If the change is meant to be: ci/counts.sh --bless, and commit the table with it."
+    exit 1
+fi
