@@ -4,6 +4,9 @@
 //! time and after the last is the same for any number, so the difference of two runs is the operation alone, and two
 //! or three instructions of the loop.
 
+#[path = "counts/heap.rs"]
+mod heap;
+
 use std::env;
 use std::future::{Future, poll_fn};
 use std::hint::black_box;

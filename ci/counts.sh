@@ -20,25 +20,25 @@ program=$(cargo bench --quiet --features tokio --bench counts --no-run --message
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-"$program" >"$work/names"
+cp "$program" "$work/counts"
+cd "$work"
+./counts >names
 
-# The environment lies on the stack, whose alignment some copies depend on; an empty one is the same everywhere.
-count() {
-    env -i "$(command -v valgrind)" --quiet --tool=callgrind --callgrind-out-file="$3/$1.$2" "$4" "$1" "$2"
-}
-export -f count
+# Arguments and environment have the same length everywhere, and so everything else the same place.
 while read -r name; do
     echo "$name $times"
     echo "$name $((2 * times))"
-done <"$work/names" | xargs -P "$(nproc)" -L 1 bash -c 'count "$2" "$3" "$0" "$1"' "$work" "$program"
+done <names | xargs -P "$(nproc)" -L 1 bash -c \
+    'env -i "$0" --quiet --tool=callgrind --callgrind-out-file="$1.$2" ./counts "$1" "$2"' "$(command -v valgrind)"
 
 total() {
-    sed -n 's/^totals: //p' "$work/$1.$2"
+    sed -n 's/^totals: //p' "$1.$2"
 }
 while read -r name; do
     awk -v name="$name" -v once="$(total "$name" "$times")" -v twice="$(total "$name" $((2 * times)))" \
         -v times="$times" 'BEGIN { printf "%s\t%.1f\n", name, (twice - once) / times }'
-done <"$work/names" >"$work/measured"
+done <names >measured
+cd "$OLDPWD"
 
 if [ -n "$bless" ]; then
     {
