@@ -1,0 +1,135 @@
+//! What tasks run on.
+
+use std::future::Future;
+
+use aiocontextvars::event_loop::EventLoop;
+
+/// A kind of runtime.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Runtime {
+    EventLoop,
+    #[cfg(feature = "tokio")]
+    Tokio,
+    #[cfg(feature = "tokio")]
+    TokioThreads,
+    #[cfg(feature = "smol")]
+    Smol,
+}
+
+impl Runtime {
+    pub(crate) const ALL: &[Runtime] = &[
+        Runtime::EventLoop,
+        #[cfg(feature = "tokio")]
+        Runtime::Tokio,
+        #[cfg(feature = "tokio")]
+        Runtime::TokioThreads,
+        #[cfg(feature = "smol")]
+        Runtime::Smol,
+    ];
+
+    /// Those that run on the thread that starts them.
+    pub(crate) const LOCAL: &[Runtime] = &[
+        Runtime::EventLoop,
+        #[cfg(feature = "tokio")]
+        Runtime::Tokio,
+        #[cfg(feature = "smol")]
+        Runtime::Smol,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Runtime::EventLoop => "event loop",
+            #[cfg(feature = "tokio")]
+            Runtime::Tokio => "tokio, one thread",
+            #[cfg(feature = "tokio")]
+            Runtime::TokioThreads => "tokio, threads",
+            #[cfg(feature = "smol")]
+            Runtime::Smol => "smol",
+        }
+    }
+
+    /// Whether it exists without this crate.
+    pub(crate) fn can_be_bare(self) -> bool {
+        !matches!(self, Runtime::EventLoop)
+    }
+
+    pub(crate) fn start(self) -> Started {
+        match self {
+            Runtime::EventLoop => Started::EventLoop(EventLoop::new()),
+            #[cfg(feature = "tokio")]
+            Runtime::Tokio => Started::Tokio(tokio::one_thread()),
+            #[cfg(feature = "tokio")]
+            Runtime::TokioThreads => Started::Tokio(tokio::threads()),
+            #[cfg(feature = "smol")]
+            Runtime::Smol => Started::Smol(smol::executor()),
+        }
+    }
+}
+
+/// One that runs. Its tasks go with it.
+pub(crate) enum Started {
+    EventLoop(EventLoop),
+    #[cfg(feature = "tokio")]
+    Tokio(::tokio::runtime::Runtime),
+    #[cfg(feature = "smol")]
+    Smol(smol::Executor),
+}
+
+impl Started {
+    /// Runs `future` in a copy of the current context.
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
+        match self {
+            Started::EventLoop(event_loop) => event_loop.run_until_complete(future),
+            #[cfg(feature = "tokio")]
+            Started::Tokio(runtime) => tokio::block_on(runtime, future),
+            #[cfg(feature = "smol")]
+            Started::Smol(executor) => executor.block_on(future),
+        }
+    }
+
+    /// Spawns as a program without this crate does.
+    pub(crate) fn spawn_bare(&self, future: impl Future<Output = ()> + Send + 'static) {
+        match self {
+            Started::EventLoop(_) => unreachable!("the event loop is of this crate"),
+            #[cfg(feature = "tokio")]
+            Started::Tokio(runtime) => drop(runtime.spawn(future)),
+            #[cfg(feature = "smol")]
+            Started::Smol(executor) => executor.get_ref().spawn(future).detach(),
+        }
+    }
+}
+
+#[cfg(feature = "tokio")]
+mod tokio {
+    use std::future::Future;
+
+    use ::tokio::runtime::{Builder, Runtime};
+    use aiocontextvars::ContextExt;
+
+    pub(super) fn one_thread() -> Runtime {
+        let runtime = Builder::new_current_thread().build();
+        runtime.expect("a runtime can be started")
+    }
+
+    pub(super) fn threads() -> Runtime {
+        let runtime = Builder::new_multi_thread().build();
+        runtime.expect("a runtime can be started")
+    }
+
+    pub(super) fn block_on<F: Future>(runtime: &Runtime, future: F) -> F::Output {
+        runtime.block_on(future.in_current_context())
+    }
+}
+
+#[cfg(feature = "smol")]
+mod smol {
+    use std::sync::Arc;
+
+    use aiocontextvars::shim::ContextAwareExecutor;
+
+    pub(super) type Executor = ContextAwareExecutor<Arc<::smol::Executor<'static>>>;
+
+    pub(super) fn executor() -> Executor {
+        ContextAwareExecutor::new(Arc::new(::smol::Executor::new()))
+    }
+}
