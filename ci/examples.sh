@@ -35,6 +35,12 @@ echo "+ timers"
 cargo run --quiet --example timers -- --virtual --for 3600 report=20m backup=30m
 printf 'list\ncancel heartbeat\nquit\n' | cargo run --quiet --example timers
 
+echo "+ scale"
+plots=$(mktemp -d)
+trap 'rm -rf "$plots"' EXIT
+cargo run --quiet --release --all-features --example scale -- --quick --out "$plots"
+test "$(grep -l '^<svg' "$plots"/scale-*.svg | wc -l)" -eq 3
+
 echo "+ soak: random work on every runtime at once, and many parked tasks"
 cargo run --quiet --release --all-features --example soak -- --seconds 5
 cargo run --quiet --release --all-features --example soak -- --parked 100000

@@ -49,7 +49,7 @@ impl Options {
         up_to(if self.quick { 1_000 } else { 10_000 })
     }
 
-    /// How often each figure is measured; its median is what counts.
+    /// How often each time is taken; the least is what counts.
     pub(crate) fn samples(&self) -> usize {
         if self.quick { 5 } else { 25 }
     }

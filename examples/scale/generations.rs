@@ -8,7 +8,7 @@ use futures::channel::oneshot::{self, Sender};
 
 use crate::args::Options;
 use crate::chart::{Chart, Curve, Page};
-use crate::measure::{Progress, median};
+use crate::measure::Progress;
 use crate::memory::live_bytes;
 use crate::runtime::Runtime;
 
@@ -21,52 +21,62 @@ context_var! {
 const OTHERS: usize = 8;
 
 /// At least so many generations are seen for each figure.
-const ENOUGH: usize = 30_000;
+const ENOUGH: usize = 300_000;
 
 /// The room that a runtime's queue may have taken.
 const SLACK: usize = 4096;
 
 pub(crate) fn curves() -> usize {
-    Runtime::LOCAL.len()
+    Runtime::ALL.len()
 }
 
 /// The error is a message.
 pub(crate) fn measure(options: &Options, progress: &Progress) -> Result<Page, String> {
+    let context = (0..OTHERS).fold(Context::new().with_value(&FIRST, 7), |context, n| {
+        context.with_value(&ContextVar::named(""), n)
+    });
     let mut times = Vec::new();
-    let mut last = Vec::new();
-    let mut left = Vec::new();
-    for runtime in Runtime::LOCAL {
-        let curve = || Curve::new(runtime.name());
-        let (mut time, mut in_last, mut after) = (curve(), curve(), curve());
-        for generations in options.generations() {
-            let lineage = progress.step(runtime.name(), || follow(*runtime, generations));
+    let mut bytes = Vec::new();
+    let mut left: Vec<(usize, f64)> = options
+        .generations()
+        .into_iter()
+        .map(|size| (size, 0.0))
+        .collect();
+    for runtime in Runtime::ALL {
+        let name = runtime.name();
+        let mut time = Curve::new(name);
+        let mut in_last = Curve::new(format!("in the last, {name}"));
+        for (generations, left) in &mut left {
+            let lineage = progress.step(name, || follow(context.clone(), *runtime, *generations));
             if lineage.left > SLACK {
-                let (name, bytes) = (runtime.name(), lineage.left);
+                let bytes = lineage.left;
                 return Err(format!(
                     "{name}: {bytes} bytes are left of {generations} generations"
                 ));
             }
-            time.points.push((generations, lineage.nanoseconds));
-            in_last.points.push((generations, lineage.in_last as f64));
-            after.points.push((generations, lineage.left as f64));
+            time.points.push((*generations, lineage.nanoseconds));
+            in_last.points.push((*generations, lineage.in_last as f64));
+            *left = left.max(lineage.left as f64);
         }
         times.push(time);
-        last.push(in_last);
-        left.push(after);
+        bytes.push(in_last);
     }
-    let chart = |y, is_log, curves| Chart {
+    bytes.push(Curve {
+        points: left,
+        ..Curve::new("after the last, the most")
+    });
+    let chart = |y, curves| Chart {
         x: "generations",
         y,
-        is_log,
+        is_log: false,
         curves,
     };
     Ok(Page {
         file: "scale-generations.svg",
         title: "Each task sets a variable and spawns the next",
         charts: vec![
-            chart("nanoseconds for each generation", true, times),
-            chart("bytes in use in the last one", false, last),
-            chart("bytes in use after it", false, left),
+            chart("nanoseconds for each generation", times),
+            chart("bytes more than before the first", bytes),
         ],
     })
 }
@@ -79,23 +89,19 @@ struct Lineage {
     left: usize,
 }
 
-fn follow(runtime: Runtime, generations: usize) -> Lineage {
-    let mut context = (0..OTHERS).fold(Context::new().with_value(&FIRST, 7), |context, n| {
-        context.with_value(&ContextVar::named(""), n)
-    });
-    let rounds = (ENOUGH / generations).clamp(3, 300);
+fn follow(mut context: Context, runtime: Runtime, generations: usize) -> Lineage {
+    let rounds = (ENOUGH / generations).clamp(5, 300);
     context.run(|| {
         let started = runtime.start();
         started.block_on(async {
             LEFT.set(generations);
             // The runtime takes the room that it needs.
             let mut lineage = round(generations).await;
-            let mut times = Vec::with_capacity(rounds);
             for _ in 0..rounds {
+                let time = lineage.nanoseconds;
                 lineage = round(generations).await;
-                times.push(lineage.nanoseconds);
+                lineage.nanoseconds = time.min(lineage.nanoseconds);
             }
-            lineage.nanoseconds = median(times);
             lineage
         })
     })

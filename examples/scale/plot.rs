@@ -13,7 +13,7 @@ const CHART: u32 = 330;
 const LEGEND: u32 = 230;
 
 /// Told apart also by those who see few colours.
-const COLOURS: [RGBColor; 8] = [
+const COLOURS: [RGBColor; 9] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -22,6 +22,7 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(230, 159, 0),
     RGBColor(0, 0, 0),
     RGBColor(120, 94, 240),
+    RGBColor(135, 135, 135),
 ];
 
 const INK: RGBColor = RGBColor(40, 40, 40);

@@ -1,4 +1,4 @@
-//! What tasks run on.
+//! What tasks run on: runtimes that need no thread but the one that starts them.
 
 use std::future::Future;
 
@@ -10,25 +10,12 @@ pub(crate) enum Runtime {
     EventLoop,
     #[cfg(feature = "tokio")]
     Tokio,
-    #[cfg(feature = "tokio")]
-    TokioThreads,
     #[cfg(feature = "smol")]
     Smol,
 }
 
 impl Runtime {
     pub(crate) const ALL: &[Runtime] = &[
-        Runtime::EventLoop,
-        #[cfg(feature = "tokio")]
-        Runtime::Tokio,
-        #[cfg(feature = "tokio")]
-        Runtime::TokioThreads,
-        #[cfg(feature = "smol")]
-        Runtime::Smol,
-    ];
-
-    /// Those that run on the thread that starts them.
-    pub(crate) const LOCAL: &[Runtime] = &[
         Runtime::EventLoop,
         #[cfg(feature = "tokio")]
         Runtime::Tokio,
@@ -40,9 +27,7 @@ impl Runtime {
         match self {
             Runtime::EventLoop => "event loop",
             #[cfg(feature = "tokio")]
-            Runtime::Tokio => "tokio, one thread",
-            #[cfg(feature = "tokio")]
-            Runtime::TokioThreads => "tokio, threads",
+            Runtime::Tokio => "tokio",
             #[cfg(feature = "smol")]
             Runtime::Smol => "smol",
         }
@@ -57,9 +42,7 @@ impl Runtime {
         match self {
             Runtime::EventLoop => Started::EventLoop(EventLoop::new()),
             #[cfg(feature = "tokio")]
-            Runtime::Tokio => Started::Tokio(tokio::one_thread()),
-            #[cfg(feature = "tokio")]
-            Runtime::TokioThreads => Started::Tokio(tokio::threads()),
+            Runtime::Tokio => Started::Tokio(tokio::runtime()),
             #[cfg(feature = "smol")]
             Runtime::Smol => Started::Smol(smol::executor()),
         }
@@ -106,13 +89,8 @@ mod tokio {
     use ::tokio::runtime::{Builder, Runtime};
     use aiocontextvars::ContextExt;
 
-    pub(super) fn one_thread() -> Runtime {
+    pub(super) fn runtime() -> Runtime {
         let runtime = Builder::new_current_thread().build();
-        runtime.expect("a runtime can be started")
-    }
-
-    pub(super) fn threads() -> Runtime {
-        let runtime = Builder::new_multi_thread().build();
         runtime.expect("a runtime can be started")
     }
 
