@@ -135,13 +135,13 @@ fn draw_legend(chart: &Chart, area: &Area<'_>) -> Outcome {
     for ((curve, colour), row) in chart.curves.iter().zip(COLOURS.iter().cycle()).zip(0..) {
         let y = 30 + 24 * row;
         let style = colour.stroke_width(2);
-        let line = if curve.is_bare {
-            vec![0..9, 15..24]
+        let parts: &[_] = if curve.is_bare {
+            &[(0, 9), (15, 24)]
         } else {
-            vec![0..24]
+            &[(0, 24)]
         };
-        for part in line {
-            area.draw(&PathElement::new([(part.start, y), (part.end, y)], style))?;
+        for &(start, end) in parts {
+            area.draw(&PathElement::new([(start, y), (end, y)], style))?;
         }
         area.draw(&Circle::new((12, y), 3, colour.filled()))?;
         let left = Pos::new(HPos::Left, VPos::Center);

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use aiocontextvars::Context;
 use aiocontextvars::event_loop::EventLoop;
 
 /// A kind of runtime.
@@ -70,10 +71,12 @@ impl Started {
         }
     }
 
-    /// Spawns as a program without this crate does.
+    /// Spawns as a program without this crate does; on the event loop, which is of this crate, without variables.
     pub(crate) fn spawn_bare(&self, future: impl Future<Output = ()> + Send + 'static) {
         match self {
-            Started::EventLoop(_) => unreachable!("the event loop is of this crate"),
+            Started::EventLoop(event_loop) => {
+                event_loop.spawn_in(Context::new(), future).detach();
+            }
             #[cfg(feature = "tokio")]
             Started::Tokio(runtime) => drop(runtime.spawn(future)),
             #[cfg(feature = "smol")]
