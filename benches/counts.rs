@@ -1,8 +1,8 @@
 //! One operation, a given number of times, for `ci/counts.sh` to count the instructions of.
 //!
-//! `counts` prints the names of the operations, and `counts NAME TIMES` does one of them. What comes before the first
-//! time and after the last is the same for any number, so the difference of two runs is the operation alone, and two
-//! or three instructions of the loop.
+//! `counts --names` prints the names of the operations, and `counts NAME TIMES` does one of them. What comes before the
+//! first time and after the last is the same for any number, so the difference of two runs is the operation alone, and
+//! two or three instructions of the loop.
 
 #[path = "counts/heap.rs"]
 mod heap;
@@ -74,10 +74,11 @@ const OPERATIONS: &[(&str, Operation)] = &[
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
     match (arguments.next().as_deref(), arguments.next()) {
+        // As `cargo test` runs benches.
+        (None | Some("--test"), _) => OPERATIONS.iter().for_each(|(_, operation)| operation(1)),
         // What `cargo bench` passes.
-        (None | Some("--bench"), _) => OPERATIONS.iter().for_each(|(name, _)| println!("{name}")),
-        // What `cargo test` passes to benches.
-        (Some("--test"), _) => OPERATIONS.iter().for_each(|(_, operation)| operation(1)),
+        (Some("--bench"), _) => println!("instructions are counted by ci/counts.sh"),
+        (Some("--names"), _) => OPERATIONS.iter().for_each(|(name, _)| println!("{name}")),
         (Some(wanted), times) => {
             let found = OPERATIONS.iter().find(|(name, _)| *name == wanted);
             let times = times.and_then(|times| times.parse().ok());

@@ -22,7 +22,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cp "$program" "$work/counts"
 cd "$work"
-./counts >names
+./counts --names >names
 
 # Arguments and environment have the same length everywhere, and so everything else the same place.
 while read -r name; do
