@@ -1,0 +1,74 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use lexopt::prelude::*;
+
+use super::sampling::Row;
+
+pub(crate) const HELP: &str = "\
+Measures this crate and its peers side by side, in one process.
+
+Usage: cargo bench --bench peers -- [OPTIONS] [ROW]...
+
+A ROW selects the rows whose names begin with it; without, all are measured, which takes a few minutes.
+Ours and a peer's take samples in turns. A ratio is the median of what the pairs gave, ours divided by theirs, of at
+least 101 pairs (counts of bytes and allocations do not vary, and take 3). The spread is half the distance between the
+quartiles of these ratios. The ratio to the peer `floor` is how many times what the hardware needs at least.
+Python's rows need `python3`, or what PYTHON names, and uvloop's need uvloop there.
+
+Options:
+      --json FILE  also write one JSON object a line: row, peer, ours_ns, peer_ns, ratio, spread, unit, pairs
+      --list       print the rows and what they measure
+      --test       do everything once and measure nothing
+  -h, --help       print this
+
+Exit status: 0, or 2 for a wrong command line, or 1 if something cannot be started or written.";
+
+/// What to do.
+pub(crate) enum Command {
+    Help,
+    List,
+    Test(Vec<&'static Row>),
+    Measure {
+        rows: Vec<&'static Row>,
+        json: Option<PathBuf>,
+    },
+}
+
+pub(crate) fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    all: impl Fn() -> Vec<&'static Row>,
+) -> Result<Command, String> {
+    let message = |error: lexopt::Error| format!("{error}; see --help");
+    let mut parser = lexopt::Parser::from_args(arguments);
+    let (mut rows, mut json, mut test) = (Vec::new(), None, false);
+    while let Some(argument) = parser.next().map_err(message)? {
+        match argument {
+            Long("json") => json = Some(parser.value().map_err(message)?.into()),
+            Long("list") => return Ok(Command::List),
+            Long("test") => test = true,
+            // What `cargo bench` passes to every benchmark.
+            Long("bench") => {}
+            Long("help") | Short('h') => return Ok(Command::Help),
+            Value(prefix) => {
+                let prefix = prefix.to_string_lossy().into_owned();
+                let before = rows.len();
+                rows.extend(all().iter().filter(|row| row.name.starts_with(&prefix)));
+                if rows.len() == before {
+                    return Err(format!("no row begins with `{prefix}`; see --list"));
+                }
+            }
+            _ => return Err(message(argument.unexpected())),
+        }
+    }
+    if rows.is_empty() {
+        rows = all();
+    }
+    Ok(if test {
+        Command::Test(rows)
+    } else {
+        Command::Measure { rows, json }
+    })
+}
