@@ -34,7 +34,9 @@ fn main() -> std::process::ExitCode {
     use std::process::{Command, ExitCode};
 
     let arguments: Vec<_> = env::args_os().skip(1).collect();
-    if arguments.iter().any(|argument| argument == "--test") {
+    // `cargo bench` passes it, and `cargo test` does not.
+    let bench = arguments.iter().any(|argument| argument == "--bench");
+    if !bench || arguments.iter().any(|argument| argument == "--test") {
         println!("nothing to test without the features `tokio`, `async-std` and `smol`");
         return ExitCode::SUCCESS;
     }
@@ -55,7 +57,7 @@ fn main() -> std::process::ExitCode {
         ])
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
         .arg("--")
-        .args(arguments)
+        .args(arguments.iter().filter(|argument| *argument != "--bench"))
         .status();
     match status {
         Ok(status) => status

@@ -104,7 +104,7 @@ pub(crate) const ROWS: &[Row] = &[
                 let executor = LocalExecutor::new();
                 smol::future::block_on(executor.run(counted(n, || executor.spawn(Turn::default()))))
             };
-            Contest::of(Side::new(run).over(bare)).peer("bare", bare)
+            Contest::of(Side::new(run).over(bare)).peer("smol_local", bare)
         },
     )
     .counts(Unit::Allocations),

@@ -21,7 +21,8 @@ Python's rows need `python3`, or what PYTHON names, and uvloop's need uvloop the
 Options:
       --json FILE  also write one JSON object a line: row, peer, ours_ns, peer_ns, ratio, spread, unit, pairs
       --list       print the rows and what they measure
-      --test       do everything once and measure nothing
+      --test       do everything once and measure nothing, as without --bench, which `cargo bench` passes and
+                   `cargo test` does not
   -h, --help       print this
 
 Exit status: 0, or 2 for a wrong command line, or 1 if something cannot be started or written.";
@@ -43,14 +44,13 @@ pub(crate) fn parse(
 ) -> Result<Command, String> {
     let message = |error: lexopt::Error| format!("{error}; see --help");
     let mut parser = lexopt::Parser::from_args(arguments);
-    let (mut rows, mut json, mut test) = (Vec::new(), None, false);
+    let (mut rows, mut json, mut bench, mut test) = (Vec::new(), None, false, false);
     while let Some(argument) = parser.next().map_err(message)? {
         match argument {
             Long("json") => json = Some(parser.value().map_err(message)?.into()),
             Long("list") => return Ok(Command::List),
             Long("test") => test = true,
-            // What `cargo bench` passes to every benchmark.
-            Long("bench") => {}
+            Long("bench") => bench = true,
             Long("help") | Short('h') => return Ok(Command::Help),
             Value(prefix) => {
                 let prefix = prefix.to_string_lossy().into_owned();
@@ -66,7 +66,7 @@ pub(crate) fn parse(
     if rows.is_empty() {
         rows = all();
     }
-    Ok(if test {
+    Ok(if test || !bench {
         Command::Test(rows)
     } else {
         Command::Measure { rows, json }

@@ -88,6 +88,9 @@ trait Place {
     fn turn(&self);
     /// Ends a task.
     fn end(&self, task: Self::Task);
+    fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        smol::block_on(future)
+    }
 }
 
 impl Place for Rc<Runtime> {
@@ -98,11 +101,15 @@ impl Place for Rc<Runtime> {
     }
 
     fn turn(&self) {
-        self.block_on(tokio::task::yield_now());
+        Runtime::block_on(self, tokio::task::yield_now());
     }
 
     fn end(&self, task: Self::Task) {
         task.abort();
+    }
+
+    fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        Runtime::block_on(self, future)
     }
 }
 
@@ -195,7 +202,7 @@ macro_rules! ours {
             fn end(&self, task: Self::Task) {
                 task.abort();
                 // Done when it is dropped.
-                let _ = smol::block_on(task);
+                let _ = self.0.block_on(task);
             }
         }
     };

@@ -1,12 +1,11 @@
 //! CPython's contextvars and asyncio, and uvloop, in a child process that takes samples when it is asked.
 
-use std::cell::OnceCell;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use super::sampling::Contest;
+use super::sampling::{Contest, Side};
 
 struct Python {
     child: Child,
@@ -84,11 +83,14 @@ impl Contest {
     /// variables.
     pub(crate) fn python(self, peer: &'static str, what: &'static str, size: usize) -> Contest {
         match ask(&format!("has {peer}")).as_deref() {
-            Some("yes") => self.peer(peer, move |n| {
-                let answer = ask(&format!("sample {peer} {what} {size} {n}"));
-                let answer = answer.expect("python answered before");
-                answer.parse().expect("python answers with a number")
-            }),
+            Some("yes") => {
+                let side = Side::new(move |n| {
+                    let answer = ask(&format!("sample {peer} {what} {size} {n}"));
+                    let answer = answer.expect("python answered before");
+                    answer.parse().expect("python answers with a number")
+                });
+                self.side(peer, side.longer(10))
+            }
             Some(_) => {
                 eprintln!("{peer} is not installed for this python");
                 self

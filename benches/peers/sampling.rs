@@ -42,7 +42,7 @@ const SHORT: Effort = Effort {
 };
 /// Threads or processes take part, and their start should not show.
 const LONG: Effort = Effort {
-    sample: Duration::from_micros(600),
+    sample: Duration::from_millis(1),
     blocks: 21,
     pairs: 7,
 };
@@ -60,6 +60,8 @@ type Operations = Box<dyn FnMut(u32) -> f64>;
 pub(crate) struct Side {
     run: Operations,
     minus: Option<Operations>,
+    /// How many times longer than others its samples are.
+    longer: u32,
     operations: u32,
 }
 
@@ -68,6 +70,7 @@ impl Side {
         Side {
             run: Box::new(run),
             minus: None,
+            longer: 1,
             operations: 1,
         }
     }
@@ -80,9 +83,17 @@ impl Side {
         }
     }
 
+    /// For another process, whose caches are cold when it is asked, to its disadvantage.
+    pub(crate) fn longer(self, times: u32) -> Side {
+        Side {
+            longer: times,
+            ..self
+        }
+    }
+
     fn calibrate(&mut self, sample: Duration) {
         const MOST: u32 = 1 << 24;
-        let target = sample.as_nanos() as f64;
+        let target = (sample * self.longer).as_nanos() as f64;
         let mut operations = 1;
         while operations < MOST && (self.run)(operations) < target / 4.0 {
             operations *= 4;

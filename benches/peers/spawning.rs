@@ -33,7 +33,8 @@ pub(crate) const ROWS: &[Row] = &[
         "spawn_tokio_current",
         "spawn + yield + join, 10 variables; self_native is shim::tokio::spawn, tokio_task_local_1 a single scope",
         || tokio_spawns(current_thread()),
-    ),
+    )
+    .long(),
     Row::new("spawn_tokio_multi", "the same with two workers", || {
         tokio_spawns(two_workers())
     })
@@ -56,12 +57,14 @@ pub(crate) const ROWS: &[Row] = &[
         "spawn_event_loop",
         "the same on the event loop; self_native is EventLoop::spawn",
         event_loop,
-    ),
+    )
+    .long(),
     Row::new("noise_spawn_tokio_current", "bare against bare", || {
         let runtime = current_thread();
         Contest::new(tokio_carried(&runtime, Bare {}))
             .peer("self", tokio_carried(&runtime, Bare {}))
-    }),
+    })
+    .long(),
     Row::new("noise_spawn_tokio_multi", "bare against bare", || {
         let runtime = two_workers();
         Contest::new(tokio_carried(&runtime, Bare {}))
