@@ -16,7 +16,6 @@
 //!
 //! The peer `floor` is what no implementation can do without: a load from the thread's locals for a read, an increment
 //! and a decrement of an atomic for a copy, an allocation for a value that is set.
-#![allow(missing_docs, reason = "a program, whose modules nobody else uses")]
 
 #[cfg(all(feature = "tokio", feature = "async-std", feature = "smol"))]
 #[path = "peers/all.rs"]

@@ -39,7 +39,7 @@ fn all() -> Vec<&'static Row> {
 }
 
 pub(crate) fn main() -> ExitCode {
-    let command = match command::parse(env::args_os().skip(1), all) {
+    let command = match command::parse(env::args_os().skip(1), &all()) {
         Ok(command) => command,
         Err(message) => {
             eprintln!("peers: {message}");

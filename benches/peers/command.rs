@@ -12,7 +12,8 @@ Measures this crate and its peers side by side, in one process.
 
 Usage: cargo bench --bench peers -- [OPTIONS] [ROW]...
 
-A ROW selects the rows whose names begin with it; without, all are measured, which takes a few minutes.
+A ROW selects the row of that name, or else those whose names begin with it. Without, all are measured, which takes a
+few minutes.
 Ours and a peer's take samples in turns. A ratio is the median of what the pairs gave, ours divided by theirs, of at
 least 101 pairs (counts of bytes and allocations do not vary, and take 3). The spread is half the distance between the
 quartiles of these ratios. The ratio to the peer `floor` is how many times what the hardware needs at least.
@@ -40,11 +41,11 @@ pub(crate) enum Command {
 
 pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
-    all: impl Fn() -> Vec<&'static Row>,
+    all: &[&'static Row],
 ) -> Result<Command, String> {
     let message = |error: lexopt::Error| format!("{error}; see --help");
     let mut parser = lexopt::Parser::from_args(arguments);
-    let (mut rows, mut json, mut bench, mut test) = (Vec::new(), None, false, false);
+    let (mut chosen, mut json, mut bench, mut test) = (Vec::new(), None, false, false);
     while let Some(argument) = parser.next().map_err(message)? {
         match argument {
             Long("json") => json = Some(parser.value().map_err(message)?.into()),
@@ -54,21 +55,30 @@ pub(crate) fn parse(
             Long("help") | Short('h') => return Ok(Command::Help),
             Value(prefix) => {
                 let prefix = prefix.to_string_lossy().into_owned();
-                let before = rows.len();
-                rows.extend(all().iter().filter(|row| row.name.starts_with(&prefix)));
-                if rows.len() == before {
-                    return Err(format!("no row begins with `{prefix}`; see --list"));
-                }
+                chosen.extend(choose(all, &prefix)?);
             }
             _ => return Err(message(argument.unexpected())),
         }
     }
-    if rows.is_empty() {
-        rows = all();
+    let mut rows = all.to_vec();
+    if !chosen.is_empty() {
+        rows.retain(|row| chosen.contains(&row.name));
     }
     Ok(if test || !bench {
         Command::Test(rows)
     } else {
         Command::Measure { rows, json }
     })
+}
+
+fn choose(all: &[&'static Row], prefix: &str) -> Result<Vec<&'static str>, String> {
+    let names = || all.iter().map(|row| row.name);
+    if let Some(name) = names().find(|name| *name == prefix) {
+        return Ok(vec![name]);
+    }
+    let chosen: Vec<_> = names().filter(|name| name.starts_with(prefix)).collect();
+    match chosen.is_empty() {
+        true => Err(format!("no row begins with `{prefix}`; see --list")),
+        false => Ok(chosen),
+    }
 }
