@@ -89,7 +89,7 @@ impl Contest {
                     let answer = answer.expect("python answered before");
                     answer.parse().expect("python answers with a number")
                 });
-                self.side(peer, side.longer(10))
+                self.side(peer, side.longer(4))
             }
             Some(_) => {
                 eprintln!("{peer} is not installed for this python");

@@ -3,7 +3,7 @@
 //! A side does a number of operations and returns what they took together. Ours and a peer's take samples in turns,
 //! and every other pair the peer goes first; the ratio of each pair is kept. So a machine that is slow for a moment
 //! is slow for both, and a single bad sample does not count. The peers of a row take turns as well, a block of pairs
-//! each, and the first pair of each block only warms the caches.
+//! each, and the first pair of each block only warms the caches. Each block has the stack at another place.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -37,14 +37,14 @@ pub(crate) struct Effort {
 /// Nanoseconds an operation: samples that are shorter than what disturbs them, and many of them.
 const SHORT: Effort = Effort {
     sample: Duration::from_micros(40),
-    blocks: 21,
-    pairs: 15,
+    blocks: 24,
+    pairs: 13,
 };
 /// Threads or processes take part, and their start should not show.
 const LONG: Effort = Effort {
     sample: Duration::from_millis(1),
-    blocks: 21,
-    pairs: 7,
+    blocks: 24,
+    pairs: 5,
 };
 /// Counts do not vary.
 const COUNTED: Effort = Effort {
@@ -219,18 +219,21 @@ impl Row {
         }
         for block in 0..self.effort.blocks {
             for (_, peer, pairs) in &mut peers {
-                for pair in 0..=self.effort.pairs {
-                    let samples = if (block + pair) % 2 == 0 {
-                        let ours = ours.sample();
-                        (ours, peer.sample())
-                    } else {
-                        let theirs = peer.sample();
-                        (ours.sample(), theirs)
-                    };
-                    if pair > 0 {
-                        pairs.push(samples);
+                let mut take = || {
+                    for pair in 0..=self.effort.pairs {
+                        let samples = if (block + pair) % 2 == 0 {
+                            let ours = ours.sample();
+                            (ours, peer.sample())
+                        } else {
+                            let theirs = peer.sample();
+                            (ours.sample(), theirs)
+                        };
+                        if pair > 0 {
+                            pairs.push(samples);
+                        }
                     }
-                }
+                };
+                aligned(block as usize % 4, 64, &mut take);
             }
         }
         peers
@@ -238,6 +241,21 @@ impl Row {
             .map(|(peer, _, pairs)| Outcome::new(self, peer, pairs))
             .collect()
     }
+}
+
+/// Calls `f` with the stack at one of the four places that it can have in a cache line.
+///
+/// Where a process's stack begins is up to chance, and what happens to cross the border of two lines takes up to twice as
+/// long. So no process may stay with what it got.
+#[inline(never)]
+fn aligned(place: usize, frames: u32, f: &mut dyn FnMut()) {
+    let pad = 0_u128;
+    if frames == 0 || (&raw const *black_box(&pad)).addr() / 16 % 4 == place {
+        return f();
+    }
+    aligned(place, frames - 1, f);
+    // Not a tail call: the frame stays.
+    black_box(&pad);
 }
 
 /// What came out for a row and one of its peers: medians.
