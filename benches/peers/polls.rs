@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::carriers::{
     Bare, Carrier, Dcontext, EightTaskLocals, Fastrace, Inherit, Otel, Ours, TaskLocal, Tracing,
-    carried,
+    carried, collected,
 };
 use super::sampling::{Contest, Row, Side, time};
 
@@ -62,5 +62,8 @@ fn contest(variables: usize) -> Contest {
         .side("dcontext", added(Dcontext { variables }))
         .side("opentelemetry", added(Otel { variables }))
         .side("tracing", added(Tracing {}))
-        .side("fastrace", added(Fastrace {}))
+        .side(
+            "fastrace",
+            Side::new(collected(polls(Fastrace {}))).over(polls(Bare {})),
+        )
 }

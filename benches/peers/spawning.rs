@@ -14,7 +14,8 @@ use aiocontextvars::{ContextExt, shim};
 use tokio::runtime::{Builder, Runtime};
 
 use super::carriers::{
-    Bare, Carrier, Dcontext, Fastrace, Inherit, Otel, TaskLocal, TenTaskLocals, Tracing, context,
+    Bare, Carrier, Dcontext, Fastrace, Inherit, Otel, TaskLocal, TenTaskLocals, Tracing, collected,
+    context,
 };
 use super::sampling::{Contest, Row, nanoseconds};
 
@@ -219,7 +220,7 @@ fn tokio_spawns(runtime: Rc<Runtime>) -> Contest {
             tokio_carried(&runtime, Otel { variables: 10 }),
         )
         .peer("tracing", tokio_carried(&runtime, Tracing {}))
-        .peer("fastrace", tokio_carried(&runtime, Fastrace {}))
+        .peer("fastrace", collected(tokio_carried(&runtime, Fastrace {})))
 }
 
 /// Runs `future` on the thread of smol's executor.
