@@ -330,16 +330,16 @@ impl Context {
     }
 
     /// Replaces the value of a variable that has one and no guards, in a context with an id. Returns it, and the bindings
-    /// that had it if others have them, too. Otherwise gives the value back.
+    /// that had it if others have them, too. `None` if that is not so; then `value` is still there.
     #[inline]
     pub(crate) fn swap_value(
         &mut self,
         var: u64,
-        value: Value,
-    ) -> Result<(Value, Option<NodeRef>), Value> {
+        value: &mut Option<Value>,
+    ) -> Option<(Value, Option<NodeRef>)> {
         match &mut self.node {
             Some(node) if self.id != 0 => node::swap_value(node, var, value),
-            _ => Err(value),
+            _ => None,
         }
     }
 

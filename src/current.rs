@@ -93,38 +93,22 @@ pub(crate) enum Refusal {
 /// Whether a write would stay within the work that makes it.
 #[inline]
 pub(crate) fn check_write() -> Result<(), Refusal> {
-    match peek(|_, kind| kind.outside()) {
-        None => Ok(()),
-        Some(outside) => outside.check_write(),
-    }
+    let is_inside = peek(|_, kind| matches!(kind, Kind::Inside | Kind::Shared(_)));
+    if is_inside { Ok(()) } else { check_outside() }
 }
 
-/// Where a write may leak.
-enum Outside {
-    Root,
-    BlockOn(RunningTask),
-}
-
-impl Kind {
-    #[inline]
-    fn outside(&self) -> Option<Outside> {
-        match self {
-            Kind::Inside | Kind::Shared(_) => None,
-            Kind::Root => Some(Outside::Root),
-            Kind::BlockOn(task) => Some(Outside::BlockOn(*task)),
+fn check_outside() -> Result<(), Refusal> {
+    // Asking runs code of runtimes, so not in `peek`.
+    let block_on = peek(|_, kind| match kind {
+        Kind::BlockOn(task) => Some(*task),
+        _ => None,
+    });
+    match block_on {
+        Some(task) if task.still_runs() => Ok(()),
+        None if !RunningTask::now().is_known() => {
+            ROOT.try_with(|_| ()).map_err(|_| Refusal::ThreadExit)
         }
-    }
-}
-
-impl Outside {
-    fn check_write(self) -> Result<(), Refusal> {
-        match self {
-            Outside::BlockOn(task) if task.still_runs() => Ok(()),
-            Outside::Root if !RunningTask::now().is_known() => {
-                ROOT.try_with(|_| ()).map_err(|_| Refusal::ThreadExit)
-            }
-            Outside::Root | Outside::BlockOn(_) => Err(Refusal::ForeignTask),
-        }
+        _ => Err(Refusal::ForeignTask),
     }
 }
 
@@ -141,20 +125,19 @@ pub(crate) fn update<R>(var: u64, local: bool, f: impl FnOnce(u64, Slot) -> (Slo
 }
 
 /// Replaces the value of a variable that has one and no guards, as [`update`] would. Returns the id of the context and
-/// the value that was there. Gives the value back if there is more to do.
+/// the value that was there, or `None` if there is more to do; then `value` is still there.
 #[inline]
-pub(crate) fn swap(var: u64, value: Value) -> Result<(u64, Value), Value> {
-    let swapped = Contexts::here(&CONTEXTS).change(|context, kind| match kind {
+pub(crate) fn swap(var: u64, value: &mut Option<Value>) -> Option<(u64, Value)> {
+    let (context, old, shared) = Contexts::here(&CONTEXTS).change(|context, kind| match kind {
         // It would have to be published.
-        Kind::Shared(_) => Err(value),
+        Kind::Shared(_) => None,
         _ => {
             let (old, shared) = context.swap_value(var, value)?;
-            Ok((context.id(), old, shared))
+            Some((context.id(), old, shared))
         }
-    });
-    let (context, old, shared) = swapped?;
+    })?;
     drop(shared);
-    Ok((context, old))
+    Some((context, old))
 }
 
 #[inline]

@@ -170,29 +170,26 @@ impl Node {
         old
     }
 
-    /// Replaces the value of a slot that is plain. Gives the value back if it is not.
+    /// Replaces the value of a slot that is plain, and returns it. `None` if it is not; then `value` is still there.
     #[inline]
-    fn swap_value(&mut self, var: u64, value: Value) -> Result<Value, Value> {
+    fn swap_value(&mut self, var: u64, value: &mut Option<Value>) -> Option<Value> {
         match self.map.get_mut(var) {
-            Some(Slot {
-                value: Some(old),
-                layers: None,
-            }) => {
+            Some(slot) if slot.is_plain() => {
                 self.stamp = id::next();
-                Ok(mem::replace(old, value))
+                mem::replace(&mut slot.value, value.take())
             }
-            _ => Err(value),
+            _ => None,
         }
     }
 
     /// The same in a copy of the bindings.
-    fn swap_in_copy(&self, var: u64, value: Value) -> Result<(Value, NodeRef), Value> {
+    fn swap_in_copy(&self, var: u64, value: &mut Option<Value>) -> Option<(Value, NodeRef)> {
         if !self.slot(var).is_some_and(Slot::is_plain) {
-            return Err(value);
+            return None;
         }
         let mut copy = UniqueArc::new(self.clone());
         let old = copy.swap_value(var, value)?;
-        Ok((old, copy.shareable()))
+        Some((old, copy.shareable()))
     }
 
     /// The same bindings without those of `local` variables.
@@ -234,18 +231,18 @@ pub(crate) fn replace(node: &mut Option<NodeRef>, var: u64, local: bool, slot: S
 }
 
 /// Replaces the value of `var` in `node`, if it has one and no guards, so that there is nothing to be noted. Returns it,
-/// and the node that had it if others have that, too. Otherwise gives the value back.
+/// and the node that had it if others have that, too. Otherwise `value` is still there.
 #[inline]
 pub(crate) fn swap_value(
     node: &mut NodeRef,
     var: u64,
-    value: Value,
-) -> Result<(Value, Option<NodeRef>), Value> {
+    value: &mut Option<Value>,
+) -> Option<(Value, Option<NodeRef>)> {
     if let Some(unshared) = NodeRef::get_mut(node) {
-        return Ok((unshared.swap_value(var, value)?, None));
+        return Some((unshared.swap_value(var, value)?, None));
     }
     let (old, copy) = node.swap_in_copy(var, value)?;
-    Ok((old, Some(mem::replace(node, copy))))
+    Some((old, Some(mem::replace(node, copy))))
 }
 
 /// `node` for a copy of `context`, in which the layers mean nothing: those that have ended are taken out.

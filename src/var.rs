@@ -561,14 +561,12 @@ impl<T: Send + Sync + 'static> ContextVar<T> {
 
     #[inline]
     fn write(&self, value: T) -> Token<T> {
-        let value = self.store(value);
-        match current::swap(self.id(), value) {
-            Ok((context, old)) => Token::new(self, context, Slot::plain(Some(old))),
-            Err(value) => {
-                let (context, old) = self.replace(Some(value));
-                Token::new(self, context, old)
-            }
-        }
+        let mut value = Some(self.store(value));
+        let (context, old) = match current::swap(self.id(), &mut value) {
+            Some((context, old)) => (context, Slot::plain(Some(old))),
+            None => self.replace(value),
+        };
+        Token::new(self, context, old)
     }
 
     /// Returns the id of the context and the slot as it was.
