@@ -28,6 +28,7 @@ mod debug;
 mod handle;
 mod parker;
 mod run;
+mod tasks;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -45,6 +46,7 @@ use futures::future::LocalBoxFuture;
 pub use self::ctrl_c::CtrlCError;
 pub use self::debug::SlowCallback;
 pub use self::handle::LoopHandle;
+pub(crate) use self::tasks::LoopTasks;
 
 use self::clock::LoopClock;
 use self::debug::Debug;
@@ -55,12 +57,12 @@ use super::context_aware::ContextAwareExecutor;
 use super::entered::{self, ExecutorFrame, FrameExecutor, FrameLocal, Serves};
 use super::executor::{Clock, Executor, LocalExecutor, LocalRunnable, Runnable};
 use super::join::JoinHandle;
+use super::native::Native;
 use super::queue::{Driver, Item, Queue};
-use super::task::Registry;
 use crate::current;
 use crate::future::{BlockOnContext, TaskContext};
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::thread::{self, ThreadId};
+use crate::sync::thread;
 
 /// An event loop of one thread.
 ///
@@ -99,12 +101,10 @@ struct Shared {
     queue: Arc<Queue>,
     clock: Arc<LoopClock>,
     parker: Arc<Parker>,
-    tasks: Arc<Registry>,
-    thread: ThreadId,
+    tasks: Arc<LoopTasks>,
     stop: AtomicBool,
     /// Whether it is in a run.
     running: AtomicBool,
-    closed: AtomicBool,
 }
 
 /// The loop, to those on its own thread.
@@ -155,14 +155,12 @@ impl EventLoop {
         });
         let shared = Arc::new_cyclic(|this: &Weak<Shared>| Shared {
             this: this.clone(),
+            tasks: Arc::new(LoopTasks::new(Arc::clone(&queue))),
             queue,
             clock,
             parker: Arc::default(),
-            tasks: Arc::default(),
-            thread: thread::current().id(),
             stop: AtomicBool::new(false),
             running: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
         });
         EventLoop {
             local: ContextAwareExecutor::new(Rc::new(OnLoop(Arc::clone(&shared)))),
@@ -525,7 +523,7 @@ impl Drop for EventLoop {
     fn drop(&mut self) {
         let shared = &*self.shared;
         let _left = entered::enter(self.frame());
-        shared.closed.store(true, Ordering::Release);
+        shared.tasks.closed.store(true, Ordering::Release);
         drop(self.driver.borrow_mut().take());
         // Waking a task of a closed loop drops it, here. A step that another thread is just handing
         // over comes through the queue.
@@ -568,20 +566,11 @@ impl Shared {
     fn push(&self, item: Item) {
         self.queue.push_items(iter::once(item), &mut drop);
     }
-
-    fn push_step(&self, step: async_task::Runnable) {
-        if self.closed.load(Ordering::Acquire) && thread::current().id() == self.thread {
-            // Cancels the task.
-            drop(step);
-        } else {
-            self.push(Item::Task(step));
-        }
-    }
 }
 
 impl Executor for Shared {
     fn schedule(&self, task: Runnable) {
-        self.push_step(task.0);
+        self.tasks.push(task.0);
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
@@ -594,20 +583,21 @@ impl Executor for Shared {
 
     fn local(&self) -> Option<FrameLocal> {
         let this = self.this.upgrade()?;
-        (thread::current().id() == self.thread).then(|| FrameLocal::Strong(Arc::new(OnLoop(this))))
+        (thread::current().id() == self.tasks.thread)
+            .then(|| FrameLocal::Strong(Arc::new(OnLoop(this))))
     }
 
     fn queue(&self) -> Arc<Queue> {
         Arc::clone(&self.queue)
     }
 
-    fn registry(&self) -> Option<Arc<Registry>> {
-        Some(Arc::clone(&self.tasks))
+    fn native(&self) -> Native<'_> {
+        Native::Loop(&self.tasks)
     }
 
     fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
         run::refuse_nested()?;
-        if thread::current().id() == self.thread {
+        if thread::current().id() == self.tasks.thread {
             Err(BlockOnError::nested(
                 "the event loop belongs to this thread; await the future in its `run_until_complete`",
             ))
@@ -619,31 +609,14 @@ impl Executor for Shared {
 
 impl LocalExecutor for OnLoop {
     fn schedule_local(&self, task: LocalRunnable) {
-        self.0.push_step(task.into_step());
+        self.0.tasks.push(task.into_step());
     }
 
     fn spawn_local(
         &self,
         task: LocalBoxFuture<'static, ()>,
     ) -> Result<(), LocalBoxFuture<'static, ()>> {
-        let shared = Weak::clone(&self.0.this);
-        let schedule = move |step| {
-            if let Some(shared) = shared.upgrade() {
-                shared.push_step(step);
-            }
-        };
-        let entry = self.0.tasks.entry();
-        let key = entry.key();
-        let (step, handle) = async_task::spawn_local(
-            async move {
-                let _entry = entry;
-                task.await;
-            },
-            schedule,
-        );
-        self.0.tasks.fill(key, step.waker());
-        handle.detach();
-        step.schedule();
+        self.0.tasks.launch_local(task);
         Ok(())
     }
 

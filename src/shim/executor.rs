@@ -15,7 +15,6 @@ use super::entered::{FrameExecutor, FrameLocal};
 use super::local::deliver_remote_wakes;
 use super::native::Native;
 use super::queue::{Queue, QueueKey, queue_for};
-use super::task::Registry;
 use super::time::StdClock;
 
 /// An executor: something that can run a closure.
@@ -74,7 +73,7 @@ pub trait Executor: Send + Sync + 'static {
     /// The native way to spawn, for executors that have an adapter in this crate.
     #[doc(hidden)]
     fn native(&self) -> Native<'_> {
-        Native::None(PhantomData)
+        Native::None
     }
 
     /// How the frames of tasks on this executor name it, if not weakly by its wrapper.
@@ -99,12 +98,6 @@ pub trait Executor: Send + Sync + 'static {
     #[doc(hidden)]
     fn queue_key(&self) -> QueueKey {
         QueueKey::address(self)
-    }
-
-    /// Where tasks that are driven by steps are listed, for an executor that drops them when it goes.
-    #[doc(hidden)]
-    fn registry(&self) -> Option<Arc<Registry>> {
-        None
     }
 
     /// Runs a future on the calling thread, driving the executor if that is how it runs.
@@ -154,10 +147,6 @@ macro_rules! forward_executor {
 
             fn queue_key(&self) -> QueueKey {
                 (**self).queue_key()
-            }
-
-            fn registry(&self) -> Option<Arc<Registry>> {
-                (**self).registry()
             }
 
             fn block_on(

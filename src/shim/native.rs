@@ -1,10 +1,10 @@
 //! Which adapter spawns a task: the one place in which the shim counts the runtimes.
 
 use std::future::Future;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::entered::{self, ExecutorFrame, FrameExecutor, FrameLocal, Home, InHome, ValueHome};
+use super::event_loop::LoopTasks;
 use super::executor::Executor;
 use super::join::{JoinHandle, RunsOn};
 use super::task;
@@ -15,7 +15,9 @@ use crate::future::{ContextExt, TaskContext, WithContext};
 #[derive(Clone, Copy, Debug)]
 pub enum Native<'a> {
     /// None: its tasks are driven by steps.
-    None(PhantomData<&'a ()>),
+    None,
+    /// The event loop's.
+    Loop(&'a Arc<LoopTasks>),
     /// A tokio runtime; without a handle, this thread's.
     #[cfg(feature = "tokio")]
     Tokio(Option<&'a ::tokio::runtime::Handle>),
@@ -268,7 +270,8 @@ impl Destination {
                 };
                 let task = in_home(home, future, context);
                 match native {
-                    Native::None(_) => task::spawn_by_steps(self.executor.as_executor(), task),
+                    Native::None => task::spawn_by_steps(&self.executor, task),
+                    Native::Loop(tasks) => tasks.launch(task),
                     #[cfg(feature = "tokio")]
                     Native::Tokio(handle) => super::tokio::launch(handle, task),
                     #[cfg(feature = "async-std")]

@@ -1,24 +1,22 @@
 //! Tasks that are driven by steps: `async-task` underneath, for executors that can only run a closure.
 
 use std::any::Any;
-use std::fmt;
 use std::future::Future;
-use std::panic::{self, AssertUnwindSafe, Location};
+use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError};
-use std::task::{self, Poll, Waker, ready};
+use std::sync::Arc;
+use std::task::{self, Poll, ready};
 
 use async_task::FallibleTask;
 use pin_project_lite::pin_project;
-use slab::Slab;
 
 use super::block;
+use super::entered::FrameExecutor;
 use super::executor::{Executor, Job, Runnable};
 use super::join::JoinHandle;
 use super::join::abortable::{BoxedCancel, JoinTask, Joined, RawTask, joined};
-use super::location;
+use super::native::Target;
 use crate::contain::contain;
-use crate::sync::{Mutex, MutexGuard};
 
 /// What a task ended with: its output or its panic.
 pub(crate) type Outcome<T> = Result<T, Box<dyn Any + Send>>;
@@ -144,112 +142,14 @@ impl<T: Send + 'static> RawTask for StepTask<T> {
 }
 
 /// Spawns `task` on an executor that runs steps.
-#[track_caller]
-pub(crate) fn spawn_by_steps<F>(executor: Arc<dyn Executor>, task: F) -> JoinHandle<F::Output>
+pub(crate) fn spawn_by_steps<F>(executor: &Target, task: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let schedule = scheduler(&executor);
-    let task = CatchPanic::new(task);
-    let (runnable, task) = match executor.registry() {
-        None => async_task::spawn(task, schedule),
-        Some(registry) => {
-            let entry = registry.entry();
-            let key = entry.key();
-            let listed = Listed {
-                task,
-                location: Location::caller(),
-                entry,
-            };
-            let (runnable, task) = async_task::spawn(listed, schedule);
-            registry.fill(key, runnable.waker());
-            (runnable, task)
-        }
-    };
+    let (runnable, task) = async_task::spawn(CatchPanic::new(task), scheduler(executor));
     runnable.schedule();
     JoinHandle::from_steps(StepTask::new(task))
-}
-
-pin_project! {
-    /// A task on an executor's list.
-    struct Listed<F> {
-        #[pin]
-        task: F,
-        location: &'static Location<'static>,
-        // Dropped after the task.
-        entry: RegistryEntry,
-    }
-}
-
-impl<F: Future> Future for Listed<F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        location::announce(this.location);
-        this.task.poll(cx)
-    }
-}
-
-/// The wakers of an executor's tasks, through which it reaches them when it goes.
-#[derive(Default)]
-pub struct Registry {
-    /// `None` between [`Registry::entry`] and [`Registry::fill`].
-    wakers: Mutex<Slab<Option<Waker>>>,
-}
-
-impl Registry {
-    fn lock(&self) -> MutexGuard<'_, Slab<Option<Waker>>> {
-        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// An entry for a new task, to be kept by its future.
-    pub(crate) fn entry(self: &Arc<Self>) -> RegistryEntry {
-        RegistryEntry {
-            key: self.lock().insert(None),
-            registry: Arc::clone(self),
-        }
-    }
-
-    pub(crate) fn fill(&self, key: usize, waker: Waker) {
-        if let Some(entry) = self.lock().get_mut(key) {
-            *entry = Some(waker);
-        }
-    }
-
-    /// Wakes all tasks. Returns whether there are any.
-    pub(crate) fn wake_all(&self) -> bool {
-        let wakers: Vec<_> = self.lock().iter().map(|(_, waker)| waker.clone()).collect();
-        let any = !wakers.is_empty();
-        wakers.into_iter().flatten().for_each(Waker::wake);
-        any
-    }
-}
-
-impl fmt::Debug for Registry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry").finish_non_exhaustive()
-    }
-}
-
-/// Takes a task off the list when its future is dropped.
-pub(crate) struct RegistryEntry {
-    registry: Arc<Registry>,
-    key: usize,
-}
-
-impl RegistryEntry {
-    pub(crate) fn key(&self) -> usize {
-        self.key
-    }
-}
-
-impl Drop for RegistryEntry {
-    fn drop(&mut self) {
-        let waker = self.registry.lock().try_remove(self.key);
-        drop(waker);
-    }
 }
 
 /// An executor that is held by a task.
@@ -268,26 +168,27 @@ impl Drop for Held {
 /// An executor that the user holds by pointer is held weakly: one that keeps its tasks would otherwise
 /// be kept alive by them. Without it the step is dropped, which cancels the task. One that was moved into
 /// the wrapper is held, so that the wrapper need not be.
-fn scheduler(
-    executor: &Arc<dyn Executor>,
-) -> impl Fn(async_task::Runnable) + Send + Sync + 'static {
-    use super::native::Target;
-
-    // The executor's own answer, not that of the pointer.
-    let frame = (**executor).frame();
-    let held = Held(frame.is_none().then(|| Arc::clone(executor)));
+fn scheduler(executor: &Target) -> impl Fn(async_task::Runnable) + Send + Sync + 'static {
+    let (held, frame) = match executor {
+        // The executor's own answer, not that of the pointer.
+        Target::Value(executor) => match (**executor).frame() {
+            Some(frame) => (None, frame),
+            None => (Some(Arc::clone(executor)), FrameExecutor::None),
+        },
+        executor => (None, executor.frame()),
+    };
+    let held = Held(held);
     move |runnable| {
         let runnable = Runnable(runnable);
         let _scheduling = block::scheduling();
         // A panic, as of a channel that nobody receives from, drops the step. It would come out of a wake-up.
-        contain(|| match (&held.0, &frame) {
-            (Some(executor), _) => executor.schedule(runnable),
-            (None, Some(frame)) => {
-                if let Some(executor) = Target::of_frame(frame) {
-                    executor.as_executor().schedule(runnable);
+        contain(|| match &held.0 {
+            Some(executor) => executor.schedule(runnable),
+            None => {
+                if let Some(executor) = Target::of_frame(&frame) {
+                    executor.with(|executor| executor.schedule(runnable));
                 }
             }
-            (None, None) => {}
         });
     }
 }

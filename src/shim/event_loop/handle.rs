@@ -14,8 +14,8 @@ use crate::shim::context_aware::ContextAwareExecutor;
 use crate::shim::entered::{FrameExecutor, FrameLocal};
 use crate::shim::executor::{Clock, Executor, Runnable};
 use crate::shim::join::JoinHandle;
+use crate::shim::native::Native;
 use crate::shim::queue::Queue;
-use crate::shim::task::Registry;
 use crate::sync::atomic::Ordering;
 
 /// A handle to an [`EventLoop`](super::EventLoop), for other threads and for [`ContextAwareExecutor`].
@@ -59,8 +59,8 @@ impl Executor for LoopHandle {
         Arc::clone(&self.0.queue)
     }
 
-    fn registry(&self) -> Option<Arc<Registry>> {
-        self.0.registry()
+    fn native(&self) -> Native<'_> {
+        self.0.native()
     }
 
     fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
@@ -182,7 +182,7 @@ impl LoopHandle {
     ///
     /// See [`EventLoop::close`](super::EventLoop::close).
     pub fn is_closed(&self) -> bool {
-        self.0.closed.load(Ordering::Acquire)
+        self.0.tasks.closed.load(Ordering::Acquire)
     }
 }
 
