@@ -31,7 +31,7 @@ use futures::future::LocalBoxFuture;
 
 use super::ContextAwareExecutor;
 use super::block::BlockOnError;
-use super::entered::{self, ExecutorFrame, FrameExecutor};
+use super::entered::{self, FrameExecutor, FrameRef};
 use super::executor::{Executor, Job, LocalExecutor, LocalRunnable, Runnable};
 use super::join::JoinHandle;
 use super::join::abortable::{BoxedCancel, JoinTask, Joined, RawTask, joined};
@@ -141,8 +141,8 @@ fn install_probe() {
 pub(crate) struct Home;
 
 impl entered::Home for Home {
-    fn frame(&self) -> ExecutorFrame {
-        ExecutorFrame::named(FrameExecutor::AsyncStd)
+    fn frame(&self) -> FrameRef<'_> {
+        FrameRef::named(const { &FrameExecutor::AsyncStd })
     }
 }
 

@@ -34,7 +34,7 @@ use futures::future::{BoxFuture, LocalBoxFuture};
 
 use super::ContextAwareExecutor;
 use super::block::{self, BlockOnError};
-use super::entered::{self, ExecutorFrame, FrameExecutor};
+use super::entered::{self, FrameExecutor, FrameRef};
 use super::executor::{Clock, Executor, Job, LocalExecutor, LocalRunnable, Runnable};
 use super::join::abortable::{BoxedCancel, JoinTask, Joined, RawTask};
 use super::join::{JoinError, JoinHandle};
@@ -181,12 +181,24 @@ fn number(id: &impl Hash) -> u64 {
 pub(crate) struct Home;
 
 impl entered::Home for Home {
-    fn frame(&self) -> ExecutorFrame {
-        ExecutorFrame::named(FrameExecutor::Tokio)
+    fn frame(&self) -> FrameRef<'_> {
+        FrameRef::named(const { &FrameExecutor::Tokio })
     }
 
-    fn poll_frame(&self) -> ExecutorFrame {
-        self.frame().on_its_runtime()
+    fn polled(&self) -> &dyn entered::Home {
+        &Polled
+    }
+}
+
+/// The same while the runtime polls a task.
+struct Polled;
+
+impl entered::Home for Polled {
+    fn frame(&self) -> FrameRef<'_> {
+        FrameRef {
+            is_on_its_runtime: true,
+            ..Home.frame()
+        }
     }
 }
 

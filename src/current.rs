@@ -28,8 +28,10 @@ pub(crate) enum Kind {
     Shared(SharedContext),
 }
 
+const ROOT_KIND: &Kind = &Kind::Root;
+
 thread_local! {
-    static CONTEXTS: Contexts<Kind> = const { Contexts::new(Context::new(), Kind::Root) };
+    static CONTEXTS: Contexts<Kind> = const { Contexts::new(Context::new(), ROOT_KIND) };
     static ROOT: RootGuard = const { RootGuard };
 }
 

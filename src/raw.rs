@@ -27,15 +27,16 @@ use crate::var::ContextVar;
 
 /// A stack of frames in a thread-local that has no destructor. The frames belong to the calls of
 /// [`enter`](Frames::enter); only the root is here.
-pub(crate) struct Frames<T, K> {
+pub(crate) struct Frames<T, K: ?Sized + 'static> {
     /// Null if it is the root.
     innermost: Cell<*const Link<T, K>>,
-    root: UnsafeCell<ManuallyDrop<(T, K)>>,
+    root: UnsafeCell<ManuallyDrop<T>>,
+    root_kind: &'static K,
     /// Whether there is a `&mut` into a frame.
     peeked: Cell<bool>,
 }
 
-struct Link<T, K> {
+struct Link<T, K: ?Sized> {
     value: NonNull<T>,
     kind: NonNull<K>,
 }
@@ -51,7 +52,7 @@ fn here<L>(key: &'static LocalKey<L>) -> &'static L {
     unsafe { &*pointer }
 }
 
-impl<T: 'static, K: 'static> Frames<T, K> {
+impl<T: 'static, K: ?Sized + 'static> Frames<T, K> {
     /// Those of this thread.
     #[inline]
     pub(crate) fn here(key: &'static LocalKey<Frames<T, K>>) -> &'static Frames<T, K> {
@@ -59,10 +60,11 @@ impl<T: 'static, K: 'static> Frames<T, K> {
         here(key)
     }
 
-    pub(crate) const fn new(value: T, kind: K) -> Frames<T, K> {
+    pub(crate) const fn new(value: T, kind: &'static K) -> Frames<T, K> {
         Frames {
             innermost: Cell::new(ptr::null()),
-            root: UnsafeCell::new(ManuallyDrop::new((value, kind))),
+            root: UnsafeCell::new(ManuallyDrop::new(value)),
+            root_kind: kind,
             peeked: Cell::new(false),
         }
     }
@@ -70,11 +72,11 @@ impl<T: 'static, K: 'static> Frames<T, K> {
     /// Calls `f` while `value` is the innermost frame.
     #[inline]
     pub(crate) fn enter<R>(&self, value: &mut T, kind: &K, f: impl FnOnce() -> R) -> R {
-        struct Leave<'a, T, K> {
+        struct Leave<'a, T, K: ?Sized> {
             innermost: &'a Cell<*const Link<T, K>>,
             outer: *const Link<T, K>,
         }
-        impl<T, K> Drop for Leave<'_, T, K> {
+        impl<T, K: ?Sized> Drop for Leave<'_, T, K> {
             #[inline]
             fn drop(&mut self) {
                 self.innermost.set(self.outer);
@@ -113,17 +115,14 @@ impl<T: 'static, K: 'static> Frames<T, K> {
         let _unpeek = Unpeek(&self.peeked);
         // SAFETY: if it is not null, `enter` has set it and not returned, so that the link is alive.
         let (value, kind) = match unsafe { self.innermost.get().as_ref() } {
-            Some(link) => (link.value.as_ptr(), link.kind.as_ptr().cast_const()),
-            None => {
-                let root = self.root.get().cast::<(T, K)>();
-                // SAFETY: `ManuallyDrop` has the layout of what it holds, so this points to the root, in bounds.
-                unsafe { (&raw mut (*root).0, &raw const (*root).1) }
-            }
+            Some(link) => (link.value.as_ptr(), link.kind),
+            // `ManuallyDrop` has the layout of what it holds.
+            None => (self.root.get().cast(), NonNull::from(self.root_kind)),
         };
         // SAFETY: both are alive until `f` returns: the root as long as `self`, the others because `enter` has borrowed
         // them and not returned. There is no other reference to the value: `enter` has it mutably and does not use it
         // while it calls its closure, and `peeked` keeps a second `peek` out. `kind` is only ever shared.
-        let (value, kind) = unsafe { (&mut *value, &*kind) };
+        let (value, kind) = unsafe { (&mut *value, kind.as_ref()) };
         f(value, kind)
     }
 }
@@ -138,7 +137,7 @@ impl<T: 'static, K: 'static> Frames<T, K> {
 ///   to their readers. Being shared, they are not changed in place, either.
 /// - Whenever another context becomes current, or its bindings change, the current stamp is forgotten.
 /// - A variable has one type, and an id that no other has.
-pub(crate) struct Contexts<K> {
+pub(crate) struct Contexts<K: 'static> {
     frames: Frames<Context, K>,
     /// The stamp of the current bindings. 0 if it has not been looked at.
     stamp: Cell<u64>,
@@ -173,7 +172,7 @@ impl<K: 'static> Contexts<K> {
         here(key)
     }
 
-    pub(crate) const fn new(root: Context, kind: K) -> Contexts<K> {
+    pub(crate) const fn new(root: Context, kind: &'static K) -> Contexts<K> {
         Contexts {
             frames: Frames::new(root, kind),
             stamp: Cell::new(0),

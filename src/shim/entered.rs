@@ -21,16 +21,31 @@ use crate::raw::{Around, Frames, Inside};
 use crate::sync::thread_local;
 
 /// What a frame knows of executors.
+#[derive(Clone)]
 pub(crate) struct ExecutorFrame {
     pub(crate) executor: FrameExecutor,
     pub(crate) local: Option<FrameLocal>,
     /// The context of a fixed executor, in a copy of which everything submitted from here starts.
     pub(crate) fixed: Option<Arc<Context>>,
-    /// What goes to the callback queue that runs its turns in this frame, now.
-    driving: Serves,
+}
+
+/// An [`ExecutorFrame`] where it is: nothing is counted to enter one.
+#[derive(Clone, Copy)]
+pub(crate) struct FrameRef<'a> {
+    pub(crate) executor: &'a FrameExecutor,
+    pub(crate) local: Option<&'a FrameLocal>,
+    pub(crate) fixed: Option<&'a Arc<Context>>,
     /// Whether the executor itself has entered this frame, so that nobody has to ask if it runs on this thread.
     #[cfg(feature = "tokio")]
-    on_its_runtime: bool,
+    pub(crate) is_on_its_runtime: bool,
+}
+
+/// What has come to a frame since it was entered.
+struct Added {
+    /// The frame of a guard, instead of the one that was entered.
+    frame: Option<ExecutorFrame>,
+    /// What goes to the callback queue that runs its turns in this frame, now.
+    driving: Serves,
 }
 
 /// Which calls go to a queue, from the frame in which its turns run.
@@ -42,14 +57,14 @@ pub(crate) struct Serves {
     pub(crate) here: bool,
 }
 
-impl Clone for ExecutorFrame {
-    fn clone(&self) -> ExecutorFrame {
-        ExecutorFrame::new(
-            self.executor.clone(),
-            self.local.clone(),
-            self.fixed.clone(),
-        )
-    }
+impl Added {
+    const NOTHING: Added = Added {
+        frame: None,
+        driving: Serves {
+            anywhere: false,
+            here: false,
+        },
+    };
 }
 
 /// How a frame names its executor.
@@ -132,14 +147,6 @@ impl std::ops::Deref for LocalRef {
 }
 
 impl ExecutorFrame {
-    pub(crate) const fn none() -> ExecutorFrame {
-        ExecutorFrame::named(FrameExecutor::None)
-    }
-
-    pub(crate) const fn named(executor: FrameExecutor) -> ExecutorFrame {
-        ExecutorFrame::new(executor, None, None)
-    }
-
     pub(crate) const fn new(
         executor: FrameExecutor,
         local: Option<FrameLocal>,
@@ -149,25 +156,7 @@ impl ExecutorFrame {
             executor,
             local,
             fixed,
-            driving: Serves {
-                anywhere: false,
-                here: false,
-            },
-            #[cfg(feature = "tokio")]
-            on_its_runtime: false,
         }
-    }
-
-    /// For a frame that the executor itself enters.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn on_its_runtime(mut self) -> ExecutorFrame {
-        self.on_its_runtime = true;
-        self
-    }
-
-    #[cfg(feature = "tokio")]
-    pub(crate) fn is_on_its_runtime(&self) -> bool {
-        self.on_its_runtime
     }
 
     /// The local executor, if the frame names one that is alive.
@@ -175,13 +164,44 @@ impl ExecutorFrame {
         self.local.as_ref().and_then(FrameLocal::upgrade)
     }
 
-    pub(crate) fn has_live_local(&self) -> bool {
-        self.local.as_ref().is_some_and(FrameLocal::is_alive)
-    }
-
     /// The context that a new unit of work starts in.
     pub(crate) fn new_context(&self) -> Context {
         new_context(self.fixed.as_ref())
+    }
+}
+
+impl<'a> FrameRef<'a> {
+    /// Of a frame that names this executor and nothing else.
+    #[inline]
+    pub(crate) fn named(executor: &'a FrameExecutor) -> FrameRef<'a> {
+        FrameRef::new(executor, None, None)
+    }
+
+    #[inline]
+    fn new(
+        executor: &'a FrameExecutor,
+        local: Option<&'a FrameLocal>,
+        fixed: Option<&'a Arc<Context>>,
+    ) -> FrameRef<'a> {
+        FrameRef {
+            executor,
+            local,
+            fixed,
+            #[cfg(feature = "tokio")]
+            is_on_its_runtime: false,
+        }
+    }
+
+    pub(crate) fn has_live_local(self) -> bool {
+        self.local.is_some_and(FrameLocal::is_alive)
+    }
+
+    pub(crate) fn cloned(self) -> ExecutorFrame {
+        ExecutorFrame {
+            executor: self.executor.clone(),
+            local: self.local.cloned(),
+            fixed: self.fixed.cloned(),
+        }
     }
 }
 
@@ -194,30 +214,58 @@ pub(crate) fn new_context(fixed: Option<&Arc<Context>>) -> Context {
     }
 }
 
+/// A thread that has entered nothing.
+struct Nowhere;
+
+impl Home for Nowhere {
+    fn frame(&self) -> FrameRef<'_> {
+        FrameRef::named(const { &FrameExecutor::None })
+    }
+}
+
 thread_local! {
-    static FRAMES: Frames<ExecutorFrame, ()> = const { Frames::new(ExecutorFrame::none(), ()) };
+    static FRAMES: Frames<Added, dyn Home> = const { Frames::new(Added::NOTHING, &Nowhere) };
 }
 
 /// Reads the innermost frame. `f` must not call user code.
 #[inline]
-pub(crate) fn peek<R>(f: impl FnOnce(&ExecutorFrame) -> R) -> R {
-    Frames::here(&FRAMES).peek(|frame, ()| f(frame))
+pub(crate) fn peek<R>(f: impl FnOnce(FrameRef<'_>) -> R) -> R {
+    peek_added(|frame, _| f(frame))
 }
 
-fn replace(frame: ExecutorFrame) -> ExecutorFrame {
-    Frames::here(&FRAMES).peek(|innermost, ()| mem::replace(innermost, frame))
-}
-
-/// Calls `f` while `frame` is the innermost one.
 #[inline]
-fn run_in<R>(mut frame: ExecutorFrame, f: impl FnOnce() -> R) -> R {
-    Frames::here(&FRAMES).enter(&mut frame, &(), f)
+fn peek_added<R>(f: impl FnOnce(FrameRef<'_>, Serves) -> R) -> R {
+    Frames::here(&FRAMES).peek(|added, home| {
+        let frame = added
+            .frame
+            .as_ref()
+            .map_or_else(|| home.frame(), Home::frame);
+        f(frame, added.driving)
+    })
+}
+
+fn replace(added: Added) -> Added {
+    Frames::here(&FRAMES).peek(|innermost, _| mem::replace(innermost, added))
+}
+
+/// Calls `f` while the innermost frame is that of `home`.
+#[inline]
+fn run_in<R>(home: &dyn Home, f: impl FnOnce() -> R) -> R {
+    let mut added = Added::NOTHING;
+    Frames::here(&FRAMES).enter(&mut added, home, f)
 }
 
 /// Makes `frame` the innermost one until the guard goes.
 pub(crate) fn enter(frame: ExecutorFrame) -> Left {
+    add(Added {
+        frame: Some(frame),
+        ..Added::NOTHING
+    })
+}
+
+fn add(added: Added) -> Left {
     Left {
-        outer: Some(replace(frame)),
+        before: replace(added),
         _not_send: PhantomData,
     }
 }
@@ -227,12 +275,10 @@ pub(crate) fn enter(frame: ExecutorFrame) -> Left {
 pub(crate) fn enter_fixed(fixed: Option<Arc<Context>>) -> Option<Left> {
     let has_any = peek(|frame| frame.fixed.is_some()) || fixed.is_some();
     has_any.then(|| {
-        let driving = peek(|frame| frame.driving);
-        let frame = peek(ExecutorFrame::clone);
-        enter(ExecutorFrame {
-            fixed,
+        let (frame, driving) = peek_added(|frame, driving| (frame.cloned(), driving));
+        add(Added {
+            frame: Some(ExecutorFrame { fixed, ..frame }),
             driving,
-            ..frame
         })
     })
 }
@@ -246,7 +292,7 @@ pub(crate) fn driving(serves: Serves) -> Driving {
 }
 
 fn set_driving(serves: Serves) -> Serves {
-    Frames::here(&FRAMES).peek(|frame, ()| mem::replace(&mut frame.driving, serves))
+    Frames::here(&FRAMES).peek(|added, _| mem::replace(&mut added.driving, serves))
 }
 
 pub(crate) struct Driving {
@@ -264,20 +310,18 @@ impl Drop for Driving {
 /// the innermost frame: the fixed context of those who submit there.
 #[inline]
 pub(crate) fn own_queue(which: impl Fn(Serves) -> bool) -> Option<Option<Arc<Context>>> {
-    peek(|frame| which(frame.driving).then(|| frame.fixed.clone()))
+    peek_added(|frame, driving| which(driving).then(|| frame.fixed.cloned()))
 }
 
-/// Puts the outer frame back when dropped.
+/// Puts the frame back that was there when dropped.
 pub(crate) struct Left {
-    outer: Option<ExecutorFrame>,
+    before: Added,
     _not_send: PhantomData<*const ()>,
 }
 
 impl Drop for Left {
     fn drop(&mut self) {
-        if let Some(outer) = self.outer.take() {
-            drop(replace(outer));
-        }
+        drop(replace(mem::replace(&mut self.before, Added::NOTHING)));
     }
 }
 
@@ -310,20 +354,23 @@ impl fmt::Debug for EnterGuard<'_> {
     }
 }
 
-/// Where a task runs: makes the frame it is polled and dropped in.
-pub(crate) trait Home {
-    fn frame(&self) -> ExecutorFrame;
+/// Where a task runs: has the frame that it is polled and dropped in.
+pub(crate) trait Home: 'static {
+    fn frame(&self) -> FrameRef<'_>;
 
     /// The same for a poll, which the executor makes. A drop may be anybody's.
     #[inline]
-    fn poll_frame(&self) -> ExecutorFrame {
-        self.frame()
+    fn polled(&self) -> &dyn Home
+    where
+        Self: Sized,
+    {
+        self
     }
 }
 
 impl Home for ExecutorFrame {
-    fn frame(&self) -> ExecutorFrame {
-        self.clone()
+    fn frame(&self) -> FrameRef<'_> {
+        FrameRef::new(&self.executor, self.local.as_ref(), self.fixed.as_ref())
     }
 }
 
@@ -335,8 +382,8 @@ pub(crate) struct ValueHome {
 }
 
 impl Home for ValueHome {
-    fn frame(&self) -> ExecutorFrame {
-        ExecutorFrame::new(self.executor.clone(), None, self.fixed.clone())
+    fn frame(&self) -> FrameRef<'_> {
+        FrameRef::new(&self.executor, None, self.fixed.as_ref())
     }
 }
 
@@ -362,7 +409,7 @@ impl<F: Future, H: Home> Future for InHome<F, H> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
         let (AtHome(home), inner) = self.project().inside.project();
-        run_in(home.poll_frame(), || inner.poll(cx))
+        run_in(home.polled(), || inner.poll(cx))
     }
 }
 
@@ -371,6 +418,6 @@ struct AtHome<H: Home>(H);
 impl<H: Home> Around for AtHome<H> {
     #[inline]
     fn around(&mut self, f: impl FnOnce()) {
-        run_in(self.0.frame(), f);
+        run_in(&self.0, f);
     }
 }

@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use super::entered::{self, ExecutorFrame, FrameExecutor, FrameLocal, Home, InHome, ValueHome};
+use super::entered::{
+    self, ExecutorFrame, FrameExecutor, FrameLocal, FrameRef, Home, InHome, ValueHome,
+};
 use super::event_loop::LoopTasks;
 use super::executor::Executor;
 use super::join::{JoinHandle, RunsOn};
@@ -42,11 +44,11 @@ pub(crate) enum Named {
 impl Named {
     /// The runtime that a frame names, if there is nothing else to be asked or told.
     #[inline]
-    pub(crate) fn of_frame(frame: &ExecutorFrame) -> Option<Named> {
-        match &frame.executor {
+    pub(crate) fn of_frame(frame: FrameRef<'_>) -> Option<Named> {
+        match frame.executor {
             _ if frame.fixed.is_some() => None,
             #[cfg(feature = "tokio")]
-            FrameExecutor::Tokio if frame.is_on_its_runtime() => Some(Named::Tokio),
+            FrameExecutor::Tokio if frame.is_on_its_runtime => Some(Named::Tokio),
             #[cfg(feature = "async-std")]
             FrameExecutor::AsyncStd => Some(Named::AsyncStd),
             #[cfg(feature = "smol")]

@@ -9,7 +9,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::entered::{self, ExecutorFrame};
+use super::entered::{self, ExecutorFrame, FrameRef};
 use super::executor::Clock;
 use super::native::{Destination, Named, Target};
 
@@ -108,18 +108,14 @@ fn outside() -> Result<Place, NoRuntime> {
 }
 
 #[inline]
-fn of_frame(frame: &ExecutorFrame) -> Option<Place> {
-    let destination = Target::of_frame(&frame.executor).map(|executor| {
+fn of_frame(frame: FrameRef<'_>) -> Option<Place> {
+    let destination = Target::of_frame(frame.executor).map(|executor| {
         Place::Anywhere(Destination {
             executor,
-            fixed: frame.fixed.clone(),
+            fixed: frame.fixed.cloned(),
         })
     });
-    destination.or_else(|| {
-        frame
-            .has_live_local()
-            .then(|| Place::Here(ExecutorFrame::clone(frame)))
-    })
+    destination.or_else(|| frame.has_live_local().then(|| Place::Here(frame.cloned())))
 }
 
 /// The runtime that says it runs on this thread.
@@ -150,8 +146,9 @@ fn global() -> Option<Target> {
 
 /// The frame of the local executor that is entered on this thread, or that runs its task.
 pub(crate) fn local_frame() -> Result<ExecutorFrame, NoRuntime> {
-    let mut frame = entered::peek(ExecutorFrame::clone);
-    if !frame.has_live_local() {
+    let (mut frame, has_live_local) =
+        entered::peek(|frame| (frame.cloned(), frame.has_live_local()));
+    if !has_live_local {
         frame.local = Target::of_frame(&frame.executor).and_then(|target| target.local());
     }
     match frame.local {
