@@ -33,7 +33,6 @@ mod tasks;
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
-use std::iter;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
@@ -46,7 +45,7 @@ use futures::future::LocalBoxFuture;
 pub use self::ctrl_c::CtrlCError;
 pub use self::debug::SlowCallback;
 pub use self::handle::LoopHandle;
-pub(crate) use self::tasks::LoopTasks;
+pub(crate) use self::tasks::{LoopHome, LoopTasks};
 
 use self::clock::LoopClock;
 use self::debug::Debug;
@@ -58,7 +57,7 @@ use super::entered::{self, ExecutorFrame, FrameExecutor, FrameLocal, Serves};
 use super::executor::{Clock, Executor, LocalExecutor, LocalRunnable, Runnable};
 use super::join::JoinHandle;
 use super::native::Native;
-use super::queue::{Driver, Item, Queue};
+use super::queue::{Driver, Queue};
 use crate::current;
 use crate::future::{BlockOnContext, TaskContext};
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -155,7 +154,10 @@ impl EventLoop {
         });
         let shared = Arc::new_cyclic(|this: &Weak<Shared>| Shared {
             this: this.clone(),
-            tasks: Arc::new(LoopTasks::new(Arc::clone(&queue))),
+            tasks: Arc::new(LoopTasks::new(
+                FrameExecutor::Weak(this.clone()),
+                Arc::clone(&queue),
+            )),
             queue,
             clock,
             parker: Arc::default(),
@@ -560,11 +562,6 @@ impl Shared {
     /// Whether the run is to be stopped now.
     fn take_stop(&self) -> bool {
         self.stop.load(Ordering::Acquire) && self.stop.swap(false, Ordering::AcqRel)
-    }
-
-    /// Puts something into the line, which the loop drives itself.
-    fn push(&self, item: Item) {
-        self.queue.push_items(iter::once(item), &mut drop);
     }
 }
 

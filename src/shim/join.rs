@@ -18,6 +18,7 @@ use self::abortable::Shareable;
 use self::done::Notice;
 use super::callback::Call;
 use super::entered::{self, FrameExecutor};
+use super::event_loop::LoopTasks;
 #[cfg(feature = "tokio")]
 use super::executor::Executor;
 use super::local::LocalJoin;
@@ -56,6 +57,7 @@ pub struct JoinHandle<T: 'static> {
 #[derive(Clone)]
 pub(crate) enum RunsOn {
     Frame(FrameExecutor),
+    Loop(Arc<LoopTasks>),
     /// For handles to runtimes, which keep nobody alive.
     #[cfg(feature = "tokio")]
     Handle(Arc<dyn Executor>),
@@ -66,13 +68,16 @@ impl RunsOn {
     fn place(&self) -> Result<Option<Place>, NoRuntime> {
         let executor = match self {
             RunsOn::Frame(frame) => Target::of_frame(frame),
+            RunsOn::Loop(tasks) => Target::of_frame(&tasks.frame),
             #[cfg(feature = "tokio")]
             RunsOn::Handle(executor) => Some(Target::Value(Arc::clone(executor))),
         };
         match executor {
             Some(executor) => Ok(Some(Place::Anywhere(executor.unfixed()))),
-            None if matches!(self, RunsOn::Frame(FrameExecutor::Weak(_))) => Ok(None),
-            None => search::place().map(Some),
+            None => match self {
+                RunsOn::Frame(FrameExecutor::Weak(_)) | RunsOn::Loop(_) => Ok(None),
+                _ => search::place().map(Some),
+            },
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::entered::{
     self, ExecutorFrame, FrameExecutor, FrameLocal, FrameRef, Home, InHome, ValueHome,
 };
-use super::event_loop::LoopTasks;
+use super::event_loop::{LoopHome, LoopTasks};
 use super::executor::Executor;
 use super::join::{JoinHandle, RunsOn};
 use super::task;
@@ -143,7 +143,10 @@ impl Target {
             // Its frames name the runtime of the thread, which is another one where the handle is, or none.
             #[cfg(feature = "tokio")]
             Target::Value(executor) if self.is_by_thread() => RunsOn::Handle(Arc::clone(executor)),
-            _ => RunsOn::Frame(self.frame()),
+            _ => match self.native() {
+                Native::Loop(tasks) => RunsOn::Loop(Arc::clone(tasks)),
+                _ => RunsOn::Frame(self.frame()),
+            },
         }
     }
 
@@ -264,6 +267,9 @@ impl Destination {
             #[cfg(feature = "smol")]
             Native::Smol(None) if self.fixed.is_none() => {
                 super::smol::launch(None, in_home(super::smol::Home, future, context))
+            }
+            Native::Loop(tasks) if self.fixed.is_none() => {
+                tasks.launch(in_home(LoopHome(Arc::clone(tasks)), future, context))
             }
             native => {
                 let home = ValueHome {

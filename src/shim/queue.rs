@@ -100,13 +100,15 @@ impl Queue {
     pub(crate) fn push(self: &Arc<Self>, call: &Call, when: Option<Instant>, start: Start<'_>) {
         match when {
             Some(when) => self.push_timer(call.clone(), when, start),
-            None => {
-                // Made in its place, because to move it there takes as long as a lock.
-                let pushed = line::of(self, |line| line.push(Item::Call(call.clone())));
-                if pushed.is_none() {
-                    self.push_elsewhere(iter::once(Item::Call(call.clone())), start);
-                }
-            }
+            None => self.push_item(|| Item::Call(call.clone()), start),
+        }
+    }
+
+    /// Adds to the end of the line. `start` gets a driver if there is none.
+    #[inline]
+    pub(crate) fn push_item(self: &Arc<Self>, item: impl FnOnce() -> Item, start: Start<'_>) {
+        if let Err(item) = line::push(self, item) {
+            self.push_elsewhere(iter::once_with(item), start);
         }
     }
 
@@ -129,9 +131,11 @@ impl Queue {
         mut items: impl Iterator<Item = Item>,
         start: Start<'_>,
     ) {
-        let pushed = line::of(self, |line| items.by_ref().for_each(|item| line.push(item)));
-        if pushed.is_none() {
-            self.push_elsewhere(items, start);
+        while let Some(item) = items.next() {
+            if let Err(item) = line::push(self, || item) {
+                self.push_elsewhere(iter::once_with(item).chain(items), start);
+                return;
+            }
         }
     }
 

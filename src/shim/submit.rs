@@ -30,7 +30,7 @@ impl Place {
 
     #[inline]
     #[track_caller]
-    pub(crate) fn spawn<C, F>(self, context: C, future: F) -> JoinHandle<F::Output>
+    pub(crate) fn spawn<C, F>(&self, context: C, future: F) -> JoinHandle<F::Output>
     where
         C: TaskContext,
         F: Future + Send + 'static,
@@ -38,7 +38,7 @@ impl Place {
     {
         match self {
             Place::Anywhere(destination) => destination.spawn(context, future),
-            Place::Here(frame) => local::spawn(frame, context, future),
+            Place::Here(frame) => local::spawn(frame.clone(), context, future),
         }
     }
 

@@ -162,7 +162,8 @@ impl task::Wake for WakeMain {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.queued.swap(true, Ordering::AcqRel) {
-            self.shared.push(Item::Main);
+            // The loop drives its queue itself.
+            self.shared.queue.push_item(|| Item::Main, &mut drop);
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::iter;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
@@ -14,6 +13,7 @@ use pin_project_lite::pin_project;
 use slab::Slab;
 
 use crate::contain::contain;
+use crate::shim::entered::{FrameExecutor, FrameRef, Home};
 use crate::shim::join::JoinHandle;
 use crate::shim::location;
 use crate::shim::queue::{Item, Queue};
@@ -24,6 +24,8 @@ use crate::sync::{Mutex, MutexGuard};
 
 /// The tasks of a loop, and what they know of it. They keep its queue, but not what is in there: that goes with the loop.
 pub struct LoopTasks {
+    /// How the frames of the tasks name the loop.
+    pub(crate) frame: FrameExecutor,
     queue: Arc<Queue>,
     pub(super) thread: ThreadId,
     pub(super) closed: AtomicBool,
@@ -32,8 +34,9 @@ pub struct LoopTasks {
 
 impl LoopTasks {
     /// For a loop of this thread.
-    pub(super) fn new(queue: Arc<Queue>) -> LoopTasks {
+    pub(super) fn new(frame: FrameExecutor, queue: Arc<Queue>) -> LoopTasks {
         LoopTasks {
+            frame,
             queue,
             thread: thread::current().id(),
             closed: AtomicBool::new(false),
@@ -109,8 +112,7 @@ impl LoopTasks {
             contain(|| drop(step));
         } else {
             // The loop drives its queue itself.
-            self.queue
-                .push_items(iter::once(Item::Task(step)), &mut drop);
+            self.queue.push_item(|| Item::Task(step), &mut drop);
         }
     }
 
@@ -126,6 +128,15 @@ impl LoopTasks {
 impl fmt::Debug for LoopTasks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoopTasks").finish_non_exhaustive()
+    }
+}
+
+/// Where the tasks of a loop run.
+pub(crate) struct LoopHome(pub(crate) Arc<LoopTasks>);
+
+impl Home for LoopHome {
+    fn frame(&self) -> FrameRef<'_> {
+        FrameRef::named(&self.0.frame)
     }
 }
 

@@ -31,12 +31,17 @@ pub(super) fn replace(line: Option<Box<Line>>) -> Option<Box<Line>> {
     ManuallyDrop::into_inner(LINE.replace(ManuallyDrop::new(line)))
 }
 
-/// Calls `f`, which must not call user code, on the line if this thread is running turns of `queue`.
+/// Adds to the line if this thread is running turns of `queue`. Otherwise gives back what makes the item.
+///
+/// The item is made in its place, because to move it there takes as long as a lock.
 #[inline]
-pub(super) fn of<R>(queue: &Queue, f: impl FnOnce(&mut Line) -> R) -> Option<R> {
+pub(super) fn push<F: FnOnce() -> Item>(queue: &Queue, item: F) -> Result<(), F> {
     LINE.with_borrow_mut(|line| match &mut **line {
-        Some(line) if std::ptr::eq(&*line.queue, queue) => Some(f(line)),
-        _ => None,
+        Some(line) if std::ptr::eq(&*line.queue, queue) => {
+            line.push(item());
+            Ok(())
+        }
+        _ => Err(item),
     })
 }
 
