@@ -23,8 +23,9 @@ pub struct JoinError {
 
 enum Cause {
     Cancelled,
-    // In a mutex only to be `Sync`, as errors are expected to be.
-    Panicked(Mutex<Box<dyn Any + Send>>),
+    // In a mutex only to be `Sync`, as errors are expected to be, and in a box because every output is moved with the room
+    // for an error.
+    Panicked(Box<Mutex<Box<dyn Any + Send>>>),
 }
 
 impl JoinError {
@@ -36,7 +37,7 @@ impl JoinError {
 
     pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> JoinError {
         JoinError {
-            cause: Cause::Panicked(Mutex::new(payload)),
+            cause: Cause::Panicked(Box::new(Mutex::new(payload))),
         }
     }
 
@@ -72,7 +73,8 @@ impl JoinError {
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
         match self.cause {
             Cause::Panicked(payload) => {
-                Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
+                let payload = payload.into_inner();
+                Ok(payload.unwrap_or_else(PoisonError::into_inner))
             }
             Cause::Cancelled => Err(JoinError::cancelled()),
         }
