@@ -147,14 +147,15 @@ impl entered::Home for Home {
 }
 
 /// Spawns a finished task.
-pub(crate) fn launch<F>(task: F) -> JoinHandle<F::Output>
+#[inline]
+pub(crate) fn launch<F>(task: F) -> RawJoin<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
     install_probe();
     let task = CatchPanic::new(task);
-    JoinHandle::from_async_std(RawJoin(::async_std::task::spawn(task)))
+    RawJoin(::async_std::task::spawn(task))
 }
 
 /// async-std's handle.

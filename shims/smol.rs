@@ -150,16 +150,17 @@ impl entered::Home for Home {
 }
 
 /// Spawns a finished task; without an executor, on the global one.
-pub(crate) fn launch<F>(executor: Option<&SmolExecutor<'static>>, task: F) -> JoinHandle<F::Output>
+#[inline]
+pub(crate) fn launch<F>(executor: Option<&SmolExecutor<'static>>, task: F) -> StepTask<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
     let task = CatchPanic::new(task);
-    JoinHandle::from_steps(StepTask::new(match executor {
+    StepTask::new(match executor {
         Some(executor) => executor.spawn(task),
         None => ::smol::spawn(task),
-    }))
+    })
 }
 
 impl Executor for Global {

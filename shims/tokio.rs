@@ -205,16 +205,16 @@ impl entered::Home for Polled {
 /// Spawns a finished task; without a handle, on this thread's runtime.
 #[inline]
 #[track_caller]
-pub(crate) fn launch<F>(handle: Option<&Handle>, task: F) -> JoinHandle<F::Output>
+pub(crate) fn launch<F>(handle: Option<&Handle>, task: F) -> RawJoin<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
     install_probe();
-    JoinHandle::from_tokio(RawJoin(match handle {
+    RawJoin(match handle {
         Some(handle) => handle.spawn(task),
         None => ::tokio::spawn(task),
-    }))
+    })
 }
 
 /// tokio's handle.

@@ -107,46 +107,48 @@ macro_rules! each {
 
 impl<T> JoinHandle<T> {
     #[inline]
-    fn new(inner: Inner<T>) -> JoinHandle<T> {
-        JoinHandle {
-            inner,
-            runs_on: RunsOn::Frame(FrameExecutor::None),
-        }
-    }
-
-    pub(crate) fn from_steps(task: StepTask<T>) -> JoinHandle<T>
+    pub(crate) fn from_steps(task: StepTask<T>, runs_on: RunsOn) -> JoinHandle<T>
     where
         T: Send + 'static,
     {
-        JoinHandle::new(Inner::Steps(Shareable::new(task)))
+        JoinHandle {
+            inner: Inner::Steps(Shareable::new(task)),
+            runs_on,
+        }
     }
 
-    pub(crate) fn from_local(join: LocalJoin<T>) -> JoinHandle<T> {
-        JoinHandle::new(Inner::Local(join))
+    pub(crate) fn from_local(join: LocalJoin<T>, runs_on: RunsOn) -> JoinHandle<T> {
+        JoinHandle {
+            inner: Inner::Local(join),
+            runs_on,
+        }
     }
 
     #[cfg(feature = "tokio")]
     #[inline]
-    pub(crate) fn from_tokio(join: super::tokio::RawJoin<T>) -> JoinHandle<T>
+    pub(crate) fn from_tokio(join: super::tokio::RawJoin<T>, runs_on: RunsOn) -> JoinHandle<T>
     where
         T: Send + 'static,
     {
-        JoinHandle::new(Inner::Tokio(Shareable::new(join)))
+        JoinHandle {
+            inner: Inner::Tokio(Shareable::new(join)),
+            runs_on,
+        }
     }
 
     #[cfg(feature = "async-std")]
-    pub(crate) fn from_async_std(join: super::async_std::RawJoin<T>) -> JoinHandle<T>
+    #[inline]
+    pub(crate) fn from_async_std(
+        join: super::async_std::RawJoin<T>,
+        runs_on: RunsOn,
+    ) -> JoinHandle<T>
     where
         T: Send + 'static,
     {
-        JoinHandle::new(Inner::AsyncStd(Shareable::new(join)))
-    }
-
-    /// Says where the task runs.
-    #[inline]
-    pub(crate) fn at(mut self, runs_on: RunsOn) -> JoinHandle<T> {
-        self.runs_on = runs_on;
-        self
+        JoinHandle {
+            inner: Inner::AsyncStd(Shareable::new(join)),
+            runs_on,
+        }
     }
 
     /// Starts to abort the task: it is dropped inside its context, soon, unless it completes first.

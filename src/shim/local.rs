@@ -48,11 +48,8 @@ where
         location: Location::caller(),
     };
     submit(&local, Box::pin(task));
-    JoinHandle::from_local(LocalJoin {
-        receiver: Some(receiver),
-        abort,
-    })
-    .at(runs_on)
+    let receiver = Some(receiver);
+    JoinHandle::from_local(LocalJoin { receiver, abort }, runs_on)
 }
 
 fn submit(local: &FrameLocal, task: LocalBoxFuture<'static, ()>) {

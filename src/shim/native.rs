@@ -243,33 +243,27 @@ impl Destination {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.launch(context, future).at(self.executor.runs_on())
-    }
-
-    #[inline]
-    #[track_caller]
-    fn launch<C, F>(&self, context: C, future: F) -> JoinHandle<F::Output>
-    where
-        C: TaskContext,
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
+        let runs_on = self.executor.runs_on();
         match self.executor.native() {
             // On their own, natives are named by type, which takes no room in the task.
             #[cfg(feature = "tokio")]
             Native::Tokio(handle) if self.fixed.is_none() => {
-                super::tokio::launch(handle, in_home(super::tokio::Home, future, context))
+                let task = in_home(super::tokio::Home, future, context);
+                JoinHandle::from_tokio(super::tokio::launch(handle, task), runs_on)
             }
             #[cfg(feature = "async-std")]
             Native::AsyncStd if self.fixed.is_none() => {
-                super::async_std::launch(in_home(super::async_std::Home, future, context))
+                let task = in_home(super::async_std::Home, future, context);
+                JoinHandle::from_async_std(super::async_std::launch(task), runs_on)
             }
             #[cfg(feature = "smol")]
             Native::Smol(None) if self.fixed.is_none() => {
-                super::smol::launch(None, in_home(super::smol::Home, future, context))
+                let task = in_home(super::smol::Home, future, context);
+                JoinHandle::from_steps(super::smol::launch(None, task), runs_on)
             }
             Native::Loop(tasks) if self.fixed.is_none() => {
-                tasks.launch(in_home(LoopHome(Arc::clone(tasks)), future, context))
+                let task = in_home(LoopHome(Arc::clone(tasks)), future, context);
+                JoinHandle::from_steps(tasks.launch(task), runs_on)
             }
             native => {
                 let home = ValueHome {
@@ -278,14 +272,23 @@ impl Destination {
                 };
                 let task = in_home(home, future, context);
                 match native {
-                    Native::None => task::spawn_by_steps(&self.executor, task),
-                    Native::Loop(tasks) => tasks.launch(task),
+                    Native::None => {
+                        let task = task::spawn_by_steps(&self.executor, task);
+                        JoinHandle::from_steps(task, runs_on)
+                    }
+                    Native::Loop(tasks) => JoinHandle::from_steps(tasks.launch(task), runs_on),
                     #[cfg(feature = "tokio")]
-                    Native::Tokio(handle) => super::tokio::launch(handle, task),
+                    Native::Tokio(handle) => {
+                        JoinHandle::from_tokio(super::tokio::launch(handle, task), runs_on)
+                    }
                     #[cfg(feature = "async-std")]
-                    Native::AsyncStd => super::async_std::launch(task),
+                    Native::AsyncStd => {
+                        JoinHandle::from_async_std(super::async_std::launch(task), runs_on)
+                    }
                     #[cfg(feature = "smol")]
-                    Native::Smol(executor) => super::smol::launch(executor, task),
+                    Native::Smol(executor) => {
+                        JoinHandle::from_steps(super::smol::launch(executor, task), runs_on)
+                    }
                 }
             }
         }

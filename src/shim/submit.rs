@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::callback::{Call, CallHandle, TimerHandle};
 use super::entered::{FrameExecutor, Serves, ValueHome};
 use super::executor::{self, Clock};
-use super::join::JoinHandle;
+use super::join::{JoinHandle, RunsOn};
 use super::local;
 use super::native::{Destination, Target, in_home};
 use super::queue::{Driver, Queue, Reservation, adding};
@@ -56,7 +56,8 @@ impl Place {
                     fixed: frame.fixed,
                 };
                 let job = in_home(home, Once(Some(f)), context);
-                task::spawn_blocking(executor::spawn_blocking, job)
+                let job = task::spawn_blocking(executor::spawn_blocking, job);
+                JoinHandle::from_steps(job, RunsOn::Frame(FrameExecutor::None))
             }
         }
     }
@@ -165,8 +166,8 @@ pub(crate) fn spawn_blocking<C: TaskContext, T: Send + 'static>(
             None => executor::spawn_blocking(job),
         },
     };
-    task::spawn_blocking(submit, in_home(home, Once(Some(f)), context))
-        .at(destination.executor.runs_on())
+    let job = task::spawn_blocking(submit, in_home(home, Once(Some(f)), context));
+    JoinHandle::from_steps(job, destination.executor.runs_on())
 }
 
 /// A closure as a future: ready at the first poll.

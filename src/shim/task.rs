@@ -13,7 +13,6 @@ use pin_project_lite::pin_project;
 use super::block;
 use super::entered::FrameExecutor;
 use super::executor::{Executor, Job, Runnable};
-use super::join::JoinHandle;
 use super::join::abortable::{BoxedCancel, JoinTask, Joined, RawTask, joined};
 use super::native::Target;
 use crate::contain::contain;
@@ -142,14 +141,15 @@ impl<T: Send + 'static> RawTask for StepTask<T> {
 }
 
 /// Spawns `task` on an executor that runs steps.
-pub(crate) fn spawn_by_steps<F>(executor: &Target, task: F) -> JoinHandle<F::Output>
+#[inline]
+pub(crate) fn spawn_by_steps<F>(executor: &Target, task: F) -> StepTask<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
     let (runnable, task) = async_task::spawn(CatchPanic::new(task), scheduler(executor));
     runnable.schedule();
-    JoinHandle::from_steps(StepTask::new(task))
+    StepTask::new(task)
 }
 
 /// An executor that is held by a task.
@@ -200,7 +200,7 @@ fn scheduler(executor: &Target) -> impl Fn(async_task::Runnable) + Send + Sync +
 pub(crate) fn spawn_blocking<F>(
     submit: impl Fn(Job) + Send + Sync + 'static,
     job: F,
-) -> JoinHandle<F::Output>
+) -> StepTask<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
@@ -208,5 +208,5 @@ where
     let schedule = move |runnable| contain(|| submit(Job(runnable)));
     let (runnable, task) = async_task::spawn(CatchPanic::new(job), schedule);
     runnable.schedule();
-    JoinHandle::from_steps(StepTask::new(task))
+    StepTask::new(task)
 }

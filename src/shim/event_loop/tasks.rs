@@ -14,7 +14,6 @@ use slab::Slab;
 
 use crate::contain::contain;
 use crate::shim::entered::{FrameExecutor, FrameRef, Home};
-use crate::shim::join::JoinHandle;
 use crate::shim::location;
 use crate::shim::queue::{Item, Queue};
 use crate::shim::task::{CatchPanic, StepTask};
@@ -51,7 +50,8 @@ impl LoopTasks {
 
     /// Spawns a finished task.
     #[track_caller]
-    pub(crate) fn launch<F>(self: &Arc<Self>, task: F) -> JoinHandle<F::Output>
+    #[inline]
+    pub(crate) fn launch<F>(self: &Arc<Self>, task: F) -> StepTask<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
@@ -67,7 +67,7 @@ impl LoopTasks {
             };
             async_task::spawn(task, schedule)
         });
-        JoinHandle::from_steps(StepTask::new(task))
+        StepTask::new(task)
     }
 
     /// The same for one that stays on this thread, and says itself where it was spawned.
