@@ -230,7 +230,7 @@ pub(crate) fn own(which: impl Fn(Serves) -> bool) -> Option<Option<Arc<Context>>
 /// Adds a call to the queue whose turns this thread is running.
 #[inline]
 pub(crate) fn push_own(call: Call) -> CallHandle {
-    line::with(|line| line.push(Item::Call(call.clone())));
+    line::with(|line| line.push(|| Item::Call(call.clone())));
     CallHandle::new(call)
 }
 

@@ -249,7 +249,7 @@ impl Driver {
             }
         });
         if !is_last {
-            line::with(|line| line.push(Item::Parked(context)));
+            line::with(|line| line.push(|| Item::Parked(context)));
         }
         location
     }

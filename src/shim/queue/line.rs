@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::iter;
 use std::mem::{self, ManuallyDrop};
 use std::sync::Arc;
 use std::time::Instant;
@@ -32,13 +33,11 @@ pub(super) fn replace(line: Option<Box<Line>>) -> Option<Box<Line>> {
 }
 
 /// Adds to the line if this thread is running turns of `queue`. Otherwise gives back what makes the item.
-///
-/// The item is made in its place, because to move it there takes as long as a lock.
 #[inline]
 pub(super) fn push<F: FnOnce() -> Item>(queue: &Queue, item: F) -> Result<(), F> {
     LINE.with_borrow_mut(|line| match &mut **line {
         Some(line) if std::ptr::eq(&*line.queue, queue) => {
-            line.push(item());
+            line.push(item);
             Ok(())
         }
         _ => Err(item),
@@ -57,10 +56,11 @@ pub(super) fn with<R>(f: impl FnOnce(&mut Line) -> R) -> R {
 }
 
 impl Line {
+    /// Adds what `item` makes, in its place, because to move it there takes as long as a lock.
     #[inline]
-    pub(super) fn push(&mut self, item: Item) {
+    pub(super) fn push(&mut self, item: impl FnOnce() -> Item) {
         self.take_others();
-        self.items.push_back(item);
+        self.items.extend(iter::once_with(item));
     }
 
     /// Puts what has been added under the lock into the line.
