@@ -42,7 +42,7 @@ pub(crate) enum Named {
 }
 
 impl Named {
-    /// The runtime that a frame names, if there is nothing else to be asked or told.
+    /// The runtime that a frame names, or the thread's if it names nothing, if there is nothing else to be asked or told.
     #[inline]
     pub(crate) fn of_frame(frame: FrameRef<'_>) -> Option<Named> {
         match frame.executor {
@@ -53,8 +53,22 @@ impl Named {
             FrameExecutor::AsyncStd => Some(Named::AsyncStd),
             #[cfg(feature = "smol")]
             FrameExecutor::Smol => Some(Named::Smol),
+            FrameExecutor::None if frame.local.is_none() => Named::of_thread(),
             _ => None,
         }
+    }
+
+    /// The runtime that says it runs on this thread.
+    pub(crate) fn of_thread() -> Option<Named> {
+        #[cfg(feature = "tokio")]
+        if super::tokio::is_current() {
+            return Some(Named::Tokio);
+        }
+        #[cfg(feature = "async-std")]
+        if super::async_std::is_current() {
+            return Some(Named::AsyncStd);
+        }
+        None
     }
 
     #[inline]

@@ -99,8 +99,8 @@ pub(crate) fn place() -> Result<Place, NoRuntime> {
 
 /// Where work goes that no frame sends anywhere.
 fn outside() -> Result<Place, NoRuntime> {
-    ambient()
-        .map(Target::unfixed)
+    Named::of_thread()
+        .map(|runtime| runtime.target().unfixed())
         .or_else(default)
         .or_else(|| global().map(Target::unfixed))
         .map(Place::Anywhere)
@@ -116,19 +116,6 @@ fn of_frame(frame: FrameRef<'_>) -> Option<Place> {
         })
     });
     destination.or_else(|| frame.has_live_local().then(|| Place::Here(frame.cloned())))
-}
-
-/// The runtime that says it runs on this thread.
-fn ambient() -> Option<Target> {
-    #[cfg(feature = "tokio")]
-    if super::tokio::is_current() {
-        return Some(Target::TokioCurrent);
-    }
-    #[cfg(feature = "async-std")]
-    if super::async_std::is_current() {
-        return Some(Target::AsyncStd);
-    }
-    None
 }
 
 /// The global executor, if there is only one.
