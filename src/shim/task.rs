@@ -79,6 +79,7 @@ impl<F> CatchPanic<F> {
 impl<F: Future> Future for CatchPanic<F> {
     type Output = Unclaimed<F::Output>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let Some(future) = self.as_mut().project().future.as_pin_mut() else {
             panic!("the task was polled after it had completed");

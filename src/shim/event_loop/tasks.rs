@@ -49,6 +49,7 @@ impl LoopTasks {
     }
 
     /// Spawns a finished task.
+    #[inline]
     #[track_caller]
     #[inline]
     pub(crate) fn launch<F>(self: &Arc<Self>, task: F) -> StepTask<F::Output>
@@ -85,6 +86,7 @@ impl LoopTasks {
 
     /// Lists the task that `spawn` makes of an entry, which it keeps for as long as its future, and puts its first step
     /// into the line.
+    #[inline]
     fn spawn<T>(self: &Arc<Self>, spawn: impl FnOnce(TaskEntry) -> (Runnable, Task<T>)) -> Task<T> {
         let (step, task) = {
             let mut wakers = self.lock();
