@@ -13,7 +13,7 @@
 
 #![allow(unsafe_code, reason = "see above")]
 
-use std::cell::{Cell, UnsafeCell};
+use std::cell::{Cell, RefCell, UnsafeCell};
 use std::mem::{self, ManuallyDrop};
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
@@ -50,6 +50,15 @@ fn here<L>(key: &'static LocalKey<L>) -> &'static L {
     // SAFETY: as it has no destructor, it is there for as long as the thread, and is never written again as a whole. The
     // reference stays on the thread:
     unsafe { &*pointer }
+}
+
+/// The same for a cell.
+#[inline]
+pub(crate) fn cell_here<T>(
+    key: &'static LocalKey<RefCell<ManuallyDrop<T>>>,
+) -> &'static RefCell<ManuallyDrop<T>> {
+    // `RefCell` is not `Sync`.
+    here(key)
 }
 
 impl<T: 'static, K: ?Sized + 'static> Frames<T, K> {

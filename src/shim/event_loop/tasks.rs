@@ -51,7 +51,6 @@ impl LoopTasks {
     /// Spawns a finished task.
     #[inline]
     #[track_caller]
-    #[inline]
     pub(crate) fn launch<F>(self: &Arc<Self>, task: F) -> StepTask<F::Output>
     where
         F: Future + Send + 'static,

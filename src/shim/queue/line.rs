@@ -4,7 +4,7 @@
 //! what others have added before, under the lock, is put into the line first; what they add later comes after the
 //! line.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::iter;
 use std::mem::{self, ManuallyDrop};
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Item, Queue};
+use crate::raw::cell_here;
 use crate::sync::atomic::Ordering;
 use crate::sync::thread_local;
 
@@ -27,32 +28,37 @@ thread_local! {
         const { RefCell::new(ManuallyDrop::new(None)) };
 }
 
+#[inline]
+fn here() -> RefMut<'static, Option<Box<Line>>> {
+    RefMut::map(cell_here(&LINE).borrow_mut(), |line| &mut **line)
+}
+
 /// Makes `line` that of this thread's turn, and returns the one that was.
 pub(super) fn replace(line: Option<Box<Line>>) -> Option<Box<Line>> {
-    ManuallyDrop::into_inner(LINE.replace(ManuallyDrop::new(line)))
+    mem::replace(&mut *here(), line)
 }
 
 /// Adds to the line if this thread is running turns of `queue`. Otherwise gives back what makes the item.
 #[inline]
 pub(super) fn push<F: FnOnce() -> Item>(queue: &Queue, item: F) -> Result<(), F> {
-    LINE.with_borrow_mut(|line| match &mut **line {
+    match &mut *here() {
         Some(line) if std::ptr::eq(&*line.queue, queue) => {
             line.push(item);
             Ok(())
         }
         _ => Err(item),
-    })
+    }
 }
 
 #[inline]
 pub(super) fn is_running() -> bool {
-    LINE.with_borrow(|line| line.is_some())
+    here().is_some()
 }
 
 /// Calls `f`, which must not call user code, on the line of the turns that are running.
 #[inline]
 pub(super) fn with<R>(f: impl FnOnce(&mut Line) -> R) -> R {
-    LINE.with_borrow_mut(|line| f(line.as_mut().expect("turns are running on this thread")))
+    f(here().as_mut().expect("turns are running on this thread"))
 }
 
 impl Line {
