@@ -11,6 +11,7 @@ use std::rc::Rc;
 use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::shim::{self, ContextAwareExecutor, JoinSet};
 use aiocontextvars::{Context, context_var};
+use futures::channel::oneshot;
 use futures::executor::ThreadPool;
 
 use drops::Drops;
@@ -86,6 +87,24 @@ fn each_way_to_spawn_gives_a_handle_that_aborts() {
             assert_eq!((drops.count(), handle.is_finished()), (n + 1, true));
         }
         assert!(tasks.join_next().await.is_none());
+    });
+}
+
+#[test]
+fn detached_tasks_run_on() {
+    EventLoop::new().run_until_complete(async {
+        let mut tasks = JoinSet::new();
+        assert!(tasks.is_empty());
+        let (sender, receiver) = oneshot::channel();
+        tasks.spawn(async move {
+            shim::yield_now().await;
+            sender.send(7).unwrap();
+        });
+        assert_eq!((tasks.len(), tasks.is_empty()), (1, false));
+        tasks.detach_all();
+        assert_eq!((tasks.len(), tasks.is_empty()), (0, true));
+        drop(tasks);
+        assert_eq!(receiver.await, Ok(7));
     });
 }
 

@@ -6,8 +6,10 @@ mod drops;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future;
+use std::ops::Deref;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
@@ -288,7 +290,17 @@ fn without_its_executor_a_task_is_cancelled() {
 
 #[test]
 fn a_task_whose_executor_is_gone_has_nowhere_to_spawn() {
-    let (steps, wrapper) = Steps::wrapped();
+    has_nowhere_to_spawn(Rc::new(Steps::default()));
+    #[expect(clippy::arc_with_non_send_sync, reason = "local executors may be held by either")]
+    has_nowhere_to_spawn(Arc::new(Steps::default()));
+}
+
+/// The task is run after the last of its executor has gone.
+fn has_nowhere_to_spawn<P>(steps: P)
+where
+    P: LocalExecutor + Clone + Deref<Target = Steps>,
+{
+    let wrapper = ContextAwareExecutor::new(P::clone(&steps));
     let drops = Drops::new();
     let value = drops.value();
     let refused = Rc::new(RefCell::new(String::new()));
@@ -308,6 +320,19 @@ fn a_task_whose_executor_is_gone_has_nowhere_to_spawn() {
     let refused = refused.take();
     assert!(refused.starts_with("no local executor"), "{refused}");
     assert_eq!(drops.count(), 1);
+}
+
+#[test]
+fn a_task_that_has_ended_leaves_nothing_of_its_executor_behind() {
+    let (steps, wrapper) = Steps::wrapped();
+    let task = wrapper.spawn_local(async { ID.set(1) });
+    let aborted = wrapper.spawn_local(future::pending::<()>());
+    aborted.abort();
+    assert!(Rc::weak_count(&steps) > 0);
+    assert_eq!(steps.run(), 2);
+    assert!(task.is_finished() && aborted.is_finished());
+    drop((task, aborted));
+    assert_eq!((Rc::weak_count(&steps), Rc::strong_count(&steps)), (0, 2));
 }
 
 #[test]

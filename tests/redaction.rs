@@ -63,17 +63,24 @@ impl Printer {
 
     /// Prints what never shows a value.
     fn hides(&self, name: &'static str, value: &dyn Debug) {
-        self.print(name, false, format!("{value:?} {value:#?}"));
+        self.debug(name, false, value);
     }
 
     /// Prints what shows the values of variables that are declared `#[debug]`.
     fn shows(&self, name: &'static str, value: &dyn Debug) {
-        self.print(name, true, format!("{value:?} {value:#?}"));
+        self.debug(name, true, value);
+    }
+
+    fn debug(&self, name: &'static str, shows: bool, value: &dyn Debug) {
+        let text = format!("{value:?}");
+        assert!(!text.is_empty(), "{name}");
+        self.print(name, shows, format!("{text} {value:#?}"));
     }
 
     /// Prints an error, whose message never shows a value.
     fn error(&self, name: &'static str, error: &dyn Error) {
         self.hides(name, &error);
+        assert!(!error.to_string().is_empty(), "{name}");
         self.print(name, false, error.to_string());
     }
 }
