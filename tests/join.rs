@@ -266,6 +266,39 @@ fn a_timer_that_is_cancelled_with_a_panic_keeps_no_executor_alive() {
 }
 
 #[test]
+fn done_callbacks_keep_no_executor_alive() {
+    let removed: fn(&JoinHandle<()>) = |task| {
+        let id = task.add_done_callback(|| ());
+        assert!(task.remove_done_callback(id));
+    };
+    let called: fn(&JoinHandle<()>) = |task| {
+        task.add_done_callback(|| ());
+        task.abort();
+    };
+    for then in [removed, called] {
+        let (sender, steps) = mpsc::channel::<Runnable>();
+        let run = || steps.try_iter().for_each(Runnable::run);
+        let executor = ContextAwareExecutor::from_schedule(move |step| drop(sender.send(step)));
+        let task = executor.spawn(future::pending::<()>());
+        // The driver of the callbacks waits for the end of the task, and holds the executor.
+        let id = task.add_done_callback(|| ());
+        drop(executor);
+        run();
+        then(&task);
+        task.remove_done_callback(id);
+        // It has nothing to wait for any more.
+        run();
+        task.abort();
+        run();
+        drop(task);
+        assert_eq!(
+            steps.try_recv().err(),
+            Some(mpsc::TryRecvError::Disconnected)
+        );
+    }
+}
+
+#[test]
 fn wrappers_of_one_queue_keep_their_contexts_apart() {
     let event_loop = EventLoop::new();
     let fixed_to = |id| {

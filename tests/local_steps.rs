@@ -9,13 +9,14 @@ use std::future;
 use std::ops::Deref;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use aiocontextvars::shim::{self, ContextAwareExecutor, JoinHandle, LocalExecutor, LocalRunnable};
 use aiocontextvars::{Context, context_var, copy_context};
 use futures::channel::oneshot;
+use futures::executor::ThreadPool;
 
 use drops::Drops;
 
@@ -333,6 +334,31 @@ fn a_task_that_has_ended_leaves_nothing_of_its_executor_behind() {
     assert!(task.is_finished() && aborted.is_finished());
     drop((task, aborted));
     assert_eq!((Rc::weak_count(&steps), Rc::strong_count(&steps)), (0, 2));
+}
+
+#[test]
+fn done_callbacks_go_where_they_were_added() {
+    // To the current executor, because the task's own has no callbacks for what is added elsewhere.
+    let (steps, wrapper) = Steps::wrapped();
+    let task = wrapper.spawn_local(async {});
+    let pools = [(); 2].map(|()| {
+        let mut builder = ThreadPool::builder();
+        ContextAwareExecutor::new(builder.pool_size(1).create().unwrap())
+    });
+    let (sender, receiver) = mpsc::channel();
+    for (n, pool) in [(0, &pools[0]), (1, &pools[1]), (2, &pools[0])] {
+        let _entered = pool.enter();
+        let sender = sender.clone();
+        task.add_done_callback(move || sender.send((n, thread::current().id())).unwrap());
+    }
+    assert_eq!(steps.run(), 1);
+    let mut seen: Vec<_> = receiver.iter().take(3).collect();
+    seen.sort_by_key(|(n, _)| *n);
+    let threads = pools.map(|pool| {
+        let thread = pool.spawn(async { thread::current().id() });
+        pool.block_on(thread).unwrap()
+    });
+    assert_eq!(seen, [(0, threads[0]), (1, threads[1]), (2, threads[0])]);
 }
 
 #[test]
