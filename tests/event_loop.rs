@@ -164,6 +164,17 @@ fn moments_of_the_virtual_clock() {
     assert_eq!((handle.time(), ID.get()), (at(30), Some(1)));
 }
 
+#[test]
+fn a_delay_that_no_moment_can_hold_is_as_good_as_endless() {
+    let event_loop = EventLoop::with_virtual_clock();
+    let (start, year) = (event_loop.time(), Duration::from_secs(86_400 * 365));
+    let timer = event_loop.call_later(Duration::MAX, || unreachable!("it is cancelled"));
+    assert!(timer.when() - start >= year * 20);
+    event_loop.run_until_complete(shim::sleep(year));
+    timer.cancel();
+    assert_eq!(event_loop.time() - start, year);
+}
+
 /// Stops the loop when a thread is done with it, also if that fails.
 struct StopsOnDrop(LoopHandle);
 

@@ -531,3 +531,19 @@ fn a_group_of_tasks_that_stay_on_their_thread() {
     });
     assert_eq!(Rc::strong_count(&held), 1);
 }
+
+#[test]
+fn a_scope_that_is_dropped_aborts_also_if_its_group_was_kept() {
+    EventLoop::new().run_until_complete(async {
+        let mut kept = None;
+        let mut scope = Box::pin(TaskGroup::scope(async |group| {
+            let task = group.spawn(future::pending::<Result<(), ()>>());
+            kept = Some((group, task));
+            future::pending::<Result<(), ()>>().await
+        }));
+        assert!(futures::poll!(&mut scope).is_pending());
+        drop(scope);
+        let (_group, task) = kept.unwrap();
+        assert!(task.await.unwrap_err().is_cancelled());
+    });
+}

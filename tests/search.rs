@@ -139,7 +139,14 @@ fn a_fixed_executor_fixes_what_its_tasks_submit() {
     {
         let _entered = executor.enter();
         let (sender, receiver) = mpsc::channel();
-        shim::call_later(Duration::ZERO, move || sender.send(ID.get()).unwrap());
+        let later = sender.clone();
+        shim::call_later(Duration::ZERO, move || later.send(ID.get()).unwrap());
+        assert_eq!(receiver.recv(), Ok(Some(7)));
+        // What a callback submits starts there as well, whatever the callback has set.
+        shim::call_soon(move || {
+            ID.set(9);
+            shim::call_soon(move || sender.send(ID.get()).unwrap());
+        });
         assert_eq!(receiver.recv(), Ok(Some(7)));
     }
     assert_eq!(

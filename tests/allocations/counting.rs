@@ -77,3 +77,10 @@ pub(crate) fn peak(f: impl FnOnce()) -> isize {
     f();
     PEAK.get() - before
 }
+
+/// What this thread has allocated and not freed while `f` ran, in bytes.
+pub(crate) fn left(f: impl FnOnce()) -> isize {
+    let before = LIVE.get();
+    f();
+    LIVE.get() - before
+}

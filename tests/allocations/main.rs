@@ -5,16 +5,16 @@ mod spawn;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
 use std::task::{self, Poll, Waker};
 use std::time::Duration;
 
 use aiocontextvars::event_loop::EventLoop;
-use aiocontextvars::shim::TimerHandle;
+use aiocontextvars::shim::{ContextAwareExecutor, Runnable, TimerHandle};
 use aiocontextvars::{Context, ContextExt, ContextVar, SharedContext, context_var, copy_context};
 use futures::FutureExt;
 
-use crate::counting::{alone, count, peak};
+use crate::counting::{alone, count, left, peak};
 
 context_var! {
     static ID: u64;
@@ -175,4 +175,23 @@ fn hd_03_a_million_cancelled_timers_take_the_room_of_a_few() {
     }
     drop(event_loop);
     kept.iter().for_each(TimerHandle::cancel);
+}
+
+#[test]
+fn executors_that_come_and_go_leave_nothing_behind() {
+    let _alone = alone();
+    let come_and_go = || {
+        for _ in 0..1000 {
+            let (sender, steps) = mpsc::channel::<Runnable>();
+            let executor = ContextAwareExecutor::from_schedule(move |step| drop(sender.send(step)));
+            executor.call_soon(|| ());
+            executor.spawn(async {}).detach();
+            drop(executor);
+            steps.iter().for_each(Runnable::run);
+        }
+    };
+    // What is kept for the next ones is there then.
+    come_and_go();
+    let left = left(come_and_go);
+    assert!(left < 10_000, "{left} bytes");
 }
