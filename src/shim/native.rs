@@ -142,9 +142,8 @@ impl Target {
             Target::AsyncStd => FrameExecutor::AsyncStd,
             #[cfg(feature = "smol")]
             Target::Smol => FrameExecutor::Smol,
-            Target::Static(executor) => {
-                executor.frame().unwrap_or(FrameExecutor::Static(*executor))
-            }
+            // An executor whose frames name it otherwise comes to no frame by this name.
+            Target::Static(executor) => FrameExecutor::Static(*executor),
             Target::Value(executor) => frame_of(executor),
         }
     }
@@ -153,7 +152,6 @@ impl Target {
     #[inline]
     pub(crate) fn runs_on(&self) -> RunsOn {
         match self {
-            Target::Static(executor) => RunsOn::Frame(FrameExecutor::Static(*executor)),
             // Its frames name the runtime of the thread, which is another one where the handle is, or none.
             #[cfg(feature = "tokio")]
             Target::Value(executor) if self.is_by_thread() => RunsOn::Handle(Arc::clone(executor)),

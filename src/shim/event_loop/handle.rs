@@ -11,7 +11,7 @@ use crate::future::TaskContext;
 use crate::shim::block::BlockOnError;
 use crate::shim::callback::CallHandle;
 use crate::shim::context_aware::ContextAwareExecutor;
-use crate::shim::entered::{FrameExecutor, FrameLocal};
+use crate::shim::entered::FrameExecutor;
 use crate::shim::executor::{Clock, Executor, Runnable};
 use crate::shim::join::JoinHandle;
 use crate::shim::native::Native;
@@ -49,10 +49,6 @@ impl Executor for LoopHandle {
 
     fn frame(&self) -> Option<FrameExecutor> {
         Executor::frame(&*self.0)
-    }
-
-    fn local(&self) -> Option<FrameLocal> {
-        self.0.local()
     }
 
     fn queue(&self) -> Arc<Queue> {
