@@ -2,6 +2,8 @@
 #![cfg(feature = "async-std")]
 
 use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use aiocontextvars::context_var;
 use aiocontextvars::shim::{self, ContextAwareExecutor};
@@ -30,4 +32,17 @@ fn tasks_of_one_thread_inherit() {
     let _entered = local.enter();
     let task = shim::spawn_local(async { Rc::new(ID.get()) });
     assert_eq!(*local.block_on(task).unwrap(), Some(1));
+}
+
+#[test]
+fn from_tasks_of_one_thread_work_may_go_anywhere() {
+    let task = shim::async_std::spawn_local(async {
+        let (sender, receiver) = mpsc::channel();
+        ID.set(1);
+        shim::spawn(async move { sender.send(ID.get()).unwrap() }).detach();
+        // This thread is held up meanwhile.
+        receiver.recv_timeout(Duration::from_secs(60))
+    });
+    let seen = shim::async_std::block_on(task).unwrap();
+    assert_eq!(seen, Ok(Some(1)));
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::panic::{self, AssertUnwindSafe, Location};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use aiocontextvars::context_var;
@@ -122,6 +123,42 @@ fn of_a_callback_that_panicked() {
             let debug = format!(" CallError {{ location: {location}, message: {message:?}, .. }}");
             assert!(shown.ends_with(&debug), "{shown}");
         }
+    });
+}
+
+/// What a process prints of a callback that panics, with no handler or this one.
+fn printed_of_a_callback(handler: &str) -> String {
+    let own = std::env::current_exe().unwrap();
+    let mut child = Command::new(own);
+    child.args(["--exact", "of_a_callback_without_a_handler", "--nocapture"]);
+    let output = child.env(CHILD, handler).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// The handler that a child process is to set.
+const CHILD: &str = "AIOCONTEXTVARS_TEST_HANDLER";
+
+#[test]
+fn of_a_callback_without_a_handler() {
+    let panics = || panic::resume_unwind(Box::new("on purpose"));
+    match std::env::var(CHILD).as_deref() {
+        Err(_) => {
+            let text = "aiocontextvars: the callback scheduled at tests/errors.rs:";
+            for (handler, is_printed) in [("none", true), ("handles", false), ("panics", true)] {
+                let printed = printed_of_a_callback(handler);
+                assert_eq!(printed.contains(text), is_printed, "{handler}: {printed}");
+                assert_eq!(printed.contains("on purpose"), is_printed, "{handler}");
+            }
+            return;
+        }
+        Ok("handles") => shim::set_exception_handler(|_| ()),
+        Ok("panics") => shim::set_exception_handler(move |_| panics()),
+        Ok(_) => {}
+    }
+    EventLoop::new().run_until_complete(async {
+        shim::call_soon(panics);
+        shim::yield_now().await;
     });
 }
 

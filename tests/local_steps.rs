@@ -292,7 +292,10 @@ fn without_its_executor_a_task_is_cancelled() {
 #[test]
 fn a_task_whose_executor_is_gone_has_nowhere_to_spawn() {
     has_nowhere_to_spawn(Rc::new(Steps::default()));
-    #[expect(clippy::arc_with_non_send_sync, reason = "local executors may be held by either")]
+    #[expect(
+        clippy::arc_with_non_send_sync,
+        reason = "local executors may be held by either"
+    )]
     has_nowhere_to_spawn(Arc::new(Steps::default()));
 }
 

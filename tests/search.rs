@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::shim::{self, ContextAwareExecutor, FromSchedule, Runnable};
 use aiocontextvars::{Context, context_var};
+use futures::channel::oneshot;
 
 context_var! {
     static ID: u64;
@@ -153,6 +155,47 @@ fn a_fixed_executor_fixes_what_its_tasks_submit() {
         (executor.block_on(async { ID.get() }), ID.get()),
         (Some(7), Some(1))
     );
+}
+
+/// What a child of a task sees whose executor has a fixed context, when the wrapper has gone.
+fn seen_without_the_wrapper<E: shim::Executor>(executor: E) -> impl Future<Output = Option<u64>> {
+    let fixed = Context::new().with_value(&ID, 7);
+    let wrapper = ContextAwareExecutor::fixed(executor, fixed);
+    let (go, going) = oneshot::channel::<()>();
+    let task = wrapper.spawn(async move {
+        going.await.unwrap();
+        ID.set(8);
+        shim::spawn(async { ID.get() }).await.unwrap()
+    });
+    drop(wrapper);
+    go.send(()).unwrap();
+    async { task.await.unwrap() }
+}
+
+#[test]
+fn tasks_know_their_fixed_executor_without_its_wrapper() {
+    let event_loop = EventLoop::new();
+    let seen = event_loop.run_until_complete(seen_without_the_wrapper(event_loop.handle()));
+    assert_eq!(seen, Some(7));
+    #[cfg(feature = "tokio")]
+    {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let handle = runtime.handle().clone();
+        let seen = runtime.block_on(seen_without_the_wrapper(handle));
+        assert_eq!(seen, Some(7));
+    }
+    #[cfg(feature = "async-std")]
+    {
+        let global = shim::async_std::Global::default();
+        let seen = shim::async_std::block_on(seen_without_the_wrapper(global));
+        assert_eq!(seen, Some(7));
+    }
+    #[cfg(feature = "smol")]
+    {
+        let global = shim::smol::Global::default();
+        let seen = shim::smol::block_on(seen_without_the_wrapper(global));
+        assert_eq!(seen, Some(7));
+    }
 }
 
 #[test]
@@ -302,7 +345,7 @@ fn values_of_a_fixed_context_that_panic_when_they_are_dropped() {
         }
     }
     context_var! { static VALUE: Bomb; }
-    let event_loop = aiocontextvars::event_loop::EventLoop::new();
+    let event_loop = EventLoop::new();
     let fixed = Context::new().with_value(&VALUE, Bomb);
     ContextAwareExecutor::fixed(event_loop.handle(), fixed).call_soon(|| ());
     let (done, wait) = mpsc::channel();

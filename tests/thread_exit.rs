@@ -411,3 +411,24 @@ fn exit_a_thread_that_keeps_handles() {
         assert_eq!(seen, [outside, Some(5)]);
     }
 }
+
+#[test]
+fn exit_a_thread_that_forgot_an_event_loop() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic::resume_unwind(Box::new("on purpose"));
+        }
+    }
+    let seen = at_the_end_of_a_thread(|sender| {
+        let event_loop = EventLoop::new();
+        let (first, last) = (Uses(sender.clone()), Uses(sender));
+        let context = |id| Context::new().with_value(&ID, id);
+        event_loop.call_soon_in(context(4), move || drop(first));
+        let bomb = Bomb;
+        event_loop.call_soon(move || drop(bomb));
+        event_loop.call_soon_in(context(5), move || drop(last));
+        std::mem::forget(event_loop);
+    });
+    assert_eq!(seen, [4, 5].map(Some));
+}

@@ -441,6 +441,33 @@ fn tasks_of_a_local_set_inherit() {
 }
 
 #[test]
+fn from_tasks_of_a_local_set_work_may_go_anywhere() {
+    let runtime = multi_thread();
+    let local = ContextAwareExecutor::new(Rc::new(LocalSet::new()));
+    let _entered = runtime.enter();
+    let task = local.spawn_local(async {
+        let (sender, receiver) = mpsc::channel();
+        ID.set(1);
+        shim::spawn(async move { sender.send(ID.get()).unwrap() }).detach();
+        // This thread is held up meanwhile.
+        receiver.recv_timeout(Duration::from_secs(60))
+    });
+    assert_eq!(local.block_on(task).unwrap(), Ok(Some(1)));
+}
+
+#[test]
+fn a_task_of_a_local_set_does_not_block_whoever_polls_the_set() {
+    let runtime = current_thread();
+    let _entered = runtime.enter();
+    let set = LocalSet::new();
+    let task = set.spawn_local(async { shim::try_block_on(async {}) });
+    // Without tokio, which would see to that itself.
+    let outcome = futures::executor::block_on(set.run_until(task));
+    let text = outcome.unwrap().unwrap_err().to_string();
+    assert!(text.contains("LocalSet"), "{text}");
+}
+
+#[test]
 fn a_done_callback_goes_to_the_runtime_of_its_task() {
     let runtime = multi_thread();
     let executor = ContextAwareExecutor::new(runtime.handle().clone());
