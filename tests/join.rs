@@ -140,6 +140,30 @@ fn an_abort_handle_made_by_the_destructor_that_the_abort_runs() {
 }
 
 #[test]
+fn a_done_callback_added_by_the_schedule_closure_that_the_abort_calls() {
+    let slot = Arc::new(Mutex::new(None::<Arc<JoinHandle<()>>>));
+    let (sender, steps) = mpsc::channel::<Runnable>();
+    let (done, wait) = mpsc::channel();
+    let aborted = Arc::clone(&slot);
+    let executor = ContextAwareExecutor::from_schedule(move |step| {
+        sender.send(step).unwrap();
+        let task = aborted.lock().unwrap().take();
+        if let Some(task) = task {
+            let done = done.clone();
+            task.add_done_callback(move || done.send(()).unwrap());
+        }
+    });
+    let task = Arc::new(executor.spawn(future::pending()));
+    steps.try_iter().for_each(Runnable::run);
+    *slot.lock().unwrap() = Some(Arc::clone(&task));
+    task.abort();
+    assert!(wait.try_recv().is_err());
+    // Nobody asks the handle whether the task has ended.
+    steps.try_iter().for_each(Runnable::run);
+    assert_eq!(wait.try_recv(), Ok(()));
+}
+
+#[test]
 fn an_abort_handle_keeps_no_output() {
     for abort_first in [false, true] {
         let pool = pool();
