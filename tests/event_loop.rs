@@ -91,8 +91,12 @@ fn an_idle_loop_uses_no_processor_time() {
         is_entered.recv().unwrap();
         let parked = shim::spawn_in(&shared, async {});
         shim::call_soon_in(&shared, || ());
+        // One that comes before the sleep's, so that the loop wakes and finds nothing to do.
+        let timer = shim::call_later(Duration::from_millis(200), || unreachable!());
+        let cancels = thread::spawn(move || timer.cancel());
         shim::sleep(Duration::from_millis(300)).await;
         let after = (ticks(), Instant::now());
+        cancels.join().unwrap();
         release.send(()).unwrap();
         parked.await.unwrap();
         holder.join().unwrap().unwrap();
@@ -301,6 +305,15 @@ fn the_forms_that_panic_are_refused_within_a_run_as_well() {
     assert_eq!(ID.get(), Some(1));
 }
 
+/// Tells what `ID` is when it is dropped.
+struct SeesOnDrop(mpsc::Sender<Option<u64>>);
+
+impl Drop for SeesOnDrop {
+    fn drop(&mut self) {
+        self.0.send(ID.get()).unwrap();
+    }
+}
+
 #[test]
 fn a_stopped_run_is_an_error_and_the_loop_goes_on() {
     let event_loop = EventLoop::new();
@@ -308,8 +321,17 @@ fn a_stopped_run_is_an_error_and_the_loop_goes_on() {
         let handle = event_loop.handle();
         move || handle.stop()
     });
-    let error = event_loop.try_run_until_complete(future::pending::<()>());
+    let (sender, dropped) = mpsc::channel();
+    let sees = SeesOnDrop(sender);
+    ID.set(1);
+    let error = event_loop.try_run_until_complete(async {
+        let _sees = sees;
+        ID.set(2);
+        future::pending::<()>().await;
+    });
     assert!(error.unwrap_err().to_string().contains("stopped"));
+    // The future was dropped in the context in which it ran.
+    assert_eq!((dropped.try_recv(), ID.get()), (Ok(Some(2)), Some(1)));
     assert_eq!(event_loop.run_until_complete(async { 1 }), 1);
 }
 

@@ -1,5 +1,6 @@
 //! Join and abort handles where several have a hand in a task: races, panics, and what they keep alive.
 
+use std::collections::HashSet;
 use std::future::{self, Future};
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::{Pin, pin};
@@ -570,4 +571,20 @@ fn a_scope_that_is_dropped_aborts_also_if_its_group_was_kept() {
         let (_group, task) = kept.unwrap();
         assert!(task.await.unwrap_err().is_cancelled());
     });
+}
+
+#[test]
+fn ids_of_done_callbacks_are_unique_in_the_process() {
+    // More than one of the blocks that a thread draws its ids from.
+    let ids = || {
+        let event_loop = EventLoop::new();
+        let task = event_loop.spawn(future::pending::<()>());
+        let add = |_| task.add_done_callback(|| ());
+        (0..3000).map(add).collect::<Vec<_>>()
+    };
+    let mut all = HashSet::new();
+    for _ in 0..2 {
+        all.extend(thread::spawn(ids).join().unwrap());
+    }
+    assert_eq!(all.len(), 6000);
 }

@@ -1,6 +1,8 @@
 //! Which executor the free functions of the shim go to. The default is the process's, so that only the first test
 //! may go without an executor of its own.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -334,6 +336,36 @@ fn a_cancelled_timer_keeps_no_executor_waiting() {
     timer.cancel();
     // Runs until no task is left.
     pool.run();
+}
+
+#[test]
+fn an_executor_that_is_left_late_takes_callbacks_again() {
+    let other = Box::leak(Box::new(named("other")));
+    let event_loop = EventLoop::new();
+    let kept = Rc::new(RefCell::new(None));
+    let keeps = Rc::clone(&kept);
+    let enter: &'static _ = other;
+    event_loop.call_soon(move || *keeps.borrow_mut() = Some(enter.enter()));
+    event_loop.run_until_complete(shim::yield_now());
+    // What was around it, the loop's turn, is over.
+    drop(kept.take());
+    let (sender, receiver) = mpsc::channel();
+    ID.set(1);
+    shim::call_soon(move || sender.send(ID.get()).unwrap());
+    event_loop.run_until_complete(shim::yield_now());
+    assert_eq!(receiver.try_recv(), Ok(Some(1)));
+}
+
+#[test]
+fn a_timer_that_comes_before_the_one_that_is_waited_for() {
+    let mut pool = futures::executor::LocalPool::new();
+    let executor = ContextAwareExecutor::new(pool.spawner());
+    let last = executor.call_later_local(Duration::from_secs(3600), || unreachable!());
+    pool.run_until_stalled();
+    let (done, wait) = oneshot::channel();
+    executor.call_later_local(Duration::from_millis(1), move || done.send(()).unwrap());
+    assert_eq!(pool.run_until(wait), Ok(()));
+    last.cancel();
 }
 
 #[test]

@@ -108,6 +108,7 @@ pub(crate) fn cx_07_iterators_are_snapshots() {
     ID.set(2);
     assert_eq!(entries.len(), 1);
     assert_eq!(entries.next().unwrap().downcast_ref(), Some(&1u64));
+    assert_eq!(entries.len(), 0);
     assert!(entries.next().is_none());
     assert_eq!(copy_context().len(), 2);
 }

@@ -162,6 +162,7 @@ macro_rules! rows {
                 ta_10_a_suspended_task_sees_outside_writes
                 cs_04_callbacks_share_a_context
                 cs_07_a_callback_steps_aside
+                cs_07_callbacks_of_two_contexts_wait_apart
                 th_06_blocking_jobs_take_turns
                 r_03_dropped_while_entered_elsewhere
             }

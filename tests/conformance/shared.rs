@@ -180,6 +180,28 @@ pub(crate) fn cs_07_a_callback_steps_aside<H: Harness>() {
     });
 }
 
+pub(crate) fn cs_07_callbacks_of_two_contexts_wait_apart<H: Harness>() {
+    H::start().block_on(async {
+        let contexts = [1, 2].map(|id| Context::new().with_value(&ID, id).share());
+        let [first, second] = contexts.each_ref();
+        let held = [first, second].map(|shared| HeldElsewhere::enter(shared, || ()));
+        let [first, second] = [first, second].map(|shared| {
+            let (done, wait) = oneshot::channel();
+            H::call_soon_in(shared, move || done.send(ID.get()).unwrap());
+            wait
+        });
+        let (done, wait) = oneshot::channel();
+        H::call_soon(move || done.send(()).unwrap());
+        wait.await.unwrap();
+        // Not in the order in which they were scheduled.
+        let [hold_first, hold_second] = held;
+        hold_second.release();
+        assert_eq!(second.await, Ok(Some(2)));
+        hold_first.release();
+        assert_eq!(first.await, Ok(Some(1)));
+    });
+}
+
 pub(crate) fn th_06_blocking_jobs_take_turns<H: Harness>() {
     H::start().block_on(async {
         let shared = SharedContext::new();
