@@ -13,6 +13,7 @@ use aiocontextvars::shim::{self, ContextAwareExecutor};
 use aiocontextvars::{Context, SharedContext, context_var};
 use futures::FutureExt;
 use futures::channel::oneshot;
+use futures::future::LocalBoxFuture;
 
 context_var! {
     static ID: u64;
@@ -574,6 +575,48 @@ fn its_end_and_another_threads_call() {
 }
 
 #[test]
+fn what_another_thread_wakes_at_its_end_is_dropped_on_its_own() {
+    struct Wakes(Option<oneshot::Sender<()>>);
+    impl Drop for Wakes {
+        fn drop(&mut self) {
+            let sender = self.0.take().unwrap();
+            // Not if the other task is gone already.
+            let _ = thread::spawn(move || sender.send(())).join().unwrap();
+        }
+    }
+    struct SeesThread(Rc<Cell<Option<thread::ThreadId>>>);
+    impl Drop for SeesThread {
+        fn drop(&mut self) {
+            self.0.set(Some(thread::current().id()));
+        }
+    }
+    for wakes_first in [true, false] {
+        let event_loop = EventLoop::new();
+        let (sender, receiver) = oneshot::channel();
+        let (wakes, dropped) = (Wakes(Some(sender)), Rc::default());
+        let sees = SeesThread(Rc::clone(&dropped));
+        let wakes = async move {
+            let _wakes = wakes;
+            future::pending().await
+        };
+        let woken = async move {
+            let _sees = sees;
+            receiver.await.unwrap();
+        };
+        let mut tasks: [LocalBoxFuture<'static, ()>; 2] = [Box::pin(wakes), Box::pin(woken)];
+        if !wakes_first {
+            tasks.reverse();
+        }
+        for task in tasks {
+            event_loop.spawn(task).detach();
+        }
+        event_loop.run_until_complete(shim::yield_now());
+        drop(event_loop);
+        assert_eq!(dropped.get(), Some(thread::current().id()));
+    }
+}
+
+#[test]
 fn slow_steps_and_callbacks_are_reported_in_debug_mode() {
     let event_loop = EventLoop::new();
     let reports = Rc::new(RefCell::new(Vec::new()));
@@ -642,6 +685,7 @@ fn a_loop_stops_on_ctrl_c_if_asked() {
 
     const CHILD: &str = "EVENT_LOOP_CTRL_C";
     const IGNORED: i32 = 77;
+    const STOPPED: &str = "the loop was stopped";
     /// A command that undoes that a background job of a shell ignores Ctrl-C, or a hang-up.
     fn heeding_ctrl_c() -> Option<Command> {
         let heeding = || {
@@ -661,11 +705,14 @@ fn a_loop_stops_on_ctrl_c_if_asked() {
             }
             None => Command::new(own),
         };
-        child.args(["--exact", "a_loop_stops_on_ctrl_c_if_asked"]);
+        child.args(["--exact", "a_loop_stops_on_ctrl_c_if_asked", "--nocapture"]);
         let output = child.env(CHILD, "1").output().unwrap();
         match output.status.code() {
             // The second Ctrl-C comes when no loop is running that has asked.
-            Some(130) => {}
+            Some(130) => {
+                let printed = String::from_utf8_lossy(&output.stdout);
+                assert!(printed.contains(STOPPED), "the first one: {printed}");
+            }
             Some(IGNORED) => {
                 println!("skipped: this process ignores Ctrl-C, and so do its children")
             }
@@ -687,6 +734,7 @@ fn a_loop_stops_on_ctrl_c_if_asked() {
     idle.stop_on_ctrl_c().unwrap();
     event_loop.call_soon(interrupt);
     event_loop.run_forever();
+    println!("{STOPPED}");
     // It was not running, so that its next run is not stopped.
     idle.run_until_complete(shim::yield_now());
     let (asked, other) = (event_loop, EventLoop::new());

@@ -164,14 +164,17 @@ fn seen_without_the_wrapper<E: shim::Executor>(executor: E) -> impl Future<Outpu
     let fixed = Context::new().with_value(&ID, 7);
     let wrapper = ContextAwareExecutor::fixed(executor, fixed);
     let (go, going) = oneshot::channel::<()>();
+    let (sender, receiver) = oneshot::channel();
     let task = wrapper.spawn(async move {
         going.await.unwrap();
         ID.set(8);
-        shim::spawn(async { ID.get() }).await.unwrap()
+        let child = shim::spawn(async { ID.get() });
+        sender.send(child.await.unwrap()).unwrap();
     });
+    task.detach();
     drop(wrapper);
     go.send(()).unwrap();
-    async { task.await.unwrap() }
+    async { receiver.await.unwrap() }
 }
 
 #[test]
