@@ -290,6 +290,23 @@ fn without_its_executor_a_task_is_cancelled() {
 }
 
 #[test]
+fn tasks_keep_no_executor_alive_that_its_wrapper_owns() {
+    let wrapper = ContextAwareExecutor::new(Steps::default());
+    let seen = Rc::default();
+    let probe = SeesOnDrop(Rc::clone(&seen));
+    ID.set(1);
+    let task = wrapper.spawn_local(async move {
+        let _probe = probe;
+        future::pending::<()>().await;
+    });
+    ID.set(2);
+    // The executor goes with its wrapper, and the step with the executor.
+    drop(wrapper);
+    assert!(task.is_finished());
+    assert_eq!((seen.take(), ID.get()), (vec![Some(1)], Some(2)));
+}
+
+#[test]
 fn a_task_whose_executor_is_gone_has_nowhere_to_spawn() {
     has_nowhere_to_spawn(Rc::new(Steps::default()));
     #[expect(
