@@ -234,6 +234,13 @@ pub(crate) fn push_own(call: Call) -> CallHandle {
     CallHandle::new(call)
 }
 
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // Of an executor that was gone when its queue was made.
+        self.empty();
+    }
+}
+
 impl fmt::Debug for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Queue").finish_non_exhaustive()
