@@ -222,6 +222,18 @@ fn a_handle_submits_in_a_context_of_ones_own() {
 }
 
 #[test]
+fn a_task_of_a_handle_spawns_on_the_loops_thread() {
+    let event_loop = EventLoop::new();
+    let task = event_loop.handle().spawn(async {
+        ID.set(1);
+        let child = shim::spawn_local(async { *Rc::new(ID.get()) });
+        ID.set(2);
+        child.await.unwrap()
+    });
+    assert_eq!(event_loop.run_until_complete(task).unwrap(), Some(1));
+}
+
+#[test]
 fn another_thread_blocks_on_the_loop_and_its_own_does_not() {
     let event_loop = EventLoop::new();
     let executor = ContextAwareExecutor::new(event_loop.handle());
