@@ -1,7 +1,10 @@
-//! Threads that have to wait for their context.
+//! Threads that have to wait for their context, and what they do for each other.
 
+use std::rc::Rc;
 use std::thread;
+use std::time::Duration;
 
+use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::{SharedContext, context_var, shim};
 
 context_var! {
@@ -47,4 +50,21 @@ fn a_thread_waits_for_a_shared_context_that_is_entered() {
     let (seen, name) = waits.join().unwrap();
     assert_eq!((seen, name.as_deref()), (Some(2), Some("waits-inside")));
     assert_eq!((shared.get(&ID), ID.get()), (Some(3), None));
+}
+
+#[test]
+fn a_loop_of_another_thread_leaves_what_was_cancelled_to_its_own() {
+    // In this process no other thread has callbacks of its own.
+    let event_loop = EventLoop::new();
+    let held = Rc::new(());
+    let inside = Rc::clone(&held);
+    let timer = event_loop.call_later(Duration::from_secs(3600), move || drop(inside));
+    let cancels = || {
+        timer.cancel();
+        EventLoop::new().run_until_complete(shim::yield_now());
+    };
+    thread::scope(|scope| scope.spawn(cancels).join().unwrap());
+    assert_eq!(Rc::strong_count(&held), 2);
+    event_loop.run_until_complete(shim::yield_now());
+    assert_eq!(Rc::strong_count(&held), 1);
 }
