@@ -33,8 +33,8 @@ pub(crate) struct Driver {
     line: Option<Box<Line>>,
     serves: Serves,
     is_only: bool,
-    /// What has been taken out of the line, and not been run.
-    due: VecDeque<Item>,
+    /// How much at the head of the line belongs to the turn that is running.
+    due: usize,
     /// Calls for shared contexts that were taken when their turn came, by the context's address.
     parked: HashMap<usize, Parked>,
     unparked: Arc<Unparked>,
@@ -130,7 +130,7 @@ impl Driver {
             })),
             serves: Serves::default(),
             is_only: false,
-            due: VecDeque::new(),
+            due: 0,
             parked: HashMap::new(),
             unparked: Arc::default(),
             sleep: None,
@@ -165,9 +165,10 @@ impl Driver {
         }
     }
 
-    /// Takes all that is due out of the line, if nothing is left of the last time.
+    /// Makes all that is due the next turn, if nothing is left of the last one.
+    #[inline]
     fn take_due(&mut self) {
-        if !self.due.is_empty() {
+        if self.due > 0 {
             return;
         }
         let unparked = if self.parked.is_empty() {
@@ -180,7 +181,7 @@ impl Driver {
             if line.queue.may_have_timers.load(Ordering::Acquire) || !unparked.is_empty() {
                 return Some(Arc::clone(&line.queue));
             }
-            mem::swap(&mut line.items, &mut self.due);
+            self.due = line.items.len();
             None
         });
         let Some(queue) = timers else {
@@ -191,7 +192,7 @@ impl Driver {
         line::with(|line| {
             line.ripen(now);
             line.items.extend(unparked.into_iter().map(Item::Parked));
-            mem::swap(&mut line.items, &mut self.due);
+            self.due = line.items.len();
         });
     }
 
@@ -283,11 +284,12 @@ impl Running<'_> {
         empty_trash();
         let driver = &mut *self.driver;
         driver.take_due();
-        let any = !driver.due.is_empty();
-        for _ in 0..driver.due.len().min(limit) {
-            let Some(item) = driver.due.pop_front() else {
+        let any = driver.due > 0;
+        for _ in 0..driver.due.min(limit) {
+            let Some(item) = line::with(|line| line.items.pop_front()) else {
                 break;
             };
+            driver.due -= 1;
             match item {
                 Item::Call(call) => turns.call(|| driver.run(call)),
                 Item::Parked(context) => turns.call(|| driver.run_parked(context)),
@@ -301,7 +303,7 @@ impl Running<'_> {
     /// What is left after a turn. If nothing is to be run now, `waker` is told of what comes.
     pub(crate) fn next(&self, waker: &Waker) -> Next {
         let driver = &*self.driver;
-        if !driver.due.is_empty() || line::with(|line| !line.items.is_empty()) {
+        if line::with(|line| !line.items.is_empty()) {
             return Next::Again;
         }
         let waker = waker.clone();
@@ -400,13 +402,8 @@ impl Drop for Driver {
             calls
         });
         let line = self.line.as_mut().map(|line| mem::take(&mut line.items));
-        let due = mem::take(&mut self.due);
         let line = line.unwrap_or_default();
-        calls
-            .map(Item::Call)
-            .chain(due)
-            .chain(line)
-            .for_each(Item::discard);
+        calls.map(Item::Call).chain(line).for_each(Item::discard);
         let waker = {
             let mut state = self.queue().lock();
             state.driven = self.is_only;
