@@ -34,7 +34,7 @@ use super::block::BlockOnError;
 use super::entered::{self, FrameExecutor, FrameRef};
 use super::executor::{Executor, Job, LocalExecutor, LocalRunnable, Runnable};
 use super::join::JoinHandle;
-use super::join::abortable::{BoxedCancel, JoinTask, Joined, RawTask, joined};
+use super::join::abortable::{BoxedCancel, JoinTask, Joined, RawTask};
 use super::native::Native;
 use super::queue::QueueKey;
 use super::task::{CatchPanic, Unclaimed};
@@ -167,7 +167,7 @@ impl<T: 'static> JoinTask for RawJoin<T> {
     #[inline]
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Joined<T>> {
         let outcome = ready!(Pin::new(&mut self.0).poll(cx));
-        Poll::Ready(joined(Some(outcome.claim())))
+        Poll::Ready(outcome.claim())
     }
 }
 
@@ -177,7 +177,7 @@ impl<T: Send + 'static> RawTask for RawJoin<T> {
     }
 
     fn cancel(self) -> BoxedCancel<T> {
-        Box::pin(async move { joined(self.0.cancel().await.map(Unclaimed::claim)) })
+        Box::pin(async move { Unclaimed::claim_any(self.0.cancel().await) })
     }
 }
 

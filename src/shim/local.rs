@@ -142,7 +142,7 @@ impl<T> LocalJoin<T> {
         let outcome = task::ready!(Pin::new(receiver).poll(cx));
         self.receiver = None;
         Poll::Ready(match outcome {
-            Ok(outcome) => outcome.claim().map_err(JoinError::panicked),
+            Ok(outcome) => outcome.claim(),
             Err(oneshot::Canceled) => Err(JoinError::cancelled()),
         })
     }

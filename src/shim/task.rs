@@ -1,6 +1,5 @@
 //! Tasks that are driven by steps: `async-task` underneath, for executors that can only run a closure.
 
-use std::any::Any;
 use std::future::Future;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
@@ -13,27 +12,32 @@ use pin_project_lite::pin_project;
 use super::block;
 use super::entered::FrameExecutor;
 use super::executor::{Executor, Job, Runnable};
-use super::join::abortable::{BoxedCancel, JoinTask, Joined, RawTask, joined};
+use super::join::JoinError;
+use super::join::abortable::{BoxedCancel, JoinTask, Joined, RawTask};
 use super::native::Target;
 use crate::contain::contain;
 
-/// What a task ended with: its output or its panic.
-pub(crate) type Outcome<T> = Result<T, Box<dyn Any + Send>>;
-
-/// An outcome that nobody may come for. Keeps the panic of its destructor from the executor: `async-task` aborts
+/// An outcome, an output or a panic, that nobody may come for. Keeps the panic of its destructor from the executor: `async-task` aborts
 /// the process when an output panics while it is dropped.
-pub(crate) struct Unclaimed<T>(Option<Outcome<T>>);
+pub(crate) struct Unclaimed<T>(Option<Joined<T>>);
 
 impl<T> Unclaimed<T> {
-    pub(crate) fn new(outcome: Outcome<T>) -> Unclaimed<T> {
+    pub(crate) fn new(outcome: Joined<T>) -> Unclaimed<T> {
         Unclaimed(Some(outcome))
     }
 
-    pub(crate) fn claim(mut self) -> Outcome<T> {
+    #[inline]
+    pub(crate) fn claim(mut self) -> Joined<T> {
         match self.0.take() {
             Some(outcome) => outcome,
             None => unreachable!("claiming takes the value"),
         }
+    }
+
+    /// What a handle gives for this; `None` for a task that was cancelled.
+    #[inline]
+    pub(crate) fn claim_any(outcome: Option<Unclaimed<T>>) -> Joined<T> {
+        outcome.map_or_else(|| Err(JoinError::cancelled()), Unclaimed::claim)
     }
 }
 
@@ -70,9 +74,9 @@ impl<F> CatchPanic<F> {
         }
     }
 
-    pub(crate) fn drop_future(self: Pin<&mut Self>) -> Outcome<()> {
+    pub(crate) fn drop_future(self: Pin<&mut Self>) -> Joined<()> {
         let mut future = self.project().future;
-        panic::catch_unwind(AssertUnwindSafe(|| future.set(None)))
+        panic::catch_unwind(AssertUnwindSafe(|| future.set(None))).map_err(JoinError::panicked)
     }
 }
 
@@ -87,13 +91,13 @@ impl<F: Future> Future for CatchPanic<F> {
         let outcome = match panic::catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(output)) => Ok(output),
-            Err(payload) => Err(payload),
+            Err(payload) => Err(JoinError::panicked(payload)),
         };
         // The destructors belong to the task: a panic there is its outcome too.
         let outcome = Unclaimed::new(outcome);
         Poll::Ready(match self.drop_future() {
             Ok(()) => outcome,
-            Err(payload) => Unclaimed::new(Err(payload)),
+            Err(error) => Unclaimed::new(Err(error)),
         })
     }
 }
@@ -125,7 +129,7 @@ impl<T: 'static> JoinTask for StepTask<T> {
             Some(task) => ready!(Pin::new(task).poll(cx)),
             None => None,
         };
-        Poll::Ready(joined(outcome.map(Unclaimed::claim)))
+        Poll::Ready(Unclaimed::claim_any(outcome))
     }
 }
 
@@ -136,8 +140,8 @@ impl<T: Send + 'static> RawTask for StepTask<T> {
 
     fn cancel(mut self) -> BoxedCancel<T> {
         let task = self.0.take();
-        let cancel = async move { task?.cancel().await.map(Unclaimed::claim) };
-        Box::pin(async move { joined(cancel.await) })
+        let cancel = async move { task?.cancel().await };
+        Box::pin(async move { Unclaimed::claim_any(cancel.await) })
     }
 }
 

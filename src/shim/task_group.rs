@@ -17,7 +17,7 @@ use slab::Slab;
 pub use self::error::{TaskFailure, TaskGroupError};
 
 use super::join::done::Notice;
-use super::join::{AbortHandle, JoinError, JoinHandle};
+use super::join::{AbortHandle, JoinHandle};
 use super::task::CatchPanic;
 use crate::future::TaskContext;
 use crate::sync::{AtomicWaker, Mutex, MutexGuard};
@@ -479,7 +479,7 @@ impl<T, E, F: Future<Output = Result<T, E>>> Future for Member<F, E> {
         let failure = match task::ready!(this.future.poll(cx)).claim() {
             Ok(Ok(output)) => return Poll::Ready(Some(output)),
             Ok(Err(error)) => TaskFailure::Error(error),
-            Err(payload) => TaskFailure::Panic(JoinError::panicked(payload)),
+            Err(panic) => TaskFailure::Panic(panic),
         };
         this.shared.fail(Some(*this.key), failure);
         Poll::Ready(None)

@@ -13,7 +13,6 @@ use std::task::{self, Poll, Wake, Waker};
 use super::done::{self, Done, DoneCallbackId, Notice};
 use super::{Abort, JoinError};
 use crate::contain::contain;
-use crate::shim::task::Outcome;
 use crate::sync::{Mutex, MutexGuard};
 
 /// A runtime's handle to a task, which is detached when dropped.
@@ -43,16 +42,6 @@ pub(crate) trait RawTask: JoinTask<Output: Send> + Send + Sized {
 pub(crate) type Joined<T> = Result<T, JoinError>;
 
 pub(crate) type BoxedCancel<T> = Pin<Box<dyn Future<Output = Joined<T>> + Send>>;
-
-/// What a handle gives for this outcome; `None` for a task that was cancelled.
-#[inline]
-pub(crate) fn joined<T>(outcome: Option<Outcome<T>>) -> Joined<T> {
-    match outcome {
-        Some(Ok(output)) => Ok(output),
-        Some(Err(payload)) => Err(JoinError::panicked(payload)),
-        None => Err(JoinError::cancelled()),
-    }
-}
 
 /// What needs `R: RawTask`, found when the task is made.
 struct Operations<R: JoinTask> {
