@@ -31,7 +31,7 @@ use futures::future::LocalBoxFuture;
 
 use super::ContextAwareExecutor;
 use super::block::BlockOnError;
-use super::entered::{self, FrameExecutor, FrameRef};
+use super::entered::{self, FrameExecutor};
 use super::executor::{Executor, Job, LocalExecutor, LocalRunnable, Runnable};
 use super::join::JoinHandle;
 use super::join::abortable::{BoxedCancel, JoinTask, Joined, RawTask};
@@ -141,8 +141,8 @@ fn install_probe() {
 pub(crate) struct Home;
 
 impl entered::Home for Home {
-    fn frame(&self) -> FrameRef<'_> {
-        FrameRef::named(const { &FrameExecutor::AsyncStd })
+    fn executor(&self) -> &FrameExecutor {
+        const { &FrameExecutor::AsyncStd }
     }
 }
 

@@ -50,7 +50,7 @@ use futures::future::{BoxFuture, LocalBoxFuture};
 
 use super::ContextAwareExecutor;
 use super::block::BlockOnError;
-use super::entered::{self, FrameExecutor, FrameRef};
+use super::entered::{self, FrameExecutor};
 use super::executor::{Clock, Executor, Job, LocalExecutor, LocalRunnable, Runnable};
 use super::join::JoinHandle;
 use super::native::Native;
@@ -144,8 +144,8 @@ pub fn executor() -> ContextAwareExecutor<Global> {
 pub(crate) struct Home;
 
 impl entered::Home for Home {
-    fn frame(&self) -> FrameRef<'_> {
-        FrameRef::named(const { &FrameExecutor::Smol })
+    fn executor(&self) -> &FrameExecutor {
+        const { &FrameExecutor::Smol }
     }
 }
 

@@ -34,7 +34,7 @@ use futures::future::{BoxFuture, LocalBoxFuture};
 
 use super::ContextAwareExecutor;
 use super::block::{self, BlockOnError};
-use super::entered::{self, FrameExecutor, FrameRef};
+use super::entered::{self, FrameExecutor};
 use super::executor::{Clock, Executor, Job, LocalExecutor, LocalRunnable, Runnable};
 use super::join::abortable::{BoxedCancel, JoinTask, Joined, RawTask};
 use super::join::{JoinError, JoinHandle};
@@ -181,8 +181,8 @@ fn number(id: &impl Hash) -> u64 {
 pub(crate) struct Home;
 
 impl entered::Home for Home {
-    fn frame(&self) -> FrameRef<'_> {
-        FrameRef::named(const { &FrameExecutor::Tokio })
+    fn executor(&self) -> &FrameExecutor {
+        const { &FrameExecutor::Tokio }
     }
 
     fn polled(&self) -> &dyn entered::Home {
@@ -194,11 +194,12 @@ impl entered::Home for Home {
 struct Polled;
 
 impl entered::Home for Polled {
-    fn frame(&self) -> FrameRef<'_> {
-        FrameRef {
-            is_on_its_runtime: true,
-            ..Home.frame()
-        }
+    fn executor(&self) -> &FrameExecutor {
+        const { &FrameExecutor::Tokio }
+    }
+
+    fn is_on_its_runtime(&self) -> bool {
+        true
     }
 }
 

@@ -29,17 +29,6 @@ pub(crate) struct ExecutorFrame {
     pub(crate) fixed: Option<Arc<Context>>,
 }
 
-/// An [`ExecutorFrame`] where it is: nothing is counted to enter one.
-#[derive(Clone, Copy)]
-pub(crate) struct FrameRef<'a> {
-    pub(crate) executor: &'a FrameExecutor,
-    pub(crate) local: Option<&'a FrameLocal>,
-    pub(crate) fixed: Option<&'a Arc<Context>>,
-    /// Whether the executor itself has entered this frame, so that nobody has to ask if it runs on this thread.
-    #[cfg(feature = "tokio")]
-    pub(crate) is_on_its_runtime: bool,
-}
-
 /// What has come to a frame since it was entered.
 struct Added {
     /// The frame of a guard, instead of the one that was entered.
@@ -170,41 +159,6 @@ impl ExecutorFrame {
     }
 }
 
-impl<'a> FrameRef<'a> {
-    /// Of a frame that names this executor and nothing else.
-    #[inline]
-    pub(crate) fn named(executor: &'a FrameExecutor) -> FrameRef<'a> {
-        FrameRef::new(executor, None, None)
-    }
-
-    #[inline]
-    fn new(
-        executor: &'a FrameExecutor,
-        local: Option<&'a FrameLocal>,
-        fixed: Option<&'a Arc<Context>>,
-    ) -> FrameRef<'a> {
-        FrameRef {
-            executor,
-            local,
-            fixed,
-            #[cfg(feature = "tokio")]
-            is_on_its_runtime: false,
-        }
-    }
-
-    pub(crate) fn has_live_local(self) -> bool {
-        self.local.is_some_and(FrameLocal::is_alive)
-    }
-
-    pub(crate) fn cloned(self) -> ExecutorFrame {
-        ExecutorFrame {
-            executor: self.executor.clone(),
-            local: self.local.cloned(),
-            fixed: self.fixed.cloned(),
-        }
-    }
-}
-
 /// The context that a new unit of work starts in: a copy of the executor's fixed one or of the current.
 #[inline]
 pub(crate) fn new_context(fixed: Option<&Arc<Context>>) -> Context {
@@ -218,8 +172,8 @@ pub(crate) fn new_context(fixed: Option<&Arc<Context>>) -> Context {
 struct Nowhere;
 
 impl Home for Nowhere {
-    fn frame(&self) -> FrameRef<'_> {
-        FrameRef::named(const { &FrameExecutor::None })
+    fn executor(&self) -> &FrameExecutor {
+        const { &FrameExecutor::None }
     }
 }
 
@@ -229,17 +183,17 @@ thread_local! {
 
 /// Reads the innermost frame. `f` must not call user code.
 #[inline]
-pub(crate) fn peek<R>(f: impl FnOnce(FrameRef<'_>) -> R) -> R {
+pub(crate) fn peek<R>(f: impl FnOnce(&dyn Home) -> R) -> R {
     peek_added(|frame, _| f(frame))
 }
 
 #[inline]
-fn peek_added<R>(f: impl FnOnce(FrameRef<'_>, Serves) -> R) -> R {
+fn peek_added<R>(f: impl FnOnce(&dyn Home, Serves) -> R) -> R {
     Frames::here(&FRAMES).peek(|added, home| {
-        let frame = added
-            .frame
-            .as_ref()
-            .map_or_else(|| home.frame(), Home::frame);
+        let frame = match &added.frame {
+            Some(frame) => frame,
+            None => home,
+        };
         f(frame, added.driving)
     })
 }
@@ -273,9 +227,9 @@ fn add(added: Added) -> Left {
 /// Gives the innermost frame this fixed context until the guard goes.
 #[inline]
 pub(crate) fn enter_fixed(fixed: Option<Arc<Context>>) -> Option<Left> {
-    let has_any = peek(|frame| frame.fixed.is_some()) || fixed.is_some();
+    let has_any = peek(|frame| frame.fixed().is_some()) || fixed.is_some();
     has_any.then(|| {
-        let (frame, driving) = peek_added(|frame, driving| (frame.cloned(), driving));
+        let (frame, driving) = peek_added(|frame, driving| (frame.to_frame(), driving));
         add(Added {
             frame: Some(ExecutorFrame { fixed, ..frame }),
             driving,
@@ -310,7 +264,7 @@ impl Drop for Driving {
 /// the innermost frame: the fixed context of those who submit there.
 #[inline]
 pub(crate) fn own_queue(which: impl Fn(Serves) -> bool) -> Option<Option<Arc<Context>>> {
-    peek_added(|frame, driving| which(driving).then(|| frame.fixed.cloned()))
+    peek_added(|frame, driving| which(driving).then(|| frame.fixed().cloned()))
 }
 
 /// Puts the frame back that was there when dropped.
@@ -354,9 +308,24 @@ impl fmt::Debug for EnterGuard<'_> {
     }
 }
 
-/// Where a task runs: has the frame that it is polled and dropped in.
+/// Where a task runs: has the frame that it is polled and dropped in. Nothing is counted to enter one.
 pub(crate) trait Home: 'static {
-    fn frame(&self) -> FrameRef<'_>;
+    fn executor(&self) -> &FrameExecutor;
+
+    fn local(&self) -> Option<&FrameLocal> {
+        None
+    }
+
+    /// The context of a fixed executor.
+    fn fixed(&self) -> Option<&Arc<Context>> {
+        None
+    }
+
+    /// Whether the executor itself has entered this frame, so that nobody has to ask if it runs on this thread.
+    #[cfg(feature = "tokio")]
+    fn is_on_its_runtime(&self) -> bool {
+        false
+    }
 
     /// The same for a poll, which the executor makes. A drop may be anybody's.
     #[inline]
@@ -368,9 +337,31 @@ pub(crate) trait Home: 'static {
     }
 }
 
+impl dyn Home {
+    pub(crate) fn has_live_local(&self) -> bool {
+        self.local().is_some_and(FrameLocal::is_alive)
+    }
+
+    pub(crate) fn to_frame(&self) -> ExecutorFrame {
+        ExecutorFrame {
+            executor: self.executor().clone(),
+            local: self.local().cloned(),
+            fixed: self.fixed().cloned(),
+        }
+    }
+}
+
 impl Home for ExecutorFrame {
-    fn frame(&self) -> FrameRef<'_> {
-        FrameRef::new(&self.executor, self.local.as_ref(), self.fixed.as_ref())
+    fn executor(&self) -> &FrameExecutor {
+        &self.executor
+    }
+
+    fn local(&self) -> Option<&FrameLocal> {
+        self.local.as_ref()
+    }
+
+    fn fixed(&self) -> Option<&Arc<Context>> {
+        self.fixed.as_ref()
     }
 }
 
@@ -382,8 +373,12 @@ pub(crate) struct ValueHome {
 }
 
 impl Home for ValueHome {
-    fn frame(&self) -> FrameRef<'_> {
-        FrameRef::new(&self.executor, None, self.fixed.as_ref())
+    fn executor(&self) -> &FrameExecutor {
+        &self.executor
+    }
+
+    fn fixed(&self) -> Option<&Arc<Context>> {
+        self.fixed.as_ref()
     }
 }
 

@@ -248,7 +248,7 @@ impl<T> JoinHandle<T> {
     /// ```
     #[track_caller]
     pub fn add_done_callback(&self, f: impl FnOnce() + Send + 'static) -> DoneCallbackId {
-        let fixed = entered::peek(|frame| frame.fixed.cloned());
+        let fixed = entered::peek(|frame| frame.fixed().cloned());
         self.add_call(Call::new(entered::new_context(fixed.as_ref()), fixed, f))
     }
 
@@ -281,7 +281,7 @@ impl<T> JoinHandle<T> {
         context: C,
         f: impl FnOnce() + Send + 'static,
     ) -> DoneCallbackId {
-        let fixed = entered::peek(|frame| frame.fixed.cloned());
+        let fixed = entered::peek(|frame| frame.fixed().cloned());
         self.add_call(Call::new(context, fixed, f))
     }
 

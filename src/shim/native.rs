@@ -3,9 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use super::entered::{
-    self, ExecutorFrame, FrameExecutor, FrameLocal, FrameRef, Home, InHome, ValueHome,
-};
+use super::entered::{self, ExecutorFrame, FrameExecutor, FrameLocal, Home, InHome, ValueHome};
 use super::event_loop::{LoopHome, LoopTasks};
 use super::executor::Executor;
 use super::join::{JoinHandle, RunsOn};
@@ -44,18 +42,18 @@ pub(crate) enum Named {
 impl Named {
     /// The runtime that a frame names, or the thread's if it names nothing, if there is nothing else to be asked or told.
     #[inline]
-    pub(crate) fn of_frame(frame: FrameRef<'_>) -> Option<Named> {
-        match frame.executor {
-            _ if frame.fixed.is_some() => None,
+    pub(crate) fn of_frame(frame: &dyn Home) -> Option<Named> {
+        let named = match frame.executor() {
             #[cfg(feature = "tokio")]
-            FrameExecutor::Tokio if frame.is_on_its_runtime => Some(Named::Tokio),
+            FrameExecutor::Tokio if frame.is_on_its_runtime() => Some(Named::Tokio),
             #[cfg(feature = "async-std")]
             FrameExecutor::AsyncStd => Some(Named::AsyncStd),
             #[cfg(feature = "smol")]
             FrameExecutor::Smol => Some(Named::Smol),
-            FrameExecutor::None if frame.local.is_none() => Named::of_thread(),
+            FrameExecutor::None if frame.local().is_none() => Named::of_thread(),
             _ => None,
-        }
+        };
+        named.filter(|_| frame.fixed().is_none())
     }
 
     /// The runtime that says it runs on this thread.

@@ -9,7 +9,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::entered::{self, ExecutorFrame, FrameRef};
+use super::entered::{self, ExecutorFrame, Home};
 use super::executor::Clock;
 use super::native::{Destination, Named, Target};
 
@@ -108,14 +108,18 @@ fn outside() -> Result<Place, NoRuntime> {
 }
 
 #[inline]
-fn of_frame(frame: FrameRef<'_>) -> Option<Place> {
-    let destination = Target::of_frame(frame.executor).map(|executor| {
+fn of_frame(frame: &dyn Home) -> Option<Place> {
+    let destination = Target::of_frame(frame.executor()).map(|executor| {
         Place::Anywhere(Destination {
             executor,
-            fixed: frame.fixed.cloned(),
+            fixed: frame.fixed().cloned(),
         })
     });
-    destination.or_else(|| frame.has_live_local().then(|| Place::Here(frame.cloned())))
+    destination.or_else(|| {
+        frame
+            .has_live_local()
+            .then(|| Place::Here(frame.to_frame()))
+    })
 }
 
 /// The global executor, if there is only one.
@@ -134,7 +138,7 @@ fn global() -> Option<Target> {
 /// The frame of the local executor that is entered on this thread, or that runs its task.
 pub(crate) fn local_frame() -> Result<ExecutorFrame, NoRuntime> {
     let (mut frame, has_live_local) =
-        entered::peek(|frame| (frame.cloned(), frame.has_live_local()));
+        entered::peek(|frame| (frame.to_frame(), frame.has_live_local()));
     if !has_live_local {
         frame.local = Target::of_frame(&frame.executor).and_then(|target| target.local());
     }

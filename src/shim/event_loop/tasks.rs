@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 use slab::Slab;
 
 use crate::contain::contain;
-use crate::shim::entered::{FrameExecutor, FrameRef, Home};
+use crate::shim::entered::{FrameExecutor, Home};
 use crate::shim::location;
 use crate::shim::queue::{Item, Queue};
 use crate::shim::task::{CatchPanic, StepTask};
@@ -136,8 +136,8 @@ impl fmt::Debug for LoopTasks {
 pub(crate) struct LoopHome(pub(crate) Arc<LoopTasks>);
 
 impl Home for LoopHome {
-    fn frame(&self) -> FrameRef<'_> {
-        FrameRef::named(&self.0.frame)
+    fn executor(&self) -> &FrameExecutor {
+        &self.0.frame
     }
 }
 
