@@ -327,7 +327,7 @@ pub(crate) trait Home: 'static {
         false
     }
 
-    /// The same for a poll, which the executor makes. A drop may be anybody's.
+    /// The home of a poll, which the executor makes. A drop may be anybody's.
     #[inline]
     fn polled(&self) -> &dyn Home
     where
