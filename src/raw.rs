@@ -42,13 +42,13 @@ struct Link<T, K: ?Sized> {
 }
 
 /// What a thread-local without a destructor holds. Unlike in a call of [`LocalKey::with`], what is done with it can be
-/// inlined where it is done.
+/// inlined where it is done. For types that are not `Sync`, so that the reference cannot leave the thread.
 #[inline]
 fn here<L>(key: &'static LocalKey<L>) -> &'static L {
     const { assert!(!mem::needs_drop::<L>()) };
     let pointer = key.with(ptr::from_ref);
-    // SAFETY: as it has no destructor, it is there for as long as the thread, and is never written again as a whole. The
-    // reference stays on the thread:
+    // SAFETY: as it has no destructor, it is there for as long as the thread, and is never written again as a whole; and
+    // the callers' types keep the reference on the thread.
     unsafe { &*pointer }
 }
 
