@@ -44,3 +44,6 @@ test "$(grep -l '^<svg' "$plots"/scale-*.svg | wc -l)" -eq 3
 echo "+ soak: random work on every runtime at once, and many parked tasks"
 cargo run --quiet --release --all-features --example soak -- --seconds 5
 cargo run --quiet --release --all-features --example soak -- --parked 100000
+
+echo "+ each row of the benchmark, once"
+cargo bench --quiet --all-features --bench peers -- --test >/dev/null
