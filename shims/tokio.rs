@@ -226,11 +226,7 @@ impl<T: 'static> JoinTask for RawJoin<T> {
 
     #[inline]
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Joined<T>> {
-        Pin::new(&mut self.0).poll(cx).map_err(error)
-    }
-
-    /// Without a budget: when it is used up, tokio wakes at once.
-    fn look(&mut self, cx: &mut task::Context<'_>) -> Poll<Joined<T>> {
+        // Without a budget: when it is used up, tokio wakes at once, and again at each poll within the same one of its own.
         let join = pin!(::tokio::task::coop::unconstrained(&mut self.0));
         join.poll(cx).map_err(error)
     }
@@ -243,7 +239,7 @@ impl<T: Send + 'static> RawTask for RawJoin<T> {
 
     fn cancel(mut self) -> BoxedCancel<T> {
         self.0.abort();
-        Box::pin(future::poll_fn(move |cx| self.look(cx)))
+        Box::pin(future::poll_fn(move |cx| self.poll(cx)))
     }
 }
 

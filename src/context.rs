@@ -94,7 +94,8 @@ impl Context {
     /// one way in there is no way to leave a context twice or out of order (RN-07, RN-10).
     ///
     /// `run` is for synchronous code. A future that `f` returns is polled later, outside the context;
-    /// use [`ContextExt::in_context`] for futures (RN-09).
+    /// use [`ContextExt::in_context`] for futures (RN-09). Nor may a stackful coroutine be suspended in `f`, and go on
+    /// after what it was resumed from has returned: contexts are left in the reverse order of being entered.
     ///
     /// # Examples
     ///

@@ -115,20 +115,6 @@ mod sealed {
         }
 
         /// Polls `f` in the context, or asks to be woken when that can be entered.
-        fn poll_in<R>(
-            &mut self,
-            cx: &mut task::Context<'_>,
-            f: impl FnOnce(&mut task::Context<'_>) -> Poll<R>,
-        ) -> Poll<R>;
-
-        /// Calls `f`, which cannot wait, in the context, or in a copy if that is taken.
-        fn run_now<R>(&mut self, f: impl FnOnce() -> R) -> R;
-
-        /// The same for the last time: the context is let go of.
-        fn run_last<R>(&mut self, f: impl FnOnce() -> R) -> R;
-    }
-
-    impl Place for Context {
         #[inline]
         fn poll_in<R>(
             &mut self,
@@ -138,6 +124,14 @@ mod sealed {
             self.run_now(|| f(cx))
         }
 
+        /// Calls `f`, which cannot wait, in the context, or in a copy if that is taken.
+        fn run_now<R>(&mut self, f: impl FnOnce() -> R) -> R;
+
+        /// The same for the last time: the context is let go of.
+        fn run_last<R>(&mut self, f: impl FnOnce() -> R) -> R;
+    }
+
+    impl Place for Context {
         #[inline]
         fn run_now<R>(&mut self, f: impl FnOnce() -> R) -> R {
             current::enter(self, &Kind::Inside, f)
@@ -157,14 +151,6 @@ mod sealed {
     }
 
     impl Place for BlockOnContext {
-        fn poll_in<R>(
-            &mut self,
-            cx: &mut task::Context<'_>,
-            f: impl FnOnce(&mut task::Context<'_>) -> Poll<R>,
-        ) -> Poll<R> {
-            self.run_now(|| f(cx))
-        }
-
         fn run_now<R>(&mut self, f: impl FnOnce() -> R) -> R {
             current::enter(&mut self.0, &Kind::BlockOn(RunningTask::now()), f)
         }

@@ -160,8 +160,11 @@ impl Node {
             if had_layers != has_layers {
                 note(&mut notes.layered, var, has_layers);
             }
-            if local && old.is_some() != is_bound {
-                note(&mut notes.locals, var, is_bound);
+            // Also where nobody says that it is `local`: who takes out ended layers does not know.
+            match (is_bound, old.is_some()) {
+                (true, false) if local => note(&mut notes.locals, var, true),
+                (false, true) => note(&mut notes.locals, var, false),
+                _ => {}
             }
             if notes.is_empty() {
                 self.notes = None;

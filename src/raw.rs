@@ -21,7 +21,8 @@ use std::ptr::{self, NonNull};
 use crate::contain::in_destructor;
 use crate::context::Context;
 use crate::id;
-use crate::node::{self, NodeRef};
+use crate::node;
+use crate::slot::Slot;
 use crate::sync::LocalKey;
 use crate::var::ContextVar;
 
@@ -42,13 +43,17 @@ struct Link<T, K: ?Sized> {
 }
 
 /// What a thread-local without a destructor holds. Unlike in a call of [`LocalKey::with`], what is done with it can be
-/// inlined where it is done. For types that are not `Sync`, so that the reference cannot leave the thread.
+/// inlined where it is done.
+///
+/// # Safety
+///
+/// `L` is not `Sync`, so that the reference cannot leave the thread.
 #[inline]
-fn here<L>(key: &'static LocalKey<L>) -> &'static L {
+unsafe fn here<L>(key: &'static LocalKey<L>) -> &'static L {
     const { assert!(!mem::needs_drop::<L>()) };
     let pointer = key.with(ptr::from_ref);
-    // SAFETY: as it has no destructor, it is there for as long as the thread, and is never written again as a whole; and
-    // the callers' types keep the reference on the thread.
+    // SAFETY: as it has no destructor, it is there for as long as code of the thread runs, and is never written again as a
+    // whole; and the reference stays on the thread, as the caller promises.
     unsafe { &*pointer }
 }
 
@@ -57,16 +62,16 @@ fn here<L>(key: &'static LocalKey<L>) -> &'static L {
 pub(crate) fn cell_here<T>(
     key: &'static LocalKey<RefCell<ManuallyDrop<T>>>,
 ) -> &'static RefCell<ManuallyDrop<T>> {
-    // `RefCell` is not `Sync`.
-    here(key)
+    // SAFETY: a `RefCell` is not `Sync`.
+    unsafe { here(key) }
 }
 
 impl<T: 'static, K: ?Sized + 'static> Frames<T, K> {
     /// Those of this thread.
     #[inline]
     pub(crate) fn here(key: &'static LocalKey<Frames<T, K>>) -> &'static Frames<T, K> {
-        // `Frames` is not `Sync`.
-        here(key)
+        // SAFETY: `Frames` has cells, so it is not `Sync`.
+        unsafe { here(key) }
     }
 
     pub(crate) const fn new(value: T, kind: &'static K) -> Frames<T, K> {
@@ -142,10 +147,10 @@ impl<T: 'static, K: ?Sized + 'static> Frames<T, K> {
 /// bindings is right, whatever was current in between, and the value is alive, because the current context has its
 /// bindings. While one is read, user code runs, which may do anything, but:
 /// - Contexts that are not current stay as they are: the code that entered the next one has not returned.
-/// - All changes to the current one go through [`change`](Contexts::change). Before it lets go of bindings, it gives them
-///   to their readers. Being shared, they are not changed in place, either.
+/// - All changes to the current one go through [`change`](Contexts::change). Before it lets go of what somebody reads, it
+///   gives that to the reader: the slot, whose values are behind reference counts of their own, where they stay.
 /// - Whenever another context becomes current, or its bindings change, the current stamp is forgotten.
-/// - A variable has one type, and an id that no other has.
+/// - A variable has one type (`ContextVar<T>` is invariant), and an id that no other has.
 pub(crate) struct Contexts<K: 'static> {
     frames: Frames<Context, K>,
     /// The stamp of the current bindings. 0 if it has not been looked at.
@@ -166,11 +171,12 @@ struct Place {
     value: Cell<*const ()>,
 }
 
-/// Somebody who has a reference into the bindings with this stamp.
+/// Somebody who has a reference to a value of this variable in the bindings with this stamp.
 struct Reader {
+    var: u64,
     stamp: u64,
-    /// The bindings themselves, once the context has let go of them.
-    kept: Cell<Option<NodeRef>>,
+    /// The variable's slot, once the context may have let go of it.
+    kept: Cell<Option<Slot>>,
     outer: *const Reader,
 }
 
@@ -178,7 +184,8 @@ impl<K: 'static> Contexts<K> {
     /// Those of this thread.
     #[inline]
     pub(crate) fn here(key: &'static LocalKey<Contexts<K>>) -> &'static Contexts<K> {
-        here(key)
+        // SAFETY: `Contexts` has cells, so it is not `Sync`.
+        unsafe { here(key) }
     }
 
     pub(crate) const fn new(root: Context, kind: &'static K) -> Contexts<K> {
@@ -239,8 +246,8 @@ impl<K: 'static> Contexts<K> {
         // SAFETY: a reader that is linked is on the stack of a `read` that has not returned.
         while let Some(reader) = unsafe { next.as_ref() } {
             if reader.stamp == bindings.stamp() {
-                let before = reader.kept.replace(Some(NodeRef::clone(bindings)));
-                debug_assert!(before.is_none_or(|before| NodeRef::ptr_eq(&before, bindings)));
+                // What was kept before is the same, and nothing is dropped.
+                reader.kept.set(bindings.slot(reader.var).cloned());
             }
             next = reader.outer;
         }
@@ -275,6 +282,7 @@ impl<K: 'static> Contexts<K> {
             return f(None);
         }
         let reader = Reader {
+            var: id,
             stamp,
             kept: Cell::new(None),
             outer: self.reader.get(),
@@ -286,8 +294,9 @@ impl<K: 'static> Contexts<K> {
         };
         // SAFETY: `value` was made from a `&T` into the bindings with this stamp, now or when its place was filled, and
         // has the variable's type, because `id` is this variable's. These bindings are the current context's: `stamp` is
-        // what `look_up` found in it, or has been since, because whatever changes that forgets it. They live until `f`
-        // returns, and are not changed in place: the context keeps them or, since `reader` is linked, gives them to it.
+        // what `look_up` found in it, or has been since, because whatever changes that forgets it. The value lives
+        // until `f` returns, and stays where it is, behind a count of its own: the context keeps its slot or, since
+        // `reader` is linked, gives it to it.
         f(unsafe { value.as_ref() })
     }
 
@@ -332,7 +341,7 @@ impl<K: 'static> Contexts<K> {
 }
 
 #[cold]
-fn drop_kept(kept: Option<NodeRef>) {
+fn drop_kept(kept: Option<Slot>) {
     in_destructor(|| drop(kept));
 }
 
@@ -374,9 +383,9 @@ impl<T, A: Around> Inside<T, A> {
 
     #[inline]
     pub(crate) fn project(self: Pin<&mut Self>) -> (&mut A, Pin<&mut T>) {
-        // SAFETY: `inner` is pinned with `self`: it is dropped in place before the memory is used again; it is moved
-        // only out of what is not pinned (`into_parts`); nothing else gives a `&mut T` out of a pinned `self`; and
-        // `self` is `Unpin` only if `T` is. `around` is never pinned.
+        // SAFETY: `inner` is pinned with `self`: `drop` drops it in place, whatever `A` does; it is moved only out of what
+        // is not pinned (`into_parts`); nothing else gives a `&mut T` out of a pinned `self`; and `self` is `Unpin` only
+        // if `T` is. `around` is never pinned.
         unsafe {
             let this = self.get_unchecked_mut();
             (&mut this.around, Pin::new_unchecked(&mut *this.inner))
@@ -398,8 +407,17 @@ impl<T, A: Around> Inside<T, A> {
 impl<T, A: Around> Drop for Inside<T, A> {
     #[inline]
     fn drop(&mut self) {
-        let inner = &mut self.inner;
-        // SAFETY: `inner` is used no more after this, and this runs once at most, being a `FnOnce`.
-        self.around.around(|| unsafe { ManuallyDrop::drop(inner) });
+        /// Drops the value where this goes.
+        struct Inner<'a, T>(&'a mut ManuallyDrop<T>);
+        impl<T> Drop for Inner<'_, T> {
+            #[inline]
+            fn drop(&mut self) {
+                // SAFETY: only `Inside::drop` makes one, and the value is used no more after that.
+                unsafe { ManuallyDrop::drop(self.0) }
+            }
+        }
+        // It goes here, at the latest: also if the closure is not called, or the call panics first.
+        let mut inner = Some(Inner(&mut self.inner));
+        self.around.around(|| drop(inner.take()));
     }
 }

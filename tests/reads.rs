@@ -220,7 +220,7 @@ fn a_value_stays_while_it_is_read_and_goes_with_its_last_reader() {
 }
 
 #[test]
-fn a_reader_keeps_its_own_bindings_and_no_later_ones() {
+fn a_reader_keeps_its_own_value_and_no_other() {
     let drops = Drops::new();
     Context::new().run(|| {
         COUNTED.set(drops.value());
@@ -229,12 +229,33 @@ fn a_reader_keeps_its_own_bindings_and_no_later_ones() {
             for set in 0..1_000 {
                 NUMBER.set(set);
                 drop(COUNTED.set(drops.value()));
-                // All but the first, which is in the bindings that are read, and the current one.
-                assert_eq!(drops.count(), set as usize);
+                // All but the current one.
+                assert_eq!(drops.count(), set as usize + 1);
             }
+            drop(COUNTED.unset());
+            assert_eq!(drops.count(), 1_001);
             assert_eq!(number, Some(&7));
         });
-        assert_eq!(drops.count(), 1_000);
+        assert_eq!(drops.count(), 1_001);
+    });
+}
+
+#[test]
+fn a_value_under_a_guard_stays_while_it_is_read() {
+    let drops = Drops::new();
+    Context::new().run(|| {
+        COUNTED.set(drops.value());
+        let (outer, inner) = (COUNTED.scoped(drops.value()), COUNTED.scoped(drops.value()));
+        COUNTED.with(|top| {
+            drop(outer);
+            drop(inner);
+            COUNTED.with(|bottom| {
+                drop(COUNTED.unset());
+                assert!(top.is_some() && bottom.is_some());
+            });
+            assert!(drops.count() <= 2, "{}", drops.count());
+        });
+        assert_eq!(drops.count(), 3);
     });
 }
 

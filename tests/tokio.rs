@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::shim::{self, ContextAwareExecutor};
 use aiocontextvars::{Context, ContextExt, SharedContext, context_var};
 use futures::FutureExt;
@@ -381,6 +382,21 @@ fn handles_need_no_budget() {
             }
         });
     }
+}
+
+/// An executor inside of one poll of tokio's has tokio's budget for all of its own.
+#[test]
+fn handles_need_no_budget_in_an_executor_inside_a_task() {
+    async fn joins() {
+        // More than a budget has.
+        for n in 0..300 {
+            let task = shim::tokio::spawn(async move { n });
+            assert_eq!(task.await.unwrap(), n);
+        }
+    }
+    let runtime = multi_thread();
+    runtime.block_on(async { EventLoop::new().run_until_complete(joins()) });
+    runtime.block_on(async { futures::executor::block_on(joins()) });
 }
 
 #[test]

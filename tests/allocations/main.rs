@@ -199,3 +199,20 @@ fn executors_that_come_and_go_leave_nothing_behind() {
     let left = left(come_and_go);
     assert!(left < 10_000, "{left} bytes");
 }
+
+#[test]
+fn a_context_whose_local_variable_has_gone_is_inherited_as_it_is() {
+    static CONNECTION: ContextVar<u8> = ContextVar::new("connection").local();
+    let _alone = alone();
+    let mut context = context_of(3);
+    context.run(|| {
+        let guard = CONNECTION.scoped(1);
+        // Ends where its context is not current, so that the next copy takes the layer out.
+        Context::new().run(|| drop(guard));
+        let mut settled = copy_context();
+        settled.run(|| {
+            let inherited = count(|| drop(async {}.in_current_context()));
+            assert_eq!(inherited, 0);
+        });
+    });
+}

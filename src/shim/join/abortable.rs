@@ -21,13 +21,9 @@ use crate::sync::{Mutex, MutexGuard};
 pub(crate) trait JoinTask: 'static {
     type Output;
 
+    /// A poll that is not ready must not have woken its waker: whoever looks at the task on being woken would go on for
+    /// ever, and so would an executor that polls until nobody is awake.
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Joined<Self::Output>>;
-
-    /// The same for whoever looks at the task on being woken, which would go on for ever if a poll that is not ready had
-    /// its waker woken at once.
-    fn look(&mut self, cx: &mut task::Context<'_>) -> Poll<Joined<Self::Output>> {
-        self.poll(cx)
-    }
 }
 
 /// A [`JoinTask`] that may be used from any thread, and is cancelled by being used up.
@@ -243,7 +239,7 @@ impl<R: JoinTask> Held<R> {
     fn poll_with(&mut self, waker: &Waker) -> Poll<Joined<R::Output>> {
         let mut cx = task::Context::from_waker(waker);
         let joined = match &mut self.work {
-            Work::Running(task) => task.look(&mut cx),
+            Work::Running(task) => task.poll(&mut cx),
             Work::Cancelling(cancel) => cancel.as_mut().poll(&mut cx),
             Work::Ended(_) | Work::Done => match mem::replace(&mut self.work, Work::Done) {
                 Work::Ended(joined) => Poll::Ready(joined),
