@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::future::pending;
 use std::panic;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::task;
 use std::thread;
@@ -414,6 +416,8 @@ fn exit_a_thread_that_keeps_handles() {
 
 #[test]
 fn exit_a_thread_that_forgot_an_event_loop() {
+    /// Within reach of a leak checker.
+    static FORGOTTEN: AtomicPtr<EventLoop> = AtomicPtr::new(ptr::null_mut());
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {
@@ -428,7 +432,7 @@ fn exit_a_thread_that_forgot_an_event_loop() {
         let bomb = Bomb;
         event_loop.call_soon(move || drop(bomb));
         event_loop.call_soon_in(context(5), move || drop(last));
-        std::mem::forget(event_loop);
+        FORGOTTEN.store(Box::into_raw(Box::new(event_loop)), Ordering::Relaxed);
     });
     assert_eq!(seen, [4, 5].map(Some));
 }
