@@ -139,6 +139,7 @@ mod sealed {
 
         #[inline]
         fn run_last<R>(&mut self, f: impl FnOnce() -> R) -> R {
+            // As `Frame` does, but where it is: moving it there is 4 % of a callback's instructions.
             struct Last<'a>(&'a mut Context);
             impl Drop for Last<'_> {
                 #[inline]

@@ -17,8 +17,8 @@ use super::join::abortable::{BoxedCancel, JoinTask, Joined, RawTask};
 use super::native::Target;
 use crate::contain::contain;
 
-/// An outcome, an output or a panic, that nobody may come for. Keeps the panic of its destructor from the executor: `async-task` aborts
-/// the process when an output panics while it is dropped.
+/// An outcome, an output or a panic, that nobody may come for. Keeps the panic of its destructor from the executor:
+/// `async-task` aborts the process when an output panics while it is dropped.
 pub(crate) struct Unclaimed<T>(Option<Joined<T>>);
 
 impl<T> Unclaimed<T> {
