@@ -86,7 +86,7 @@ struct Machine<'a> {
     tokens: Pool<(Token<Value>, TokenModel)>,
     guards: Pool<(Scoped<'static, Value>, GuardModel)>,
     live: BTreeSet<GuardId>,
-    /// Values that a `with` is showing.
+    /// What a `with` is showing, with the rest of its binding: a value below a guard's lives as long as that is read.
     shown: Vec<ValueId>,
 }
 
@@ -317,16 +317,18 @@ impl Machine<'_> {
         if self.depth < MAX_DEPTH {
             let (current, live) = self.current();
             let expected = current.visible(var, live);
+            let binding = current.bindings.get(&var).filter(|_| expected.is_some());
+            let read: Vec<ValueId> = binding.into_iter().flat_map(Binding::values).collect();
+            let outer = self.shown.len();
             VARS[var].with(|value| {
                 assert_eq!(value.map(|value| value.0), expected);
-                self.shown.extend(expected);
+                self.shown.extend(read);
                 self.depth += 1;
                 self.block();
                 self.depth -= 1;
                 assert_eq!(value.map(|value| value.0), expected);
             });
-            self.shown
-                .truncate(self.shown.len() - usize::from(expected.is_some()));
+            self.shown.truncate(outer);
         }
     }
 
