@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds every subset of the runtimes' features, with none and with all of the others, and tests what each feature does
-# alone, beside no other and beside all.
+# alone, beside no other and beside all. Tests are compiled with the feature `conformance`, whose rows are most of them.
 set -euo pipefail
 
 runtimes=(tokio async-std smol)
@@ -18,7 +18,7 @@ for ((subset = 0; subset < 1 << ${#runtimes[@]}; subset++)); do
         echo "+ check, features: ${features:-none}"
         # The library by itself: the features of development dependencies would hide one that is missing.
         cargo check --quiet --lib --features "$features"
-        cargo check --quiet --tests --features "$features"
+        cargo check --quiet --tests --features "conformance,$features"
     done
 done
 
@@ -26,7 +26,7 @@ done
 for features in "" "${runtimes[@]}" "${others[@]}"; do
     echo "+ test, features: ${features:-none}"
     cargo check --quiet --lib --features "$features"
-    output=$(cargo test --quiet --lib --tests --features "$features" 2>&1) || {
+    output=$(cargo test --quiet --lib --tests --features "conformance,$features" 2>&1) || {
         echo "$output"
         exit 1
     }

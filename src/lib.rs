@@ -85,7 +85,14 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "conformance")]
+// The rows of the suite name the crate as its users do.
+extern crate self as aiocontextvars;
+
 mod bindings;
+#[cfg(feature = "conformance")]
+#[doc(hidden)]
+pub mod conformance;
 mod contain;
 mod context;
 mod current;

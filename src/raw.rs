@@ -10,6 +10,8 @@
 //! - All three are entered by calling a closure, so that they are left in reverse order, also by a panic. (As for the
 //!   scoped thread-locals of other crates, code that suspends its machine stack may not do so in the middle.)
 //! - A `&mut` into a frame exists only in [`Frames::peek`], which refuses to be called again by its closure.
+//!
+//! And, for the conformance suite only, `waker`: one that hears of all that is done to it.
 
 #![allow(unsafe_code, reason = "see above")]
 
@@ -17,6 +19,10 @@ use std::cell::{Cell, RefCell, UnsafeCell};
 use std::mem::{self, ManuallyDrop};
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
+#[cfg(feature = "conformance")]
+use std::sync::Arc;
+#[cfg(feature = "conformance")]
+use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use crate::contain::in_destructor;
 use crate::context::Context;
@@ -420,4 +426,49 @@ impl<T, A: Around> Drop for Inside<T, A> {
         let mut inner = Some(Inner(&mut self.inner));
         self.around.around(|| drop(inner.take()));
     }
+}
+
+/// What is done to a [`waker`].
+#[cfg(feature = "conformance")]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum WakerHook {
+    Clone,
+    Wake,
+    Drop,
+}
+
+/// A waker that calls `f` whenever something is done to it. Those that are made safely do not hear of clones.
+#[cfg(feature = "conformance")]
+pub(crate) fn waker(f: impl Fn(WakerHook) + Send + Sync + 'static) -> Waker {
+    type OnWaker = Arc<dyn Fn(WakerHook) + Send + Sync>;
+
+    const TABLE: RawWakerVTable = RawWakerVTable::new(
+        |data| {
+            // SAFETY: `data` is from `raw`, and its owner is there for the time of the call.
+            let hook = unsafe { &*data.cast::<OnWaker>() };
+            hook(WakerHook::Clone);
+            raw(Arc::clone(hook))
+        },
+        |data| {
+            // SAFETY: `data` is from `raw`, and the waker is used up.
+            let hook = unsafe { Box::from_raw(data.cast::<OnWaker>().cast_mut()) };
+            hook(WakerHook::Wake);
+            hook(WakerHook::Drop);
+        },
+        |data| {
+            // SAFETY: as for clones.
+            let hook = unsafe { &*data.cast::<OnWaker>() };
+            hook(WakerHook::Wake);
+        },
+        |data| {
+            // SAFETY: `data` is from `raw`, and the waker is dropped.
+            let hook = unsafe { Box::from_raw(data.cast::<OnWaker>().cast_mut()) };
+            hook(WakerHook::Drop);
+        },
+    );
+    fn raw(hook: OnWaker) -> RawWaker {
+        RawWaker::new(Box::into_raw(Box::new(hook)).cast(), &TABLE)
+    }
+    // SAFETY: each waker owns a box of what is `Send` and `Sync`, which is freed when the waker is used up or dropped.
+    unsafe { Waker::from_raw(raw(Arc::new(f))) }
 }

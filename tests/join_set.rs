@@ -1,6 +1,6 @@
 //! `JoinSet` beyond what every executor's suite asks: the other ways to spawn into it, and its end.
 
-#[path = "common/drops.rs"]
+#[path = "../src/conformance/drops.rs"]
 mod drops;
 
 use std::any::Any;

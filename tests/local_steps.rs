@@ -1,6 +1,6 @@
 //! Tasks on an executor of one thread that can only run steps.
 
-#[path = "common/drops.rs"]
+#[path = "../src/conformance/drops.rs"]
 mod drops;
 
 use std::cell::{Cell, RefCell};

@@ -12,7 +12,7 @@ use aiocontextvars::{
 };
 use fastrand::Rng;
 
-#[path = "common/drops.rs"]
+#[path = "../src/conformance/drops.rs"]
 mod drops;
 
 use drops::{Counted, Drops};

@@ -1,6 +1,6 @@
 //! `Runner` beyond what every executor's suite asks: its own loop, runners on an executor, and refusals.
 
-#[path = "common/drops.rs"]
+#[path = "../src/conformance/drops.rs"]
 mod drops;
 
 use std::panic::{self, AssertUnwindSafe};

@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use aiocontextvars::ContextExt;
+use aiocontextvars::conformance::{Anywhere, Local, Nested, OneThread, Remote, boxed, boxed_here};
 use aiocontextvars::event_loop::{EventLoop, LoopHandle};
 use aiocontextvars::shim::{ContextAwareExecutor, FromSchedule, Runnable};
 use futures::executor::{LocalPool, LocalSpawner, ThreadPool};
-
-use crate::harness::{Anywhere, Local, Nested, OneThread, Remote, boxed, boxed_here};
 
 pub(crate) mod event_loop {
     use super::*;
@@ -33,7 +32,7 @@ pub(crate) mod event_loop {
         RUNNING.with_borrow(|running| Rc::clone(running.as_ref().expect("the loop is running")))
     }
 
-    impl crate::harness::Harness for Harness {
+    impl aiocontextvars::conformance::Harness for Harness {
         const NESTED_BLOCK_ON: Nested = Nested::Refused;
 
         const HAS_LOCAL: bool = true;

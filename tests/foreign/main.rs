@@ -6,7 +6,7 @@
 #[cfg(feature = "async-std")]
 mod async_std;
 #[allow(dead_code, reason = "the conformance suite uses the rest")]
-#[path = "../conformance/fixtures.rs"]
+#[path = "../../src/conformance/fixtures.rs"]
 mod fixtures;
 #[cfg(any(feature = "tokio", feature = "async-std"))]
 mod refused;

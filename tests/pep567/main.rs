@@ -11,7 +11,7 @@
 mod backport;
 #[path = "../common/comparison.rs"]
 mod comparison;
-#[path = "../common/drops.rs"]
+#[path = "../../src/conformance/drops.rs"]
 mod drops;
 mod hamt;
 mod oracle;

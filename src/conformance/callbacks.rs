@@ -1,0 +1,523 @@
+//! Rows CS and HD: callbacks and timers.
+
+use std::panic;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use aiocontextvars::shim::{self, CallHandle, JoinHandle};
+use aiocontextvars::{Context, SharedContext, copy_context};
+use futures::channel::oneshot;
+
+use crate::conformance::fixtures::{Drops, HELD, ID, Log, SeesOnDrop};
+use crate::conformance::harness::{FromOtherThreads, Harness, Remote};
+use crate::conformance::reports;
+
+/// Waits until the callbacks that have been scheduled so far have run.
+pub(crate) async fn callbacks_so_far<H: Harness>() {
+    let (done, wait) = oneshot::channel();
+    H::call_soon(move || done.send(()).unwrap());
+    wait.await.unwrap();
+}
+
+/// Keeps callbacks from running, also on other threads, until what it returns is dropped; that has to be
+/// before the next await, because the queue may be on this thread.
+pub(crate) fn hold_the_queue<H: Harness>() -> mpsc::Sender<()> {
+    let (held, released) = mpsc::channel::<()>();
+    H::call_soon(move || assert!(released.recv().is_err()));
+    held
+}
+
+pub(crate) fn cs_01_captured_at_the_call<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let soon = call(|f| drop(H::call_soon(f)));
+        let later = call(|f| drop(H::call_later(Duration::from_millis(2), f)));
+        let past = call(|f| drop(H::call_later(Duration::ZERO, f)));
+        ID.set(2);
+        assert_eq!(soon.await.unwrap(), Some(1));
+        assert_eq!(past.await.unwrap(), Some(1));
+        assert_eq!(later.await.unwrap(), Some(1));
+        assert_eq!(ID.get(), Some(2));
+    });
+}
+
+/// Schedules a callback that tells what it sees.
+fn call(schedule: impl FnOnce(Box<dyn FnOnce() + Send>)) -> oneshot::Receiver<Option<u64>> {
+    let (sender, receiver) = oneshot::channel();
+    schedule(Box::new(move || sender.send(ID.get()).unwrap()));
+    receiver
+}
+
+pub(crate) fn cs_02_captures_the_calling_thread<H: FromOtherThreads>() {
+    let harness = H::start();
+    let wrapper = harness.remote().wrapper();
+    let sent = thread::spawn(move || {
+        ID.set(7);
+        let soon = call(|f| drop(wrapper.call_soon(f)));
+        let later = call(|f| drop(wrapper.call_later(Duration::from_millis(1), f)));
+        let at = call(|f| drop(wrapper.call_at(std::time::Instant::now(), f)));
+        ID.set(8);
+        (soon, later, at)
+    });
+    harness.block_on(async {
+        ID.set(1);
+        let (soon, later, at) = sent.join().unwrap();
+        assert_eq!(soon.await.unwrap(), Some(7));
+        assert_eq!(later.await.unwrap(), Some(7));
+        assert_eq!(at.await.unwrap(), Some(7));
+        assert_eq!(ID.get(), Some(1));
+    });
+}
+
+pub(crate) fn cs_09_spawned_from_another_thread<H: FromOtherThreads>() {
+    let harness = H::start();
+    let wrapper = harness.remote().wrapper();
+    let spawned = thread::spawn(move || {
+        ID.set(7);
+        let task: JoinHandle<_> = wrapper.spawn(async {
+            let before = ID.get();
+            ID.set(9);
+            let child = shim::spawn(async { ID.get() });
+            (before, child.await.unwrap())
+        });
+        assert_eq!(ID.get(), Some(7));
+        ID.set(8);
+        task
+    });
+    harness.block_on(async {
+        ID.set(1);
+        let task = spawned.join().unwrap();
+        assert_eq!(task.await.unwrap(), (Some(7), Some(9)));
+        assert_eq!(ID.get(), Some(1));
+    });
+}
+
+pub(crate) fn cs_03_each_in_its_own_copy<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let seen = Log::new();
+        for n in 2..5 {
+            let seen = seen.clone();
+            H::call_soon(move || {
+                seen.push(ID.get());
+                ID.set(n);
+            });
+        }
+        callbacks_so_far::<H>().await;
+        assert_eq!(seen.take(), [Some(1); 3]);
+        assert_eq!(ID.get(), Some(1));
+    });
+}
+
+pub(crate) fn cs_05_a_callback_inherits_from_a_callback<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let (sender, receiver) = oneshot::channel();
+        H::call_soon(move || {
+            ID.set(2);
+            H::call_soon(move || {
+                H::call_later(Duration::from_micros(1), move || {
+                    sender.send(ID.get()).unwrap()
+                });
+                ID.set(4);
+            });
+            let task = H::spawn(async { assert_eq!(ID.get(), Some(2)) });
+            ID.set(3);
+            task.detach();
+        });
+        assert_eq!(receiver.await.unwrap(), Some(2));
+        assert_eq!(ID.get(), Some(1));
+    });
+}
+
+pub(crate) fn cs_06_a_panic_is_reported_in_the_context<H: Harness>() {
+    let marker = format!("reported {}", std::any::type_name::<H>());
+    let twice = format!("{marker} and again");
+    let reports = Log::new();
+    let log = reports.clone();
+    let _watch = reports::watch(&marker, move |error| {
+        log.push((error.message().to_owned(), error.to_string(), ID.get()));
+        // A handler may use the crate, and fail itself.
+        ID.set(0);
+        assert!(!error.message().ends_with("and again"));
+    });
+    let (text, again) = (marker.clone(), twice.clone());
+    H::start().block_on(async move {
+        ID.set(1);
+        H::call_soon(move || {
+            ID.set(2);
+            panic::resume_unwind(Box::new(text));
+        });
+        H::call_soon(move || panic::resume_unwind(Box::new(again)));
+        let next = call(|f| drop(H::call_soon(f)));
+        assert_eq!(
+            next.await.unwrap(),
+            Some(1),
+            "the next one runs, and in its own context"
+        );
+        assert_eq!(ID.get(), Some(1));
+    });
+    assert_eq!(ID.get(), None);
+    let seen = reports.take();
+    let texts: Vec<_> = seen.iter().map(|(text, _, id)| (text, *id)).collect();
+    assert_eq!(texts, [(&marker, Some(2)), (&twice, Some(1))]);
+    // It names the call site, not a line of the crate.
+    assert!(seen[0].1.contains(file!()), "{}", seen[0].1);
+}
+
+pub(crate) fn cs_08_bound_functions<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let mut context = copy_context();
+        let by_run = call(|f| drop(H::call_soon(move || context.run(f))));
+        let by_bind = call(|f| drop(H::call_soon(shim::bind(f))));
+        let plain = call(|f| drop(H::call_soon(f)));
+        ID.set(2);
+        for seen in [by_run, by_bind, plain] {
+            assert_eq!(seen.await.unwrap(), Some(1));
+        }
+        let mut next = shim::bind_mut(|()| {
+            ID.set(ID.get_or(0) + 1);
+            ID.get()
+        });
+        let other = shim::bind_fn(|()| {
+            ID.set(ID.get_or(0) + 1);
+            ID.get()
+        });
+        ID.set(10);
+        assert_eq!([next(()), next(())], [Some(3), Some(4)]);
+        assert_eq!([other(()), other(())], [Some(3), Some(3)]);
+        assert_eq!(ID.get(), Some(10));
+    });
+}
+
+pub(crate) fn table_callbacks_first_in_first_out_one_at_a_time<H: Harness>() {
+    H::start().block_on(async {
+        const CALLS: u32 = 300;
+        let (order, running) = (Log::new(), Arc::new(AtomicBool::new(false)));
+        for n in 0..CALLS {
+            let (order, running) = (order.clone(), Arc::clone(&running));
+            H::call_soon(move || {
+                assert!(!running.swap(true, Ordering::SeqCst), "two at once");
+                order.push(n);
+                thread::yield_now();
+                running.store(false, Ordering::SeqCst);
+            });
+        }
+        callbacks_so_far::<H>().await;
+        assert!(order.take().into_iter().eq(0..CALLS));
+    });
+}
+
+pub(crate) fn table_callbacks_not_within_the_call_and_on_a_later_turn<H: Harness>() {
+    H::start().block_on(async {
+        let order = Log::new();
+        let (done, wait) = oneshot::channel();
+        let held = hold_the_queue::<H>();
+        let within = order.clone();
+        H::call_soon(move || {
+            let nested = within.clone();
+            H::call_soon(move || {
+                nested.push("nested");
+                done.send(()).unwrap();
+            });
+            within.push("outer");
+        });
+        let second = order.clone();
+        H::call_soon(move || second.push("second"));
+        drop(held);
+        wait.await.unwrap();
+        assert_eq!(order.take(), ["outer", "second", "nested"]);
+        // One that schedules itself again and again starves nobody.
+        fn again<H: Harness>(stop: Arc<AtomicBool>) {
+            if !stop.load(Ordering::SeqCst) {
+                H::call_soon(move || again::<H>(stop));
+            }
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        again::<H>(Arc::clone(&stop));
+        let progress = H::spawn(async {
+            for _ in 0..20 {
+                shim::yield_now().await;
+            }
+        });
+        progress.await.unwrap();
+        shim::sleep(Duration::from_millis(1)).await;
+        stop.store(true, Ordering::SeqCst);
+    });
+}
+
+/// Calls `f` in a callback, so that no other callback and no timer of the queue runs meanwhile.
+async fn in_a_callback<H: Harness, T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, wait) = oneshot::channel();
+    H::call_soon(move || drop(done.send(f())));
+    wait.await.unwrap()
+}
+
+pub(crate) fn table_timers_fire_in_order<H: Harness>() {
+    H::start().block_on(async {
+        let order = Log::new();
+        let (done, wait) = oneshot::channel();
+        let mut done = Some(done);
+        let log = order.clone();
+        let add = move || {
+            let now = shim::now();
+            // Out of order, some of them at the same moment, and one past already. The last tells that it is over.
+            for (after, name) in [(6, "e"), (2, "b"), (4, "d"), (0, "a"), (2, "c"), (8, "f")] {
+                let order = log.clone();
+                let done = if name == "f" { done.take() } else { None };
+                let when = now + Duration::from_millis(after);
+                let timer = H::call_at(when, move || {
+                    assert!(shim::now() >= when, "too early");
+                    order.push(name);
+                    if let Some(done) = done {
+                        done.send(()).unwrap();
+                    }
+                });
+                assert_eq!(timer.when(), when);
+            }
+        };
+        in_a_callback::<H, _>(add).await;
+        wait.await.unwrap();
+        assert_eq!(order.take(), ["a", "b", "c", "d", "e", "f"]);
+    });
+}
+
+pub(crate) fn hd_02_cancel_releases_at_once<H: Harness>() {
+    H::start().block_on(async {
+        let (seen, drops) = (Log::new(), Drops::new());
+        let held = drops.value();
+        let mut context = Context::new();
+        context.run(|| HELD.set(held));
+        ID.set(1);
+        let probe = SeesOnDrop(seen.clone());
+        let held = hold_the_queue::<H>();
+        let handle = H::call_soon(move || {
+            let _probe = probe;
+            unreachable!("it was cancelled");
+        });
+        let pinned = H::call_soon_in(context, || unreachable!("it was cancelled"));
+        let kept = seen.clone();
+        // Dropping the handle cancels nothing.
+        drop(H::call_soon(move || kept.push(Some(3))));
+        ID.set(2);
+        assert!(!handle.is_cancelled());
+        handle.cancel();
+        assert!(handle.is_cancelled());
+        assert_eq!(
+            (seen.take(), ID.get()),
+            (vec![Some(1)], Some(2)),
+            "dropped in its context"
+        );
+        assert_eq!(drops.count(), 0);
+        pinned.cancel();
+        assert_eq!(drops.count(), 1, "its context is gone too");
+        handle.cancel();
+        drop(held);
+        // After it has run: no effect.
+        let ran = H::call_soon(|| ());
+        callbacks_so_far::<H>().await;
+        ran.cancel();
+        assert!(!ran.is_cancelled());
+        assert_eq!(seen.take(), [Some(3)]);
+    });
+}
+
+pub(crate) fn hd_03_a_cancelled_timer_releases_at_once<H: Harness>() {
+    H::start().block_on(async {
+        let drops = Drops::new();
+        let timers: Vec<_> = (0..40)
+            .map(|_| {
+                HELD.set(drops.value());
+                H::call_later(Duration::from_secs(3600), || {
+                    unreachable!("it was cancelled")
+                })
+            })
+            .collect();
+        HELD.unset();
+        assert_eq!(drops.count(), 0, "the timers' contexts hold the values");
+        let due = timers[0].when();
+        assert!(
+            timers
+                .windows(2)
+                .all(|pair| pair[0].when() <= pair[1].when())
+        );
+        for (n, timer) in timers.iter().enumerate() {
+            timer.cancel();
+            assert!(timer.is_cancelled());
+            assert_eq!(drops.count(), n + 1);
+        }
+        assert_eq!(timers[0].when(), due);
+        // The handles outlive the timers, and the executor.
+        callbacks_so_far::<H>().await;
+        timers[0].cancel();
+    });
+}
+
+pub(crate) fn hd_01_the_given_context_is_the_one_it_runs_in<H: Harness>() {
+    H::start().block_on(async {
+        let shared = SharedContext::new();
+        ID.set(1);
+        let soon = H::call_soon_in(&shared, || {
+            assert_eq!(ID.get(), None);
+            ID.set(2);
+        });
+        callbacks_so_far::<H>().await;
+        assert_eq!(shared.get(&ID), Some(2));
+        // The handle keeps nothing of it.
+        assert!(!soon.is_cancelled());
+        let pinned = SharedContext::new();
+        let drops = Drops::new();
+        let held = drops.value();
+        pinned.run(|| HELD.set(held)).unwrap();
+        let handle = H::call_soon_in(pinned, || ());
+        callbacks_so_far::<H>().await;
+        assert_eq!(drops.count(), 1);
+        handle.cancel();
+    });
+}
+
+pub(crate) fn hd_02_cancelled_by_the_callback_itself<H: Harness>() {
+    H::start().block_on(async {
+        let handle = Arc::new(Mutex::new(None::<CallHandle>));
+        let drops = Drops::new();
+        let held = drops.value();
+        let own = Arc::clone(&handle);
+        let queue = hold_the_queue::<H>();
+        *handle.lock().unwrap() = Some(H::call_soon(move || {
+            let handle = own.lock().unwrap().take().unwrap();
+            handle.cancel();
+            assert!(!handle.is_cancelled(), "it is running");
+            drop(held);
+        }));
+        drop(queue);
+        callbacks_so_far::<H>().await;
+        assert_eq!(drops.count(), 1);
+    });
+}
+
+pub(crate) fn hd_02_cancelled_from_another_thread<H: Harness>() {
+    H::start().block_on(async {
+        const CALLS: usize = 200;
+        let (ran, drops) = (Arc::new(AtomicUsize::new(0)), Drops::new());
+        let handles: Vec<_> = (0..CALLS)
+            .map(|_| {
+                let (ran, held) = (Arc::clone(&ran), drops.value());
+                H::call_soon(move || {
+                    ran.fetch_add(1, Ordering::SeqCst);
+                    drop(held);
+                })
+            })
+            .collect();
+        // While the callbacks run, on executors with other threads.
+        let cancels = thread::spawn(move || {
+            handles.iter().rev().for_each(CallHandle::cancel);
+            handles
+                .iter()
+                .filter(|handle| handle.is_cancelled())
+                .count()
+        });
+        callbacks_so_far::<H>().await;
+        let cancelled = cancels.join().unwrap();
+        callbacks_so_far::<H>().await;
+        // Each was either called or cancelled, and is gone.
+        assert_eq!(ran.load(Ordering::SeqCst) + cancelled, CALLS);
+        assert_eq!(drops.count(), CALLS);
+    });
+}
+
+pub(crate) fn hd_02_handles_outlive_their_executor<H: Harness>() {
+    let harness = H::start();
+    let (soon, later) = harness.block_on(async {
+        let soon = H::call_soon(|| ());
+        callbacks_so_far::<H>().await;
+        (soon, H::call_later(Duration::from_secs(3600), || ()))
+    });
+    drop(harness);
+    let due = later.when();
+    let elsewhere = thread::spawn(move || {
+        soon.cancel();
+        later.cancel();
+        assert!(!soon.is_cancelled());
+        later.when()
+    });
+    assert_eq!(elsewhere.join().unwrap(), due);
+}
+
+pub(crate) fn hd_03_timers_are_added_and_cancelled_in_any_number<H: Harness>() {
+    H::start().block_on(async {
+        const TIMERS: usize = 20_000;
+        let drops = Drops::new();
+        let fired = Log::new();
+        let (log, dropped) = (fired.clone(), drops.clone());
+        let add = move || {
+            let start = shim::now();
+            // Every tenth stays, among them the first.
+            let mut kept = Vec::new();
+            for n in 0..TIMERS {
+                let (held, log) = (dropped.value(), log.clone());
+                let due = start + Duration::from_micros((TIMERS - n) as u64 % 997);
+                let timer = H::call_at(due, move || {
+                    let _held = held;
+                    log.push((due, n));
+                });
+                if n % 10 == 0 {
+                    kept.push((due, n));
+                } else {
+                    timer.cancel();
+                }
+            }
+            assert_eq!(dropped.count(), TIMERS - kept.len());
+            kept
+        };
+        let mut kept = in_a_callback::<H, _>(add).await;
+        while drops.count() < TIMERS {
+            shim::sleep(Duration::from_millis(1)).await;
+        }
+        kept.sort();
+        // Not `assert_eq`, which would print thousands of lines.
+        assert!(fired.take() == kept, "not in the order of the deadlines");
+    });
+}
+
+pub(crate) fn cs_02_a_burst_from_eight_threads<H: FromOtherThreads>() {
+    const THREADS: usize = 8;
+    const CALLS: usize = 100_000 / THREADS;
+    let harness = H::start();
+    let wrapper = harness.remote().wrapper();
+    harness.block_on(async {
+        let order = Arc::new(Mutex::new(vec![Vec::new(); THREADS]));
+        let running = Arc::new(AtomicBool::new(false));
+        let start = Arc::new(Barrier::new(THREADS));
+        let callers: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let (wrapper, start) = (wrapper.clone(), Arc::clone(&start));
+                let (order, running) = (Arc::clone(&order), Arc::clone(&running));
+                thread::spawn(move || {
+                    ID.set(thread as u64);
+                    start.wait();
+                    for n in 0..CALLS {
+                        let (order, running) = (Arc::clone(&order), Arc::clone(&running));
+                        wrapper.call_soon(move || {
+                            assert!(!running.swap(true, Ordering::SeqCst), "two at once");
+                            order.lock().unwrap()[thread].push((n, ID.get()));
+                            running.store(false, Ordering::SeqCst);
+                        });
+                    }
+                })
+            })
+            .collect();
+        // The executor's own threads run callbacks meanwhile.
+        let all = shim::spawn_blocking(move || callers.into_iter().for_each(|t| t.join().unwrap()));
+        all.await.unwrap();
+        let (done, wait) = oneshot::channel();
+        wrapper.call_soon(move || done.send(()).unwrap());
+        wait.await.unwrap();
+        for (thread, calls) in order.lock().unwrap().iter().enumerate() {
+            let expected = (0..CALLS).map(|n| (n, Some(thread as u64)));
+            assert!(calls.iter().copied().eq(expected), "of thread {thread}");
+        }
+    });
+}

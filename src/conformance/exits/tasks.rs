@@ -1,0 +1,286 @@
+//! Tasks, on executors of many threads and of one.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use aiocontextvars::shim::{self, AbortHandle, JoinError, JoinHandle};
+use futures::channel::oneshot;
+use futures::future::BoxFuture;
+
+use super::probes::{
+    CAPTURED, Ended, Exit, Gate, OUTSIDE, PANICS, Panics, Probe, Seen, elsewhere, leak,
+};
+use super::{On, on, probes};
+use crate::conformance::fixtures::{HeldElsewhere, ID};
+use crate::conformance::harness::{Harness, boxed, boxed_here};
+
+/// A task in a copy of a context whose value goes with it.
+fn start(on: On, probe: &Probe, exit: Exit) -> (JoinHandle<Ended>, Gate) {
+    let (future, gate) = probes::future(probe, exit, on.stays);
+    (probe.captured(|| (on.spawn)(future)), gate)
+}
+
+/// Waits until the task has made its first step, which is all that has happened then.
+async fn first_step(probe: &Probe, gate: Gate) -> (Seen, oneshot::Sender<()>) {
+    gate.stepped.await.unwrap();
+    let seen = Seen {
+        body: vec![CAPTURED],
+        ..Seen::default()
+    };
+    probe.check("after the first step", &seen, OUTSIDE);
+    (seen, gate.go)
+}
+
+fn is_cancelled(outcome: &Result<Ended, JoinError>) -> bool {
+    outcome.as_ref().is_err_and(JoinError::is_cancelled)
+}
+
+async fn ends(on: On, exit: Exit) {
+    let probe = Probe::new();
+    let (task, gate) = start(on, &probe, exit);
+    if exit == Exit::PanicsFirst {
+        gate.stepped.await.unwrap_err();
+    } else {
+        let (_, go) = first_step(&probe, gate).await;
+        go.send(()).unwrap();
+    }
+    let ended = task.await;
+    let mut seen = exit.seen();
+    probe.check("ended", &seen, OUTSIDE);
+    exit.check(ended.map_err(JoinError::into_panic));
+    seen.outputs += usize::from(exit == Exit::Returns);
+    probe.check("its output is dropped", &seen, OUTSIDE);
+}
+
+pub(crate) fn exit_a_task_that_returns<H: Harness>() {
+    on::<H>(|on| boxed_here(ends(on, Exit::Returns)));
+}
+
+pub(crate) fn exit_a_task_that_returns_early<H: Harness>() {
+    on::<H>(|on| boxed_here(ends(on, Exit::ReturnsEarly)));
+}
+
+pub(crate) fn exit_a_task_that_panics_on_its_first_poll<H: Harness>() {
+    on::<H>(|on| boxed_here(ends(on, Exit::PanicsFirst)));
+}
+
+pub(crate) fn exit_a_task_that_panics_on_its_second_poll<H: Harness>() {
+    on::<H>(|on| boxed_here(ends(on, Exit::PanicsSecond)));
+}
+
+/// Aborted before its first poll, which a context that is held elsewhere keeps from coming.
+async fn never_polled(on: On) {
+    let probe = Probe::new();
+    let shared = probe.context().share();
+    let held = HeldElsewhere::enter(&shared, || ());
+    let (future, gate) = probes::future(&probe, Exit::Returns, on.stays);
+    let task = (on.spawn_in)(&shared, future);
+    ID.set(OUTSIDE.unwrap());
+    shim::yield_now().await;
+    let mut seen = Seen::default();
+    probe.check("it waits", &seen, OUTSIDE);
+    task.abort();
+    assert!(is_cancelled(&task.await));
+    seen.dropped.push(CAPTURED);
+    probe.check("aborted", &seen, OUTSIDE);
+    gate.stepped.await.unwrap_err();
+    held.release();
+    probe.check("the context is still ours", &seen, OUTSIDE);
+    drop(shared);
+    // Dropped by hand, in the context of who does it.
+    seen.values.push(Ok(OUTSIDE));
+    probe.check("the context is dropped", &seen, OUTSIDE);
+}
+
+pub(crate) fn exit_a_task_that_is_never_polled<H: Harness>() {
+    on::<H>(|on| boxed_here(never_polled(on)));
+}
+
+async fn aborted(on: On, abort: fn(AbortHandle)) {
+    let probe = Probe::new();
+    let (task, gate) = start(on, &probe, Exit::Waits);
+    let _ = first_step(&probe, gate).await;
+    abort(task.abort_handle());
+    assert!(is_cancelled(&task.await));
+    let seen = Exit::Waits.seen();
+    probe.check("aborted", &seen, OUTSIDE);
+}
+
+pub(crate) fn exit_a_task_aborted_while_pending<H: Harness>() {
+    on::<H>(|on| boxed_here(aborted(on, |handle| handle.abort())));
+}
+
+pub(crate) fn exit_a_task_aborted_from_another_thread<H: Harness>() {
+    on::<H>(|on| boxed_here(aborted(on, |handle| elsewhere(move || handle.abort()))));
+}
+
+/// Its last poll may win or lose, but nothing is dropped twice or not at all.
+async fn aborts_itself(on: On) {
+    let probe = Probe::new();
+    let (future, gate) = probes::future(&probe, Exit::Returns, on.stays);
+    let (give, own) = oneshot::channel::<AbortHandle>();
+    let aborting = boxed(async move {
+        let handle = own.await.unwrap();
+        let ended = future.await;
+        handle.abort();
+        ended
+    });
+    let task = probe.captured(|| (on.spawn)(aborting));
+    give.send(task.abort_handle()).unwrap();
+    let (_, go) = first_step(&probe, gate).await;
+    go.send(()).unwrap();
+    let outcome = task.await;
+    assert!(outcome.is_ok() || is_cancelled(&outcome));
+    let mut seen = Exit::Returns.seen();
+    seen.outputs += usize::from(outcome.is_err());
+    probe.check("ended", &seen, OUTSIDE);
+    drop(outcome);
+    seen.outputs = 1;
+    probe.check("its output is dropped", &seen, OUTSIDE);
+}
+
+pub(crate) fn exit_a_task_that_aborts_itself<H: Harness>() {
+    on::<H>(|on| boxed_here(aborts_itself(on)));
+}
+
+async fn finished_first(on: On) {
+    let probe = Probe::new();
+    let (task, gate) = start(on, &probe, Exit::Returns);
+    let (_, go) = first_step(&probe, gate).await;
+    go.send(()).unwrap();
+    while !task.is_finished() {
+        shim::yield_now().await;
+    }
+    let mut seen = Exit::Returns.seen();
+    probe.check("finished", &seen, OUTSIDE);
+    task.abort();
+    probe.check("an abort comes too late", &seen, OUTSIDE);
+    drop(task);
+    seen.outputs += 1;
+    probe.check("nobody comes for the output", &seen, OUTSIDE);
+}
+
+pub(crate) fn exit_a_task_aborted_when_it_has_finished<H: Harness>() {
+    on::<H>(|on| boxed_here(finished_first(on)));
+}
+
+async fn handle_goes(on: On, part_with: fn(JoinHandle<Ended>), outputs: usize) {
+    let probe = Probe::new();
+    let (task, gate) = start(on, &probe, Exit::Returns);
+    let (_, go) = first_step(&probe, gate).await;
+    part_with(task);
+    go.send(()).unwrap();
+    let seen = Seen {
+        outputs,
+        ..Exit::Returns.seen()
+    };
+    // The output goes last.
+    while probe.seen().values.is_empty() || probe.seen().outputs < outputs {
+        shim::yield_now().await;
+    }
+    probe.check("ended", &seen, OUTSIDE);
+}
+
+pub(crate) fn exit_a_task_whose_handle_is_dropped<H: Harness>() {
+    on::<H>(|on| boxed_here(handle_goes(on, drop, 1)));
+}
+
+/// It keeps the output, as anything forgotten keeps what it has, and nothing else.
+pub(crate) fn exit_a_task_whose_handle_is_forgotten<H: Harness>() {
+    on::<H>(|on| boxed_here(handle_goes(on, leak, 0)));
+}
+
+/// For executors that end with their harness: one task waits, and one was never polled.
+pub(crate) fn exit_tasks_with_their_executor<H: Harness>() {
+    let (pending, fresh) = (Probe::new(), Probe::new());
+    let shared = fresh.context().share();
+    let held = HeldElsewhere::enter(&shared, || ());
+    let harness = H::start();
+    ID.set(3);
+    let tasks = harness.block_on(boxed_here(async {
+        let on = On::executor::<H>();
+        let (task, gate) = start(on, &pending, Exit::Waits);
+        let _ = first_step(&pending, gate).await;
+        let (future, _) = probes::future(&fresh, Exit::Returns, on.stays);
+        [task, (on.spawn_in)(&shared, future)]
+    }));
+    let mut seen = Seen::default();
+    fresh.check("not polled", &seen, Some(3));
+    drop(harness);
+    seen.dropped.push(CAPTURED);
+    fresh.check("the executor has ended", &seen, Some(3));
+    pending.check("the executor has ended", &Exit::Waits.seen(), Some(3));
+    for task in tasks {
+        assert!(is_cancelled(&futures::executor::block_on(task)));
+    }
+    held.release();
+    drop(shared);
+    seen.values.push(Ok(Some(3)));
+    fresh.check("the context is dropped", &seen, Some(3));
+    pending.check("nothing more", &Exit::Waits.seen(), Some(3));
+}
+
+/// A future whose own destructor panics.
+struct PanicsOnDrop {
+    future: BoxFuture<'static, Ended>,
+    _panics: Panics,
+}
+
+impl Future for PanicsOnDrop {
+    type Output = Ended;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
+        self.future.as_mut().poll(cx)
+    }
+}
+
+/// The other destructors are not skipped.
+async fn destructor_panics(on: On, exit: Exit, value: bool) {
+    let probe = Probe::new();
+    let (future, gate) = probes::future(&probe, exit, on.stays);
+    let task = probe.captured(|| {
+        if value {
+            PANICS.set(Panics);
+            let task = (on.spawn)(future);
+            PANICS.unset();
+            return task;
+        }
+        let _panics = Panics;
+        (on.spawn)(boxed(PanicsOnDrop { future, _panics }))
+    });
+    let (_, go) = first_step(&probe, gate).await;
+    if exit == Exit::Waits {
+        task.abort();
+    } else {
+        go.send(()).unwrap();
+    }
+    assert!(task.await.is_err());
+    let seen = Seen {
+        // What has been returned goes with the panic.
+        outputs: usize::from(exit == Exit::Returns),
+        ..exit.seen()
+    };
+    probe.check("ended", &seen, OUTSIDE);
+    let next = (on.spawn)(boxed(async { Err(probes::Early) }));
+    assert!(next.await.unwrap().is_err());
+}
+
+pub(crate) fn exit_a_task_whose_destructor_panics<H: Harness>() {
+    on::<H>(|on| {
+        boxed_here(async move {
+            for exit in [Exit::Returns, Exit::PanicsSecond, Exit::Waits] {
+                destructor_panics(on, exit, false).await;
+            }
+        })
+    });
+}
+
+pub(crate) fn exit_a_task_whose_value_panics<H: Harness>() {
+    on::<H>(|on| {
+        boxed_here(async move {
+            for exit in [Exit::Returns, Exit::PanicsSecond, Exit::Waits] {
+                destructor_panics(on, exit, true).await;
+            }
+        })
+    });
+}

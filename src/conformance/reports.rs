@@ -1,0 +1,49 @@
+//! The process's exception handler, shared by the rows that need one.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aiocontextvars::shim::{self, CallError};
+
+use crate::conformance::exits::PANIC;
+use crate::conformance::fixtures::ID;
+
+type Handler = Arc<dyn Fn(&CallError) + Send + Sync>;
+
+/// The handlers, by the beginning of the messages that they are for.
+static HANDLERS: Mutex<Vec<(String, Handler)>> = Mutex::new(Vec::new());
+
+fn handlers() -> MutexGuard<'static, Vec<(String, Handler)>> {
+    HANDLERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes the rows' handlers the process's. For the panics of the exit matrix it only writes, which none of its rows may
+/// see; everybody else's are passed over.
+pub(crate) fn install() {
+    shim::set_exception_handler(|error| {
+        let handler = handlers()
+            .iter()
+            .find(|(marker, _)| error.message().starts_with(marker))
+            .map(|(_, handler)| Arc::clone(handler));
+        match handler {
+            Some(handler) => handler(error),
+            None if error.message() == PANIC => drop(ID.set(0)),
+            None => (),
+        }
+    });
+}
+
+/// Has `handler` called for panics whose message begins with `marker`, until dropped.
+pub(crate) fn watch(marker: &str, handler: impl Fn(&CallError) + Send + Sync + 'static) -> Watch {
+    handlers().push((marker.to_owned(), Arc::new(handler)));
+    install();
+    Watch(marker.to_owned())
+}
+
+#[must_use = "the handler is forgotten when this is dropped"]
+pub(crate) struct Watch(String);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        handlers().retain(|(marker, _)| *marker != self.0);
+    }
+}

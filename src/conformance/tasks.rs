@@ -1,0 +1,560 @@
+//! Rows TA: tasks.
+
+use std::future;
+use std::panic;
+use std::pin::pin;
+use std::sync::{Mutex, Once};
+use std::thread;
+use std::time::Duration;
+
+use aiocontextvars::shim::{self, JoinHandle};
+use aiocontextvars::{Context, ContextExt, context_var, copy_context};
+use futures::channel::{mpsc, oneshot};
+use futures::stream::{FuturesUnordered, StreamExt};
+use futures::{FutureExt, SinkExt, stream};
+
+use crate::conformance::fixtures::{HeldElsewhere, ID, Log, SeesOnDrop};
+use crate::conformance::harness::{Harness, message};
+
+pub(crate) fn ta_01_a_child_copies_the_context_at_the_call<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let child = H::spawn(async {
+            let first = ID.get();
+            shim::yield_now().await;
+            (first, ID.get())
+        });
+        ID.set(2);
+        let later = H::spawn(async { ID.get() });
+        assert_eq!(child.await.unwrap(), (Some(1), Some(1)));
+        assert_eq!(later.await.unwrap(), Some(2));
+        assert_eq!(ID.get(), Some(2));
+    });
+    assert_eq!(ID.get(), None);
+}
+
+pub(crate) fn ta_01_grandchildren_inherit<H: Harness>() {
+    fn descend<H: Harness>(depth: u64) -> JoinHandle<u64> {
+        H::spawn(async move {
+            assert_eq!(ID.get(), Some(7));
+            shim::yield_now().await;
+            match depth {
+                0 => 1,
+                _ => descend::<H>(depth - 1).await.unwrap() + 1,
+            }
+        })
+    }
+    H::start().block_on(async {
+        ID.set(7);
+        assert_eq!(descend::<H>(5).await.unwrap(), 6);
+    });
+}
+
+pub(crate) fn ta_02_isolation_both_ways<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let (parent_has_set, wait) = oneshot::channel::<()>();
+        let child = H::spawn(async move {
+            ID.set(2);
+            wait.await.unwrap();
+            assert_eq!(ID.get(), Some(2));
+            // Siblings too: this one is spawned later, by the parent.
+        });
+        let sibling = H::spawn(async { ID.get() });
+        ID.set(3);
+        parent_has_set.send(()).unwrap();
+        child.await.unwrap();
+        assert_eq!(sibling.await.unwrap(), Some(1));
+        assert_eq!(ID.get(), Some(3));
+    });
+}
+
+pub(crate) fn ta_03_values_survive_interleaving<H: Harness>() {
+    context_var! { static NUMBER: i64 = -1; }
+    H::start().block_on(async {
+        NUMBER.set(-2);
+        let parallel: Vec<_> = (0..16)
+            .map(|n| {
+                H::spawn(async move {
+                    assert_eq!(NUMBER.get(), Some(-2));
+                    NUMBER.set(n);
+                    shim::sleep(Duration::from_millis(5)).await;
+                    NUMBER.get()
+                })
+            })
+            .collect();
+        for (n, task) in parallel.into_iter().enumerate() {
+            assert_eq!(task.await.unwrap(), Some(n as i64));
+        }
+        let interleaved: Vec<_> = (0..100)
+            .map(|n| {
+                H::spawn(async move {
+                    for step in 0..10 {
+                        NUMBER.set(n * 10 + step);
+                        if (n + step) % 7 == 0 {
+                            shim::sleep(Duration::from_micros(((n * step) % 50) as u64)).await;
+                        } else {
+                            shim::yield_now().await;
+                        }
+                        assert_eq!(NUMBER.get(), Some(n * 10 + step));
+                    }
+                })
+            })
+            .collect();
+        for task in interleaved {
+            task.await.unwrap();
+        }
+        assert_eq!(NUMBER.get(), Some(-2));
+    });
+    assert_eq!(NUMBER.get(), Some(-1));
+}
+
+pub(crate) fn ta_04_awaiting_shares_the_context<H: Harness>() {
+    async fn callee() {
+        assert_eq!(ID.get(), Some(1));
+        shim::yield_now().await;
+        ID.set(2);
+    }
+    H::start().block_on(async {
+        H::spawn(async {
+            ID.set(1);
+            callee().await;
+            assert_eq!(ID.get(), Some(2));
+        })
+        .await
+        .unwrap();
+    });
+}
+
+pub(crate) fn ta_05_the_capture_point_is_spawn<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let future = async { ID.get() };
+        let captured = async { ID.get() }.in_current_context();
+        ID.set(2);
+        let (future, captured) = (H::spawn(future), H::spawn(captured));
+        ID.set(3);
+        assert_eq!(future.await.unwrap(), Some(2));
+        assert_eq!(captured.await.unwrap(), Some(1));
+    });
+}
+
+pub(crate) fn ta_06_wakers_carry_no_context<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let (sender, receiver) = oneshot::channel();
+        let (by_thread, from_thread) = oneshot::channel();
+        let sleeper = H::spawn(async move {
+            let sent: u64 = receiver.await.unwrap();
+            let first = ID.get();
+            from_thread.await.unwrap();
+            (sent, first, ID.get())
+        });
+        ID.set(2);
+        // Completed in another context, and from another thread.
+        H::call_soon(move || {
+            ID.set(3);
+            sender.send(4).unwrap();
+        });
+        thread::spawn(move || {
+            ID.set(5);
+            by_thread.send(()).unwrap();
+            assert_eq!(ID.get(), Some(5));
+        })
+        .join()
+        .unwrap();
+        assert_eq!(sleeper.await.unwrap(), (4, Some(1), Some(1)));
+        assert_eq!(ID.get(), Some(2));
+    });
+    assert_eq!(ID.get(), None);
+}
+
+pub(crate) fn ta_09_spawn_in_an_empty_context<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let empty = H::spawn_in(Context::new(), async {
+            let before = ID.get();
+            ID.set(2);
+            before
+        });
+        let given = H::spawn_in(Context::new().with_value(&ID, 3), async { ID.get() });
+        assert_eq!(empty.await.unwrap(), None);
+        assert_eq!(given.await.unwrap(), Some(3));
+        assert_eq!(ID.get(), Some(1));
+    });
+}
+
+pub(crate) fn ta_11_spawned_inside_run<H: Harness>() {
+    H::start().block_on(async {
+        let mut context = Context::new().with_value(&ID, 1);
+        let child = context.run(|| {
+            H::spawn(async {
+                let before = ID.get();
+                ID.set(2);
+                before
+            })
+        });
+        assert_eq!(child.await.unwrap(), Some(1));
+        assert_eq!((context.get(&ID), ID.get()), (Some(&1), None));
+    });
+}
+
+pub(crate) fn ta_12_abort_drops_in_the_context<H: Harness>() {
+    let seen = Log::new();
+    let probe = SeesOnDrop(seen.clone());
+    H::start().block_on(async {
+        ID.set(1);
+        let (started, wait) = oneshot::channel::<()>();
+        let task = H::spawn(async move {
+            let _probe = probe;
+            ID.set(2);
+            started.send(()).unwrap();
+            future::pending::<()>().await;
+        });
+        wait.await.unwrap();
+        ID.set(3);
+        task.abort();
+        let error = task.await.unwrap_err();
+        assert!(error.is_cancelled() && !error.is_panic());
+        assert_eq!(
+            seen.take(),
+            [Some(2)],
+            "the task's value, not the canceller's"
+        );
+        assert_eq!(ID.get(), Some(3));
+    });
+}
+
+pub(crate) fn ta_12_aborted_before_the_first_poll<H: Harness>() {
+    let (seen, polled) = (Log::new(), Log::new());
+    let future = || {
+        let (probe, polled) = (SeesOnDrop(seen.clone()), polled.clone());
+        async move {
+            let _probe = probe;
+            polled.push(());
+        }
+    };
+    let (taken, own) = (future(), future());
+    H::start().block_on(async {
+        // A context that is held elsewhere until the task is gone keeps it from ever starting.
+        let shared = Context::new().with_value(&ID, 1).share();
+        let held = HeldElsewhere::enter(&shared, || ());
+        ID.set(2);
+        let task = H::spawn_in(&shared, taken);
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        assert_eq!((seen.take(), polled.take()), (vec![Some(1)], vec![]));
+        held.release();
+        // In a context of its own it may be under way already, on another thread.
+        let task = H::spawn(own);
+        ID.set(3);
+        task.abort();
+        let _either = task.await;
+        assert_eq!((seen.take(), ID.get()), (vec![Some(2)], Some(3)));
+        assert!(!H::HAS_LOCAL || polled.take().is_empty());
+    });
+}
+
+pub(crate) fn ta_12_a_panic_in_a_destructor<H: Harness>() {
+    struct Panics(Log<Option<u64>>);
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            self.0.push(ID.get());
+            panic::resume_unwind(Box::new("in a destructor"));
+        }
+    }
+    let seen = Log::new();
+    let probe = Panics(seen.clone());
+    H::start().block_on(async {
+        ID.set(1);
+        let (started, wait) = oneshot::channel::<()>();
+        let task = H::spawn(async move {
+            let _probe = probe;
+            started.send(()).unwrap();
+            future::pending::<()>().await;
+        });
+        wait.await.unwrap();
+        ID.set(2);
+        task.abort();
+        // Tokio reports the panic, the others the cancellation; the executor goes on in either case.
+        assert!(task.await.is_err());
+        assert_eq!((seen.take(), ID.get()), (vec![Some(1)], Some(2)));
+        let next = H::spawn(async { ID.get() });
+        assert_eq!(next.await.unwrap(), Some(2));
+    });
+}
+
+/// For executors that end with their harness.
+pub(crate) fn ta_12_the_executors_end_drops_in_the_contexts<H: Harness>() {
+    let seen = Log::new();
+    let (task, timer) = (SeesOnDrop(seen.clone()), SeesOnDrop(seen.clone()));
+    let harness = H::start();
+    let (task, timer) = harness.block_on(async move {
+        ID.set(1);
+        let (started, wait) = oneshot::channel();
+        let task = H::spawn(async move {
+            let _task = task;
+            ID.set(2);
+            started.send(()).unwrap();
+            future::pending::<()>().await;
+        });
+        let timer = H::call_later(Duration::from_secs(3600), move || drop(timer));
+        ID.set(3);
+        wait.await.unwrap();
+        (task, timer)
+    });
+    ID.set(4);
+    assert_eq!(seen.take(), []);
+    drop(harness);
+    let mut dropped = seen.take();
+    dropped.sort();
+    assert_eq!((dropped, ID.get()), (vec![Some(1), Some(2)], Some(4)));
+    let error = futures::executor::block_on(task).unwrap_err();
+    assert!(error.is_cancelled());
+    timer.cancel();
+    assert!(!timer.is_cancelled(), "there is nothing left to cancel");
+}
+
+pub(crate) fn ta_13_a_wrapped_future_is_dropped_in_its_context<H: Harness>() {
+    H::start().block_on(async {
+        let seen = Log::new();
+        ID.set(1);
+        let pending = |probe: SeesOnDrop| async move {
+            let _probe = probe;
+            future::pending::<()>().await;
+        };
+        let bare = pending(SeesOnDrop(seen.clone()));
+        let mut wrapped = Box::pin(pending(SeesOnDrop(seen.clone())).in_current_context());
+        assert!((&mut wrapped).now_or_never().is_none());
+        ID.set(2);
+        drop(bare);
+        assert_eq!(seen.take(), [Some(2)], "as in Python: its dropper's");
+        drop(wrapped);
+        assert_eq!(seen.take(), [Some(1)]);
+        // By a timeout in another task, too.
+        let timed = pending(SeesOnDrop(seen.clone())).in_current_context();
+        ID.set(3);
+        let result = H::spawn(shim::timeout(Duration::from_millis(1), timed)).await;
+        assert!(result.unwrap().is_err());
+        assert_eq!((seen.take(), ID.get()), (vec![Some(2)], Some(3)));
+    });
+}
+
+pub(crate) fn ta_14_channels_carry_no_context<H: Harness>() {
+    H::start().block_on(async {
+        let (mut sender, mut receiver) = mpsc::channel(1);
+        ID.set(1);
+        let consumer = H::spawn(async move {
+            let mut seen = Vec::new();
+            while let Some((number, mut context)) = receiver.next().await {
+                let context: &mut Context = &mut context;
+                seen.push((number, ID.get(), context.run(|| ID.get())));
+            }
+            seen
+        });
+        let producer = H::spawn(async move {
+            for number in 2..5 {
+                ID.set(number);
+                sender.send((number, copy_context())).await.unwrap();
+            }
+        });
+        producer.await.unwrap();
+        let expected: Vec<_> = (2..5).map(|n| (n, Some(1), Some(n))).collect();
+        assert_eq!(consumer.await.unwrap(), expected);
+    });
+}
+
+pub(crate) fn ta_17_spawn_traits_inherit<H: Harness>() {
+    let harness = H::start();
+    ID.set(1);
+    let (sender, receiver) = oneshot::channel();
+    harness.spawn_obj(Box::pin(async move {
+        let before = ID.get();
+        ID.set(2);
+        sender.send(before).unwrap();
+    }));
+    ID.set(3);
+    assert_eq!(harness.block_on(receiver), Ok(Some(1)));
+    assert_eq!(ID.get(), Some(3));
+}
+
+pub(crate) fn ta_18_what_shares_and_what_isolates<H: Harness>() {
+    async fn bump() {
+        shim::yield_now().await;
+        ID.set(ID.get_or(0) + 1);
+    }
+    H::start().block_on(async {
+        bump().await;
+        assert_eq!(ID.get(), Some(1));
+        shim::timeout(Duration::from_secs(60), bump())
+            .await
+            .unwrap();
+        assert_eq!(ID.get(), Some(2));
+        futures::join!(bump(), bump());
+        assert_eq!(ID.get(), Some(4));
+        futures::select! { () = bump().fuse() => (), () = future::pending().fuse() => () }
+        assert_eq!(ID.get(), Some(5));
+        let mut unordered: FuturesUnordered<_> = (0..3).map(|_| bump()).collect();
+        while let Some(()) = unordered.next().await {}
+        assert_eq!(ID.get(), Some(8));
+        stream::iter(0..4).for_each_concurrent(2, |_| bump()).await;
+        assert_eq!(ID.get(), Some(12));
+        let buffered = stream::iter(0..4).map(|_| bump()).buffer_unordered(2);
+        assert_eq!(buffered.count().await, 4);
+        assert_eq!(ID.get(), Some(16));
+        // These do not share.
+        H::spawn(bump()).await.unwrap();
+        bump().in_current_context().await;
+        ID.scope(1, bump()).await;
+        shim::spawn_blocking(|| ID.set(0)).await.map(drop).unwrap();
+        assert_eq!(ID.get(), Some(16));
+    });
+}
+
+pub(crate) fn ta_19_guards_across_await<H: Harness>() {
+    context_var! { static PRECISION: u32 = 28; }
+    fn third() -> String {
+        format!("{:.*}", PRECISION.get().unwrap() as usize, 1.0 / 3.0)
+    }
+    H::start().block_on(async {
+        let compute = |precision, expected: &'static str| async move {
+            assert_eq!(third().len(), 30);
+            for _ in 0..5 {
+                let _guard = PRECISION.scoped(precision);
+                assert_eq!(third(), expected);
+                shim::yield_now().await;
+                assert_eq!(third(), expected);
+                shim::sleep(Duration::from_micros(10)).await;
+                assert_eq!(third(), expected);
+            }
+            assert_eq!(third().len(), 30);
+        };
+        let (three, six) = (compute(3, "0.333"), compute(6, "0.333333"));
+        let (three, six) = (H::spawn(three), H::spawn(six));
+        three.await.unwrap();
+        six.await.unwrap();
+        assert_eq!(PRECISION.get(), Some(28));
+    });
+}
+
+pub(crate) fn ta_19_scope<H: Harness>() {
+    let seen = Log::new();
+    H::start().block_on(async {
+        ID.set(1);
+        let probe = SeesOnDrop(seen.clone());
+        let scoped = ID.scope(2, async move {
+            let _probe = probe;
+            let inside = ID.get();
+            shim::yield_now().await;
+            let child = H::spawn(async { ID.get() });
+            assert_eq!(child.await.unwrap(), Some(2));
+            ID.set(3);
+            inside
+        });
+        ID.set(4);
+        assert_eq!(scoped.await, Some(2));
+        assert_eq!((seen.take(), ID.get()), (vec![Some(3)], Some(4)));
+        // Never polled, it is still dropped with the value.
+        let probe = SeesOnDrop(seen.clone());
+        drop(ID.scope(6, async move { drop(probe) }));
+        assert_eq!((seen.take(), ID.get()), (vec![Some(6)], Some(4)));
+    });
+}
+
+pub(crate) fn ta_20_streams<H: Harness>() {
+    fn count(seen: SeesOnDrop) -> impl stream::Stream<Item = Option<u64>> + Send + 'static {
+        stream::unfold((0, seen), |(n, seen)| async move {
+            let before = ID.get();
+            shim::yield_now().await;
+            ID.set(100 + n);
+            Some((before, (n + 1, seen)))
+        })
+    }
+    let seen = Log::new();
+    H::start().block_on(async {
+        ID.set(1);
+        // By itself, a stream runs in the context of whoever polls it.
+        let mut bare = pin!(count(SeesOnDrop(Log::new())));
+        assert_eq!(bare.next().await, Some(Some(1)));
+        assert_eq!(ID.get(), Some(100));
+        ID.set(2);
+        assert_eq!(bare.next().await, Some(Some(2)));
+        // Wrapped, in its own, also when another task drives it.
+        ID.set(3);
+        let mut wrapped = Box::pin(count(SeesOnDrop(seen.clone())).in_current_context());
+        ID.set(4);
+        assert_eq!(wrapped.next().await, Some(Some(3)));
+        assert_eq!(ID.get(), Some(4));
+        let wrapped = H::spawn(async move {
+            assert_eq!(wrapped.next().await, Some(Some(100)));
+            wrapped
+        });
+        let wrapped = wrapped.await.unwrap();
+        assert_eq!(seen.take(), []);
+        drop(wrapped);
+        assert_eq!((seen.take(), ID.get()), (vec![Some(101)], Some(4)));
+    });
+}
+
+/// What the panic hook saw, by the panic's message.
+static HOOKED: Mutex<Vec<(String, Option<u64>)>> = Mutex::new(Vec::new());
+
+fn watch_panics() {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(|| {
+        let default = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let text = message(info.payload()).to_owned();
+            if text.starts_with("watched") {
+                HOOKED.lock().unwrap().push((text, ID.get()));
+            } else {
+                default(info);
+            }
+        }));
+    });
+}
+
+pub(crate) fn ta_21_the_panic_hook_sees_the_context<H: Harness>() {
+    watch_panics();
+    let marker = format!("watched {}", std::any::type_name::<H>());
+    let text = marker.clone();
+    H::start().block_on(async {
+        ID.set(1);
+        let task = H::spawn(async move {
+            ID.set(2);
+            shim::yield_now().await;
+            panic!("{text}");
+        });
+        ID.set(3);
+        let error = task.await.unwrap_err();
+        assert_eq!(message(&*error.into_panic()), marker);
+    });
+    let mut hooked = HOOKED.lock().unwrap();
+    hooked.retain(|(text, id)| {
+        let ours = *text == marker;
+        assert!(!ours || *id == Some(2), "{id:?}");
+        !ours
+    });
+}
+
+pub(crate) fn r_09_branches_share_the_context<H: Harness>() {
+    H::start().block_on(async {
+        let first = Log::new();
+        let left = async {
+            let _guard = ID.scoped(1);
+            shim::yield_now().await;
+            first.push(ID.get());
+        };
+        let right = async {
+            let _guard = ID.scoped(2);
+            shim::yield_now().await;
+            shim::yield_now().await;
+            ID.get()
+        };
+        let ((), right) = futures::join!(left, right);
+        // The second guard was made last, so its value is on top as long as it lives.
+        assert_eq!((first.take(), right), (vec![Some(2)], Some(2)));
+        assert_eq!(ID.get(), None);
+        assert!(copy_context().is_empty());
+    });
+}

@@ -1,0 +1,159 @@
+//! Rows TH: threads and blocking jobs.
+
+use std::sync::Barrier;
+use std::thread;
+
+use aiocontextvars::{Context, SharedContext, copy_context, shim};
+use futures::channel::oneshot;
+
+use crate::conformance::fixtures::{Drops, ID};
+use crate::conformance::harness::Harness;
+
+aiocontextvars::context_var! { static HELD: crate::conformance::fixtures::Counted; }
+
+pub(crate) fn th_01_a_std_thread_starts_empty() {
+    ID.set(1);
+    let barrier = Barrier::new(10);
+    thread::scope(|scope| {
+        for n in 0..10 {
+            let barrier = &barrier;
+            scope.spawn(move || {
+                assert_eq!(ID.get(), None);
+                ID.set(n);
+                barrier.wait();
+                assert_eq!(ID.get(), Some(n));
+            });
+        }
+    });
+    assert_eq!(ID.get(), Some(1));
+}
+
+pub(crate) fn th_02_three_ways_to_start_a_thread() {
+    fn see_and_set() -> Option<u64> {
+        let seen = ID.get();
+        ID.set(100);
+        seen
+    }
+    ID.set(1);
+    let inherits = shim::thread::spawn(see_and_set);
+    let named = shim::thread::Builder::new()
+        .name("named".to_owned())
+        .stack_size(256 * 1024)
+        .spawn(|| (thread::current().name().map(str::to_owned), see_and_set()))
+        .unwrap();
+    let empty = shim::thread::spawn_in(Context::new(), see_and_set);
+    let given = Context::new().with_value(&ID, 2);
+    let given = shim::thread::Builder::new()
+        .spawn_in(given, see_and_set)
+        .unwrap();
+    ID.set(3);
+    assert_eq!(inherits.join().unwrap(), Some(1));
+    assert_eq!(named.join().unwrap(), (Some("named".to_owned()), Some(1)));
+    assert_eq!(empty.join().unwrap(), None);
+    assert_eq!(given.join().unwrap(), Some(2));
+    // Exactly that context, if it is a shared one: entered in turn.
+    let shared = SharedContext::new();
+    let threads: Vec<_> = (0..4)
+        .map(|_| shim::thread::spawn_in(&shared, || ID.set(ID.get_or(0) + 1)))
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert_eq!(shared.get(&ID), Some(4));
+    let borrowed = String::from("borrowed");
+    shim::thread::scope(|scope| {
+        let first = scope.spawn(|| (borrowed.len(), see_and_set()));
+        let second = scope.spawn_in(Context::new(), see_and_set);
+        let third = shim::thread::Builder::new().spawn_scoped(scope, see_and_set);
+        assert_eq!(first.join().unwrap(), (8, Some(3)));
+        assert_eq!(second.join().unwrap(), None);
+        assert_eq!(third.unwrap().join().unwrap(), Some(3));
+    });
+    assert_eq!(ID.get(), Some(3));
+}
+
+pub(crate) fn th_03_a_blocking_job_runs_in_a_copy<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let job = shim::spawn_blocking(|| {
+            let seen = ID.get();
+            ID.set(2);
+            // Work that the job hands on inherits from the job.
+            let thread = shim::thread::spawn(|| ID.get());
+            (seen, thread.join().unwrap())
+        });
+        ID.set(3);
+        assert_eq!(job.await.unwrap(), (Some(1), Some(2)));
+        assert_eq!(ID.get(), Some(3));
+        let given = Context::new().with_value(&ID, 4);
+        assert_eq!(
+            shim::spawn_blocking_in(given, || ID.get()).await.unwrap(),
+            Some(4)
+        );
+        let from_task = H::spawn(async {
+            ID.set(5);
+            shim::spawn_blocking(|| ID.get()).await.unwrap()
+        });
+        assert_eq!(from_task.await.unwrap(), Some(5));
+        let error = shim::spawn_blocking(|| std::panic::resume_unwind(Box::new("job")));
+        let error = error.await.unwrap_err();
+        assert_eq!(error.into_panic().downcast_ref(), Some(&"job"));
+    });
+}
+
+pub(crate) fn th_04_bind_for_foreign_pools<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        // A pool that knows nothing of the crate: a plain thread here.
+        let bare = thread::spawn(|| ID.get());
+        let bound = thread::spawn(shim::bind(|| ID.get()));
+        let mut copy = copy_context();
+        let by_hand = thread::spawn(move || copy.run(|| ID.get()));
+        ID.set(2);
+        assert_eq!(bare.join().unwrap(), None);
+        assert_eq!(bound.join().unwrap(), Some(1));
+        assert_eq!(by_hand.join().unwrap(), Some(1));
+    });
+}
+
+pub(crate) fn th_05_a_worker_keeps_nothing<H: Harness>() {
+    H::start().block_on(async {
+        let drops = Drops::new();
+        for n in 1..30 {
+            HELD.set(drops.value());
+            let job = shim::spawn_blocking(move || {
+                let seen = ID.get();
+                ID.set(n);
+                seen
+            });
+            HELD.unset();
+            assert_eq!(job.await.unwrap(), None, "left by an earlier job");
+            // The handle's answer may overtake the worker by a step.
+            while drops.count() < n as usize {
+                shim::yield_now().await;
+            }
+        }
+        assert_eq!(ID.get(), None);
+    });
+}
+
+pub(crate) fn th_05_a_started_job_is_not_aborted<H: Harness>() {
+    H::start().block_on(async {
+        let (started, wait) = oneshot::channel();
+        let (go, going) = std::sync::mpsc::channel::<()>();
+        let drops = Drops::new();
+        let held = drops.value();
+        let job = shim::spawn_blocking(move || {
+            started.send(()).unwrap();
+            going.recv().unwrap();
+            drop(held);
+        });
+        wait.await.unwrap();
+        job.abort();
+        assert_eq!(drops.count(), 0);
+        go.send(()).unwrap();
+        // Either answer is right; what matters is that the job ran to its end first.
+        let _outcome = job.await;
+        assert_eq!(drops.count(), 1);
+    });
+}
