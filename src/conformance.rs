@@ -19,6 +19,7 @@ mod reentrancy_own;
 mod reentrancy_panics;
 mod reentrancy_work;
 mod reports;
+mod returned;
 mod rows;
 mod runs;
 mod shared;

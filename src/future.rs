@@ -124,6 +124,9 @@ mod sealed {
             self.run_now(|| f(cx))
         }
 
+        /// The context as it is now.
+        fn to_context(&self) -> Context;
+
         /// Calls `f`, which cannot wait, in the context, or in a copy if that is taken.
         fn run_now<R>(&mut self, f: impl FnOnce() -> R) -> R;
 
@@ -132,6 +135,11 @@ mod sealed {
     }
 
     impl Place for Context {
+        #[inline]
+        fn to_context(&self) -> Context {
+            self.alias()
+        }
+
         #[inline]
         fn run_now<R>(&mut self, f: impl FnOnce() -> R) -> R {
             current::enter(self, &Kind::Inside, f)
@@ -152,6 +160,10 @@ mod sealed {
     }
 
     impl Place for BlockOnContext {
+        fn to_context(&self) -> Context {
+            self.0.alias()
+        }
+
         fn run_now<R>(&mut self, f: impl FnOnce() -> R) -> R {
             current::enter(&mut self.0, &Kind::BlockOn(RunningTask::now()), f)
         }
@@ -164,6 +176,10 @@ mod sealed {
     impl Place for Waiter {
         fn shared(&self) -> Option<&SharedContext> {
             Waiter::shared(self)
+        }
+
+        fn to_context(&self) -> Context {
+            Waiter::shared(self).map_or_else(Context::new, SharedContext::copy)
         }
 
         fn poll_in<R>(
@@ -288,6 +304,12 @@ impl<T, C: TaskContext> WithContext<T, C> {
 
     pub(crate) fn shared(&self) -> Option<&SharedContext> {
         self.inside.around().0.shared()
+    }
+
+    /// The context as it is now: a copy of a shared one.
+    #[inline]
+    pub(crate) fn last_context(self: Pin<&mut Self>) -> Context {
+        self.project().inside.project().0.0.to_context()
     }
 
     pub(crate) fn into_parts(self) -> (C::Place, T) {

@@ -30,6 +30,32 @@ use crate::var::ContextVar;
 ///
 /// Those who wait are woken when the context has been left, by whoever leaves it; a waker may enter it at once.
 ///
+/// # Bringing values back
+///
+/// What a task sets stays in its context. If the task is given a shared one, whoever has that too reads what was set: at
+/// any time, also while the task runs and when it has failed. For the context that a task has completed with, and nothing
+/// to prepare, there is [`JoinHandle::join_context`](crate::shim::JoinHandle::join_context).
+///
+/// ```
+/// use aiocontextvars::{copy_context, context_var, shim};
+///
+/// context_var! { static USER: String; }
+///
+/// async fn log_in() -> Result<(), &'static str> {
+///     USER.set("ada".to_owned());
+///     Err("the password is wrong")
+/// }
+///
+/// shim::block_on(async {
+///     let shared = copy_context().share();
+///     let task = shim::spawn_in(&shared, log_in());
+///     assert!(task.await.unwrap().is_err());
+///     assert_eq!(shared.get(&USER).as_deref(), Some("ada"));
+/// });
+/// ```
+///
+/// # Waiting for itself
+///
 /// As with a mutex, work inside the context that waits for other work in the same context never ends: a thread
 /// that blocks on it, or a task that awaits it through a frame of another context.
 ///

@@ -40,6 +40,11 @@
 //! ended; [`JoinSet`] gives the results of tasks in the order in which they end. [`Runner`] runs several futures in
 //! one context, one after another.
 //!
+//! # What comes back
+//!
+//! Nothing, by itself: what a task sets is seen by its children only. [`JoinHandle::join_context`] gives the context that
+//! a task has ended in, and in a [`SharedContext`](crate::SharedContext) several units of work see what each sets.
+//!
 //! # Tasks that the shim did not spawn
 //!
 //! Such a task has no context of its own. Reading in it gives what the thread has. Writing would leak into

@@ -167,9 +167,9 @@ pub(crate) fn table_group_failures_are_collected<H: Harness>() {
 
 pub(crate) fn table_group_leaving_the_scope_waits<H: Harness>() {
     H::start().block_on(async {
-        let drops = Drops::new();
+        let (values, drops) = (Drops::new(), Drops::new());
         let (go, going) = oneshot::channel::<()>();
-        HELD.set(drops.value());
+        HELD.set(values.value());
         let held = drops.value();
         let mut scope = Box::pin(TaskGroup::scope(async |group: TaskGroup<Failure>| {
             let task = group.spawn(boxed(async move {
@@ -185,11 +185,14 @@ pub(crate) fn table_group_leaving_the_scope_waits<H: Harness>() {
             assert!(futures::poll!(scope.as_mut()).is_pending());
             shim::yield_now().await;
         }
-        assert_eq!(drops.count(), 0);
+        assert_eq!((drops.count(), values.count()), (0, 0));
         go.send(()).unwrap();
         assert_eq!(scope.await.unwrap(), 1);
-        // Neither the task's values nor its context are left.
-        assert_eq!(drops.count(), 2);
+        assert_eq!(drops.count(), 1);
+        // The context would be the handle's, and goes when the executor finds that there is none.
+        while values.count() == 0 {
+            shim::yield_now().await;
+        }
         // A panic of the body goes on when the tasks have ended.
         let held = drops.value();
         let scope = TaskGroup::scope(async |group: TaskGroup<Failure>| {
@@ -203,7 +206,7 @@ pub(crate) fn table_group_leaving_the_scope_waits<H: Harness>() {
         });
         let payload = AssertUnwindSafe(scope).catch_unwind().await.unwrap_err();
         assert_eq!(payload.downcast_ref::<Failure>(), Some(&"body"));
-        assert_eq!(drops.count(), 3);
+        assert_eq!(drops.count(), 2);
     });
 }
 

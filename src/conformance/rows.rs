@@ -209,6 +209,14 @@ macro_rules! __conformance_rows {
                 th_05_a_worker_keeps_nothing
                 th_05_a_started_job_is_not_aborted
             }
+            returned {
+                th_07_a_task_gives_its_context_back
+                th_07_asked_for_at_any_time
+                th_07_from_whatever_context
+                th_07_it_is_the_very_context
+                th_07_a_failed_task_has_none
+                gc_02_a_context_goes_with_its_tasks_handle
+            }
             runs {
                 ru_01_block_on_runs_in_a_copy
                 ru_02_the_runs_of_a_runner_share_a_context

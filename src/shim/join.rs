@@ -1,11 +1,12 @@
 //! [`JoinHandle`]: one handle for the tasks of every runtime.
 
 pub(crate) mod abortable;
+pub(crate) mod completed;
 pub(crate) mod done;
 mod error;
 
 use std::fmt;
-use std::future::Future;
+use std::future::{self, Future};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
@@ -14,7 +15,8 @@ pub use self::done::DoneCallbackId;
 pub use self::error::JoinError;
 pub(crate) use self::error::panic_message;
 
-use self::abortable::Shareable;
+use self::abortable::{Joined, Shareable};
+use self::completed::Completed;
 use self::done::Notice;
 use super::callback::Call;
 use super::entered::{self, FrameExecutor};
@@ -25,13 +27,16 @@ use super::local::LocalJoin;
 use super::native::Target;
 use super::search::{self, NoRuntime, Place};
 use super::task::StepTask;
+use crate::context::Context;
 use crate::future::TaskContext;
 
 /// Waits for a task, aborts it, or lets it go. Dropping the handle detaches the task: it runs on.
 ///
 /// The same on every runtime: awaiting gives the output, or a [`JoinError`] if the task panicked or was
 /// aborted. The output belongs to the awaiter: a value that nobody awaits is dropped by the runtime,
-/// outside the task's context.
+/// outside the task's context. With it goes the context that the task has ended in, which
+/// [`join_context`](Self::join_context) gives; a handle that is neither awaited nor dropped keeps both. To be able to abort
+/// a task later, and nothing else, keep an [`AbortHandle`].
 ///
 /// # Cancel safety
 ///
@@ -83,12 +88,12 @@ impl RunsOn {
 }
 
 enum Inner<T: 'static> {
-    Steps(Shareable<StepTask<T>>),
-    Local(LocalJoin<T>),
+    Steps(Shareable<StepTask<Completed<T>>>),
+    Local(LocalJoin<Completed<T>>),
     #[cfg(feature = "tokio")]
-    Tokio(Shareable<super::tokio::RawJoin<T>>),
+    Tokio(Shareable<super::tokio::RawJoin<Completed<T>>>),
     #[cfg(feature = "async-std")]
-    AsyncStd(Shareable<super::async_std::RawJoin<T>>),
+    AsyncStd(Shareable<super::async_std::RawJoin<Completed<T>>>),
 }
 
 /// The same for whatever kind of task it is.
@@ -107,7 +112,7 @@ macro_rules! each {
 
 impl<T> JoinHandle<T> {
     #[inline]
-    pub(crate) fn from_steps(task: StepTask<T>, runs_on: RunsOn) -> JoinHandle<T>
+    pub(crate) fn from_steps(task: StepTask<Completed<T>>, runs_on: RunsOn) -> JoinHandle<T>
     where
         T: Send + 'static,
     {
@@ -117,7 +122,7 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    pub(crate) fn from_local(join: LocalJoin<T>, runs_on: RunsOn) -> JoinHandle<T> {
+    pub(crate) fn from_local(join: LocalJoin<Completed<T>>, runs_on: RunsOn) -> JoinHandle<T> {
         JoinHandle {
             inner: Inner::Local(join),
             runs_on,
@@ -126,7 +131,10 @@ impl<T> JoinHandle<T> {
 
     #[cfg(feature = "tokio")]
     #[inline]
-    pub(crate) fn from_tokio(join: super::tokio::RawJoin<T>, runs_on: RunsOn) -> JoinHandle<T>
+    pub(crate) fn from_tokio(
+        join: super::tokio::RawJoin<Completed<T>>,
+        runs_on: RunsOn,
+    ) -> JoinHandle<T>
     where
         T: Send + 'static,
     {
@@ -139,7 +147,7 @@ impl<T> JoinHandle<T> {
     #[cfg(feature = "async-std")]
     #[inline]
     pub(crate) fn from_async_std(
-        join: super::async_std::RawJoin<T>,
+        join: super::async_std::RawJoin<Completed<T>>,
         runs_on: RunsOn,
     ) -> JoinHandle<T>
     where
@@ -321,6 +329,53 @@ impl<T> JoinHandle<T> {
         each!(&self.inner, task => task.add_notice(notice))
     }
 
+    #[inline]
+    fn poll_completed(&mut self, cx: &mut task::Context<'_>) -> Poll<Joined<Completed<T>>> {
+        each!(&mut self.inner, task => task.poll(cx))
+    }
+
+    /// Waits for the task, and gives its output with the context it ended in: what the task had inherited, and what it
+    /// has set.
+    ///
+    /// This is how values come back from a task: explicitly (TH-07). Read them with [`Context::get`], make the context
+    /// current for a while with [`Context::run`], or go on in it with [`spawn_in`](super::spawn_in). The context of the
+    /// caller is left as it is. From a task in a [`SharedContext`](crate::SharedContext) this is a copy, taken when the
+    /// task had completed; see there for the other way to bring values back, which works while the task runs, and when it
+    /// fails.
+    ///
+    /// So that this can be asked for at any time, a task that has completed keeps its context, as it keeps its output,
+    /// until the handle is awaited or dropped. That of a task that panics or is aborted is released at once.
+    ///
+    /// # Errors
+    ///
+    /// As awaiting the handle: if the task panicked or was aborted.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: the handle goes with the future, which detaches the task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::{context_var, shim};
+    ///
+    /// context_var! { static ROWS: usize; }
+    ///
+    /// shim::block_on(async {
+    ///     let task = shim::spawn(async {
+    ///         ROWS.set(3);
+    ///         "report"
+    ///     });
+    ///     let (output, context) = task.join_context().await.unwrap();
+    ///     assert_eq!((output, context.get(&ROWS)), ("report", Some(&3)));
+    ///     assert_eq!(ROWS.get(), None);
+    /// });
+    /// ```
+    pub async fn join_context(mut self) -> Result<(T, Context), JoinError> {
+        let completed = future::poll_fn(|cx| self.poll_completed(cx)).await?;
+        Ok(completed.into_parts())
+    }
+
     /// Lets the task run on by itself. The same as dropping the handle, in so many words.
     ///
     /// # Examples
@@ -340,7 +395,7 @@ impl<T> Future for JoinHandle<T> {
     ///
     /// When polled again after it has given its result.
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
-        each!(&mut self.inner, task => task.poll(cx))
+        self.poll_completed(cx).map(|joined| joined?.into_output())
     }
 }
 

@@ -18,7 +18,7 @@ use super::executor::LocalRunnable;
 use super::join::done::{Done, DoneCallbackId, Notice};
 use super::join::{Abort, JoinError, JoinHandle, RunsOn};
 use super::location;
-use super::native::in_home;
+use super::native::task_in;
 use super::task::{CatchPanic, Unclaimed};
 use crate::contain::contain;
 use crate::future::TaskContext;
@@ -42,7 +42,7 @@ where
     let (sender, receiver) = oneshot::channel();
     let abort = Arc::new(AbortFlag::default());
     let task = LocalTask {
-        task: CatchPanic::new(in_home(frame, future, context)),
+        task: CatchPanic::new(task_in(frame, future, context)),
         abort: Finish(Arc::clone(&abort)),
         sender: Some(sender),
         location: Location::caller(),

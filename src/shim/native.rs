@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::entered::{self, ExecutorFrame, FrameExecutor, FrameLocal, Home, InHome, ValueHome};
 use super::event_loop::{LoopHome, LoopTasks};
 use super::executor::Executor;
+use super::join::completed::Completing;
 use super::join::{JoinHandle, RunsOn};
 use super::task;
 use crate::context::Context;
@@ -258,21 +259,21 @@ impl Destination {
             // On their own, natives are named by type, which takes no room in the task.
             #[cfg(feature = "tokio")]
             Native::Tokio(handle) if self.fixed.is_none() => {
-                let task = in_home(super::tokio::Home, future, context);
+                let task = task_in(super::tokio::Home, future, context);
                 JoinHandle::from_tokio(super::tokio::launch(handle, task), runs_on)
             }
             #[cfg(feature = "async-std")]
             Native::AsyncStd if self.fixed.is_none() => {
-                let task = in_home(super::async_std::Home, future, context);
+                let task = task_in(super::async_std::Home, future, context);
                 JoinHandle::from_async_std(super::async_std::launch(task), runs_on)
             }
             #[cfg(feature = "smol")]
             Native::Smol(None) if self.fixed.is_none() => {
-                let task = in_home(super::smol::Home, future, context);
+                let task = task_in(super::smol::Home, future, context);
                 JoinHandle::from_steps(super::smol::launch(None, task), runs_on)
             }
             Native::Loop(tasks) if self.fixed.is_none() => {
-                let task = in_home(LoopHome(Arc::clone(tasks)), future, context);
+                let task = task_in(LoopHome(Arc::clone(tasks)), future, context);
                 JoinHandle::from_steps(tasks.launch(task), runs_on)
             }
             native => {
@@ -280,7 +281,7 @@ impl Destination {
                     executor: self.executor.frame(),
                     fixed: self.fixed.clone(),
                 };
-                let task = in_home(home, future, context);
+                let task = task_in(home, future, context);
                 match native {
                     Native::None => {
                         let task = task::spawn_by_steps(&self.executor, task);
@@ -305,7 +306,17 @@ impl Destination {
     }
 }
 
-/// A task: `future`, polled and dropped in `context` and in the frame of `home`.
+/// A task: `future`, polled and dropped in `context` and in the frame of `home`. It leaves its context.
+#[inline]
+pub(crate) fn task_in<H: Home, F, C: TaskContext>(
+    home: H,
+    future: F,
+    context: C,
+) -> Completing<InHome<F, H>, C::Owned> {
+    Completing::new(in_home(home, future, context))
+}
+
+/// `future`, polled and dropped in `context` and in the frame of `home`.
 #[inline]
 pub(crate) fn in_home<H: Home, F, C: TaskContext>(
     home: H,

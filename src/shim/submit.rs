@@ -11,7 +11,7 @@ use super::entered::{FrameExecutor, Serves, ValueHome};
 use super::executor::{self, Clock};
 use super::join::{JoinHandle, RunsOn};
 use super::local;
-use super::native::{Destination, Target, in_home};
+use super::native::{Destination, Target, task_in};
 use super::queue::{Driver, Queue, Reservation, adding};
 use super::search::Place;
 use super::task;
@@ -55,7 +55,7 @@ impl Place {
                     executor: FrameExecutor::None,
                     fixed: frame.fixed,
                 };
-                let job = in_home(home, Once(Some(f)), context);
+                let job = task_in(home, Once(Some(f)), context);
                 let job = task::spawn_blocking(executor::spawn_blocking, job);
                 JoinHandle::from_steps(job, RunsOn::Frame(FrameExecutor::None))
             }
@@ -166,7 +166,7 @@ pub(crate) fn spawn_blocking<C: TaskContext, T: Send + 'static>(
             None => executor::spawn_blocking(job),
         },
     };
-    let job = task::spawn_blocking(submit, in_home(home, Once(Some(f)), context));
+    let job = task::spawn_blocking(submit, task_in(home, Once(Some(f)), context));
     JoinHandle::from_steps(job, destination.executor.runs_on())
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as TaskCx, Poll, Waker};
 use std::thread::{self, ThreadId};
 
-use aiocontextvars::{Context, SharedContext, context_var, copy_context};
+use aiocontextvars::{Context, SharedContext, context_var, copy_context, shim};
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
 
@@ -43,6 +43,15 @@ pub(super) struct Seen {
     pub(super) astray: usize,
 }
 
+impl Seen {
+    /// Whether as much has been dropped.
+    fn has_come_to(&self, expected: &Seen) -> bool {
+        self.dropped.len() >= expected.dropped.len()
+            && self.values.len() >= expected.values.len()
+            && self.outputs >= expected.outputs
+    }
+}
+
 /// Shared by all that report to one [`Seen`].
 #[derive(Clone, Debug, Default)]
 pub(super) struct Probe {
@@ -64,6 +73,13 @@ impl Probe {
     #[track_caller]
     pub(super) fn check(&self, step: &str, expected: &Seen, outside: Option<u64>) {
         assert_eq!((&self.seen(), ID.get()), (expected, outside), "{step}");
+    }
+
+    /// Waits until as much has been dropped.
+    pub(super) async fn comes_to(&self, expected: &Seen) {
+        while !self.seen().has_come_to(expected) {
+            shim::yield_now().await;
+        }
     }
 
     /// Notes [`ID`] for a step of the body.
@@ -219,6 +235,14 @@ impl Exit {
             dropped: vec![last],
             values: vec![Ok(None)],
             ..Seen::default()
+        }
+    }
+
+    /// The same while the handle has output and context.
+    pub(super) fn unclaimed(self) -> Seen {
+        Seen {
+            values: Vec::new(),
+            ..self.seen()
         }
     }
 

@@ -133,6 +133,8 @@ async fn aborts_itself(on: On) {
     assert!(outcome.is_ok() || is_cancelled(&outcome));
     let mut seen = Exit::Returns.seen();
     seen.outputs += usize::from(outcome.is_err());
+    // What nobody comes for may go after the handle's answer.
+    probe.comes_to(&seen).await;
     probe.check("ended", &seen, OUTSIDE);
     drop(outcome);
     seen.outputs = 1;
@@ -151,43 +153,43 @@ async fn finished_first(on: On) {
     while !task.is_finished() {
         shim::yield_now().await;
     }
-    let mut seen = Exit::Returns.seen();
+    let mut seen = Exit::Returns.unclaimed();
     probe.check("finished", &seen, OUTSIDE);
     task.abort();
     probe.check("an abort comes too late", &seen, OUTSIDE);
     drop(task);
-    seen.outputs += 1;
-    probe.check("nobody comes for the output", &seen, OUTSIDE);
+    seen = Seen {
+        outputs: 1,
+        ..Exit::Returns.seen()
+    };
+    probe.check("nobody comes for output and context", &seen, OUTSIDE);
 }
 
 pub(crate) fn exit_a_task_aborted_when_it_has_finished<H: Harness>() {
     on::<H>(|on| boxed_here(finished_first(on)));
 }
 
-async fn handle_goes(on: On, part_with: fn(JoinHandle<Ended>), outputs: usize) {
+async fn handle_goes(on: On, part_with: fn(JoinHandle<Ended>), seen: Seen) {
     let probe = Probe::new();
     let (task, gate) = start(on, &probe, Exit::Returns);
     let (_, go) = first_step(&probe, gate).await;
     part_with(task);
     go.send(()).unwrap();
-    let seen = Seen {
-        outputs,
-        ..Exit::Returns.seen()
-    };
-    // The output goes last.
-    while probe.seen().values.is_empty() || probe.seen().outputs < outputs {
-        shim::yield_now().await;
-    }
+    probe.comes_to(&seen).await;
     probe.check("ended", &seen, OUTSIDE);
 }
 
 pub(crate) fn exit_a_task_whose_handle_is_dropped<H: Harness>() {
-    on::<H>(|on| boxed_here(handle_goes(on, drop, 1)));
+    let unread = Seen {
+        outputs: 1,
+        ..Exit::Returns.seen()
+    };
+    on::<H>(move |on| boxed_here(handle_goes(on, drop, unread.clone())));
 }
 
-/// It keeps the output, as anything forgotten keeps what it has, and nothing else.
+/// It keeps the output and the context, as anything forgotten keeps what it has, and nothing else.
 pub(crate) fn exit_a_task_whose_handle_is_forgotten<H: Harness>() {
-    on::<H>(|on| boxed_here(handle_goes(on, leak, 0)));
+    on::<H>(|on| boxed_here(handle_goes(on, leak, Exit::Returns.unclaimed())));
 }
 
 /// For executors that end with their harness: one task waits, and one was never polled.
