@@ -23,6 +23,7 @@ mod returned;
 mod rows;
 mod runs;
 mod shared;
+mod sharing;
 mod table;
 mod tasks;
 mod threads;

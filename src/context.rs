@@ -226,8 +226,8 @@ impl Context {
 
     /// A function that calls `f` in this context, wherever it is called.
     ///
-    /// `f` is dropped inside the context too, called or not. For the *current* context see
-    /// [`shim::bind`](crate::shim::bind).
+    /// `f` is dropped inside the context too, called or not. The function is `Send` and `Sync` if `f` is. For the
+    /// *current* context see [`shim::bind`](crate::shim::bind).
     ///
     /// # Examples
     ///
@@ -243,7 +243,8 @@ impl Context {
         move || bound.call_once()
     }
 
-    /// A function that makes all calls of `f` in this one context: what a call sets, the next one sees.
+    /// A function that makes all calls of `f` in this one context: what a call sets, the next one sees, also after a
+    /// panic.
     ///
     /// # Examples
     ///
@@ -263,7 +264,10 @@ impl Context {
         move |argument| bound.call_mut(argument)
     }
 
-    /// A function that makes each call of `f` in a copy of this context of its own.
+    /// A function that makes each call of `f` in a copy of this context of its own. Calls may overlap, on any number of
+    /// threads.
+    ///
+    /// `A` is one type. Where `f` has to take references of any lifetime, run it by hand.
     ///
     /// # Examples
     ///
@@ -276,6 +280,10 @@ impl Context {
     ///     COUNT.get()
     /// });
     /// assert_eq!((add(1), add(2)), (Some(1), Some(2)));
+    ///
+    /// let context = Context::new().with_value(&COUNT, 7);
+    /// let longer = move |text: &str| context.clone().run(|| text.len() as u32 > COUNT.get_or(0));
+    /// assert!(longer(&"a".repeat(8)));
     /// ```
     pub fn bind_fn<A, R>(self, f: impl Fn(A) -> R) -> impl Fn(A) -> R {
         let bound: WithContext<_> = f.in_context(self);

@@ -1,13 +1,14 @@
 //! [`WithContext`]: a future, stream, sink, reader, writer or function in a context of its own.
 
+mod io;
+
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::task::{self, Poll, ready};
 
-use futures::io::{AsyncRead, AsyncWrite};
+use futures::future::FusedFuture;
 use futures::sink::Sink;
 use futures::stream::{FusedStream, Stream};
 use pin_project_lite::pin_project;
@@ -262,8 +263,11 @@ pin_project! {
     /// Made by [`ContextExt::in_context`], [`ContextExt::in_current_context`] and
     /// [`ContextVar::scope`](crate::ContextVar::scope). It is two words larger than what it wraps.
     ///
-    /// In a [`SharedContext`] that is entered elsewhere, a poll waits for it. A drop, and
-    /// `Sink::start_send`, which cannot wait, take place in a copy then.
+    /// Implements what the wrapped type does of `Future`, `Stream`, `Sink`, and `AsyncRead`, `AsyncWrite`, `AsyncBufRead`
+    /// and `AsyncSeek`, those of `futures` and, with the feature `tokio`, those of tokio.
+    ///
+    /// In a [`SharedContext`] that is entered elsewhere, a poll waits for it. A drop, and what cannot wait
+    /// (`Sink::start_send`, `AsyncBufRead::consume`, tokio's `AsyncSeek::start_seek`), take place in a copy then.
     #[must_use = "futures do nothing unless you `.await` or poll them"]
     pub struct WithContext<T, C: TaskContext = Context> {
         #[pin]
@@ -317,14 +321,21 @@ impl<T, C: TaskContext> WithContext<T, C> {
         (place, inner)
     }
 
+    /// Polls what is wrapped in its context, or asks to be woken when that can be entered.
     #[inline]
-    fn poll_in<R>(
-        self: Pin<&mut Self>,
+    pub(crate) fn poll_in<'a, R>(
+        self: Pin<&'a mut Self>,
         cx: &mut task::Context<'_>,
-        f: impl FnOnce(Pin<&mut T>, &mut task::Context<'_>) -> Poll<R>,
+        f: impl FnOnce(Pin<&'a mut T>, &mut task::Context<'_>) -> Poll<R>,
     ) -> Poll<R> {
         let (Placed(place), inner) = self.project().inside.project();
         place.poll_in(cx, |cx| f(inner, cx))
+    }
+
+    /// The same for what cannot wait: in a copy of the context, if that is taken.
+    pub(crate) fn run_now<R>(self: Pin<&mut Self>, f: impl FnOnce(Pin<&mut T>) -> R) -> R {
+        let (Placed(place), inner) = self.project().inside.project();
+        place.run_now(|| f(inner))
     }
 }
 
@@ -365,6 +376,12 @@ impl<T: Future, C: TaskContext> Future for WithContext<T, C> {
     }
 }
 
+impl<T: FusedFuture, C: TaskContext> FusedFuture for WithContext<T, C> {
+    fn is_terminated(&self) -> bool {
+        self.inner().is_terminated()
+    }
+}
+
 impl<T: Stream, C: TaskContext> Stream for WithContext<T, C> {
     type Item = T::Item;
 
@@ -391,8 +408,7 @@ impl<T: Sink<I>, C: TaskContext, I> Sink<I> for WithContext<T, C> {
     }
 
     fn start_send(self: Pin<&mut Self>, item: I) -> Result<(), T::Error> {
-        let (Placed(place), inner) = self.project().inside.project();
-        place.run_now(|| inner.start_send(item))
+        self.run_now(|inner| inner.start_send(item))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Result<(), T::Error>> {
@@ -400,50 +416,6 @@ impl<T: Sink<I>, C: TaskContext, I> Sink<I> for WithContext<T, C> {
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Result<(), T::Error>> {
-        self.poll_in(cx, |inner, cx| inner.poll_close(cx))
-    }
-}
-
-impl<T: AsyncRead, C: TaskContext> AsyncRead for WithContext<T, C> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut task::Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_in(cx, |inner, cx| inner.poll_read(cx, buffer))
-    }
-
-    fn poll_read_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut task::Context<'_>,
-        buffers: &mut [io::IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_in(cx, |inner, cx| inner.poll_read_vectored(cx, buffers))
-    }
-}
-
-impl<T: AsyncWrite, C: TaskContext> AsyncWrite for WithContext<T, C> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut task::Context<'_>,
-        buffer: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_in(cx, |inner, cx| inner.poll_write(cx, buffer))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut task::Context<'_>,
-        buffers: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_in(cx, |inner, cx| inner.poll_write_vectored(cx, buffers))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_in(cx, |inner, cx| inner.poll_flush(cx))
-    }
-
-    fn poll_close(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
         self.poll_in(cx, |inner, cx| inner.poll_close(cx))
     }
 }

@@ -60,6 +60,10 @@
 //! - [`shim`]: spawning, callbacks, timers, threads, [`ContextAwareExecutor`](shim::ContextAwareExecutor), and the
 //!   adapters of the runtimes.
 //! - [`event_loop`]: asyncio's loop in small, with a virtual clock for tests.
+//! - [What shares a context and what isolates](shim#what-shares-a-context-and-what-isolates): `join!`, `select!`, streams,
+//!   timeouts and the rest.
+//! - In the repository, `docs/policies.md`: which context a unit of work gets, and what to do about background work that
+//!   outlives a request; `docs/testing.md`: a fresh context for each test.
 //!
 //! # Features
 //!
@@ -126,3 +130,8 @@ pub use crate::var::ContextVar;
 #[cfg(all(doctest, feature = "tokio", feature = "async-std", feature = "smol"))]
 #[doc = include_str!("../README.md")]
 struct ReadmeExamples;
+
+/// The examples about policies.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/policies.md")]
+struct PolicyExamples;

@@ -45,6 +45,8 @@
 //! Nothing, by itself: what a task sets is seen by its children only. [`JoinHandle::join_context`] gives the context that
 //! a task has ended in, and in a [`SharedContext`](crate::SharedContext) several units of work see what each sets.
 //!
+#![doc = include_str!("../docs/sharing.md")]
+//!
 //! # Tasks that the shim did not spawn
 //!
 //! Such a task has no context of its own. Reading in it gives what the thread has. Writing would leak into
@@ -110,6 +112,9 @@ pub mod smol;
 #[cfg(feature = "tokio")]
 #[path = "../shims/tokio.rs"]
 pub mod tokio;
+#[cfg(feature = "tokio")]
+#[path = "../shims/tokio_io.rs"]
+mod tokio_io;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

@@ -1,7 +1,16 @@
-//! The tests that `docs/guarantees.md` names exist.
+//! The tests that the pages in `docs` name exist.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
 
 /// The links of a page: text and target.
 fn links(page: &str) -> Vec<(&str, &str)> {
@@ -14,25 +23,82 @@ fn links(page: &str) -> Vec<(&str, &str)> {
     pairs.collect()
 }
 
-#[test]
-fn the_tests_that_are_named_exist() {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
-    let page = fs::read_to_string(docs.join("guarantees.md")).unwrap();
+fn is_there(name: &str, source: &str) -> bool {
+    let starts = [format!("fn {name}("), format!("fn {name}<")];
+    starts.iter().any(|start| source.contains(start))
+}
+
+/// How many tests a page links to. They all exist, and so do the files that it links to.
+fn named_by(page: &str) -> usize {
+    let docs = root().join("docs");
+    let page = read(&docs.join(page));
     let mut named = 0;
     for (text, target) in links(&page) {
-        let path = docs.join(target);
-        let source = fs::read_to_string(&path);
-        let source = source.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let source = read(&docs.join(target));
+        // A test is in code font, and so is a file, whose path ends in what it is called.
         let name = text.trim_matches('`');
-        let is_file = target.contains(name) || name == "tested";
-        if !is_file {
-            let is_there = [format!("fn {name}("), format!("fn {name}<")];
-            assert!(
-                is_there.iter().any(|start| source.contains(start)),
-                "{target} has no {name}"
-            );
+        let is_test = text.starts_with('`') && !target.contains(name);
+        if is_test {
+            assert!(is_there(name, &source), "{target} has no {name}");
             named += 1;
         }
     }
+    named
+}
+
+#[test]
+fn the_tests_that_are_linked_to_exist() {
+    let named = named_by("guarantees.md");
     assert!(named > 60, "only {named} tests are named");
+    for page in ["policies.md", "testing.md"] {
+        assert!(named_by(page) > 0, "{page} names none");
+    }
+}
+
+/// All files under a folder.
+fn sources(folder: PathBuf) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .flat_map(|path| match path.is_dir() {
+            true => sources(path),
+            false => vec![path],
+        })
+        .collect()
+}
+
+#[test]
+fn each_row_about_sharing_is_a_test() {
+    let mut tests = sources(root().join("tests"));
+    tests.extend(sources(root().join("src")));
+    // Not this one, in which names are looked for.
+    let is_source = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "rs");
+    tests.retain(|path| is_source(path) && !path.ends_with(file!()));
+    let all: String = tests.iter().map(|path| read(path)).collect();
+    let page = read(&root().join("docs/sharing.md"));
+    let rows = page.lines().filter(|line| line.starts_with('|'));
+    let rows = rows.filter(|line| !line.starts_with("|---") && !line.ends_with(" test |"));
+    let mut named = BTreeSet::new();
+    for row in rows {
+        let (_, last) = row.trim_end_matches([' ', '|']).rsplit_once("| ").unwrap();
+        let names: Vec<_> = last.split(", ").collect();
+        for name in &names {
+            let name = name.trim_matches('`');
+            assert!(is_there(name, &all), "there is no {name}");
+            named.insert(name.to_owned());
+        }
+    }
+    // And each such test has a row.
+    for (start, _) in all.match_indices("fn ta_18_") {
+        let name = &all[start + "fn ".len()..];
+        let name = name
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .next();
+        let name = name.unwrap();
+        // One over all of them.
+        if name != "ta_18_what_shares_and_what_isolates" {
+            assert!(named.contains(name), "no row names {name}");
+        }
+    }
+    assert!(named.len() > 30, "only {} tests are named", named.len());
 }

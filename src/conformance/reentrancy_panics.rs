@@ -88,7 +88,7 @@ pub(crate) fn r_05_a_destructor_that_panics() {
     assert_eq!((message(&*payload), is_armed()), ("first", false));
     let shared = Context::new().with_value(&BOMB, Bomb).share();
     let panics = || panic::resume_unwind(Box::new("first"));
-    let payload = shim::thread::spawn_in::<_, ()>(shared, panics).join();
+    let payload: Result<(), _> = shim::thread::spawn_in(shared, panics).join();
     assert_eq!(message(&*payload.unwrap_err()), "first");
     // Nobody is there to hear of it when a thread ends.
     let at_exit = drops.value();

@@ -153,6 +153,33 @@ macro_rules! __conformance_rows {
                 ta_21_the_panic_hook_sees_the_context
                 r_09_branches_share_the_context
             }
+            sharing {
+                ta_18_await
+                ta_18_join
+                ta_18_try_join
+                ta_18_select
+                ta_18_futures_unordered
+                ta_18_buffered
+                ta_18_for_each_concurrent
+                ta_18_stream_adapters
+                ta_18_sinks
+                ta_18_a_stream_polled_elsewhere
+                ta_18_timeouts
+                ta_18_shared_futures
+                ta_18_remote_handle
+                ta_18_channels
+                ta_18_spawned_tasks
+                ta_18_jobs_and_threads
+                ta_18_callbacks
+                ta_18_groups
+                ta_18_wrapped_branches
+                ta_18_branches_in_one_context
+                ta_18_scopes
+                ta_18_guards
+                ta_18_bound_functions
+                ta_18_runs
+                ta_18_wakers
+            }
             shared {
                 ta_07_tasks_continue_in_one_context
                 ta_08_two_tasks_interleave_in_one_context

@@ -3,6 +3,10 @@
 //! A thread of `std::thread` starts with an empty context (TH-01). The functions here start it in a copy of
 //! the caller's, taken at the call; in a given context; or, with `Context::new()`, empty (TH-02).
 //!
+//! Signatures and handles are those of `std::thread`, and each function has a twin with `_in` that is given the context.
+//! Different is that a [`Scope`] is handed over by value, so that a scoped thread which spawns others moves it in. There
+//! is no `spawn_unchecked`.
+//!
 //! # Examples
 //!
 //! ```
@@ -17,7 +21,7 @@
 
 use std::fmt;
 use std::io;
-use std::thread;
+use std::thread::{self, JoinHandle, ScopedJoinHandle};
 
 use crate::current;
 use crate::future::{AnyContext, ContextExt, TaskContext};
@@ -32,7 +36,11 @@ use crate::future::{AnyContext, ContextExt, TaskContext};
 ///
 /// See the [module](self).
 #[track_caller]
-pub fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> thread::JoinHandle<T> {
+pub fn spawn<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
     spawn_in(current::inherit(), f)
 }
 
@@ -50,7 +58,7 @@ pub fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> threa
 pub fn spawn_in<C: TaskContext, T: Send + 'static>(
     context: C,
     f: impl FnOnce() -> T + Send + 'static,
-) -> thread::JoinHandle<T> {
+) -> JoinHandle<T> {
     thread::spawn(body(context.into_any(), f))
 }
 
@@ -118,11 +126,12 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// If the operating system cannot make the thread.
-    pub fn spawn<T: Send + 'static>(
-        self,
-        f: impl FnOnce() -> T + Send + 'static,
-    ) -> io::Result<thread::JoinHandle<T>> {
+    /// If the operating system cannot make the thread; `f` is dropped then, in its context.
+    pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
         self.spawn_in(current::inherit(), f)
     }
 
@@ -130,12 +139,12 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// If the operating system cannot make the thread.
+    /// As [`spawn`](Self::spawn).
     pub fn spawn_in<C: TaskContext, T: Send + 'static>(
         self,
         context: C,
         f: impl FnOnce() -> T + Send + 'static,
-    ) -> io::Result<thread::JoinHandle<T>> {
+    ) -> io::Result<JoinHandle<T>> {
         self.0.spawn(body(context.into_any(), f))
     }
 
@@ -143,14 +152,31 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// If the operating system cannot make the thread.
-    pub fn spawn_scoped<'scope, 'env, T: Send + 'scope>(
+    /// As [`spawn`](Self::spawn).
+    pub fn spawn_scoped<'scope, F, T>(
         self,
-        scope: Scope<'scope, 'env>,
+        scope: Scope<'scope, '_>,
+        f: F,
+    ) -> io::Result<ScopedJoinHandle<'scope, T>>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        self.spawn_scoped_in(scope, current::inherit(), f)
+    }
+
+    /// Starts a scoped thread in `context`.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn).
+    pub fn spawn_scoped_in<'scope, C: TaskContext, T: Send + 'scope>(
+        self,
+        scope: Scope<'scope, '_>,
+        context: C,
         f: impl FnOnce() -> T + Send + 'scope,
-    ) -> io::Result<thread::ScopedJoinHandle<'scope, T>> {
-        self.0
-            .spawn_scoped(scope.0, body(AnyContext::Own(current::inherit()), f))
+    ) -> io::Result<ScopedJoinHandle<'scope, T>> {
+        self.0.spawn_scoped(scope.0, body(context.into_any(), f))
     }
 }
 
@@ -168,12 +194,14 @@ impl Builder {
 /// context_var! { static LEVEL: u8; }
 ///
 /// LEVEL.set(1);
-/// let levels = [0; 2];
+/// let mut levels = [None; 2];
 /// thread::scope(|scope| {
-///     for _ in &levels {
-///         scope.spawn(|| assert_eq!(LEVEL.get(), Some(1)));
+///     for level in &mut levels {
+///         // Moved in, the scope serves the thread as well.
+///         scope.spawn(move || scope.spawn(|| *level = LEVEL.get()));
 ///     }
 /// });
+/// assert_eq!(levels, [Some(1); 2]);
 /// ```
 #[track_caller]
 pub fn scope<'env, F, T>(f: F) -> T
@@ -198,10 +226,11 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// If the operating system cannot make the thread; see [`Builder::spawn_scoped`].
     #[track_caller]
-    pub fn spawn<T: Send + 'scope>(
-        &self,
-        f: impl FnOnce() -> T + Send + 'scope,
-    ) -> thread::ScopedJoinHandle<'scope, T> {
+    pub fn spawn<F, T>(&self, f: F) -> ScopedJoinHandle<'scope, T>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
         self.spawn_in(current::inherit(), f)
     }
 
@@ -215,7 +244,7 @@ impl<'scope> Scope<'scope, '_> {
         &self,
         context: C,
         f: impl FnOnce() -> T + Send + 'scope,
-    ) -> thread::ScopedJoinHandle<'scope, T> {
+    ) -> ScopedJoinHandle<'scope, T> {
         self.0.spawn(body(context.into_any(), f))
     }
 }

@@ -1,0 +1,551 @@
+//! Rows TA-18: what acts in the context of whoever polls or calls it, and what has one of its own.
+//!
+//! The rows of the table in `docs/sharing.md`.
+
+use std::convert::Infallible;
+use std::future;
+use std::task::{Context as Cx, Poll, Waker};
+use std::time::Duration;
+
+use aiocontextvars::shim::{self, JoinSet, TaskGroup};
+use aiocontextvars::{Context, ContextExt, SharedContext};
+use futures::channel::{mpsc, oneshot};
+use futures::future::{
+    Either, FutureExt, TryFutureExt, join_all, select, select_all, try_join_all,
+};
+use futures::sink::SinkExt;
+use futures::stream::{FuturesOrdered, FuturesUnordered, StreamExt, TryStreamExt};
+use futures::{pin_mut, stream};
+
+use crate::conformance::fixtures::{ID, Log, SeesOnDrop};
+use crate::conformance::harness::{Harness, boxed};
+
+/// Adds one to what the current context has, in its second step. Returns what it found.
+async fn bump() -> u64 {
+    shim::yield_now().await;
+    add_one()
+}
+
+fn add_one() -> u64 {
+    let found = ID.get_or(0);
+    ID.set(found + 1);
+    found
+}
+
+/// What [`ID`] was, and from now on is another.
+fn replaced(id: u64) -> Option<u64> {
+    let before = ID.get();
+    ID.set(id);
+    before
+}
+
+async fn never(probe: SeesOnDrop) {
+    let _probe = probe;
+    future::pending().await
+}
+
+pub(crate) fn ta_18_await<H: Harness>() {
+    async fn calls() -> u64 {
+        bump().await + async { bump().await }.await + Box::pin(bump()).await
+    }
+    H::start().block_on(async {
+        ID.set(1);
+        assert_eq!(calls().await, 1 + 2 + 3);
+        assert_eq!(ID.get(), Some(4));
+        // What is made of futures by their adapters is polled, and the functions are called, by whoever awaits.
+        let adapted = bump()
+            .map(|found| (found, add_one()))
+            .then(|found| async move { (found, bump().await) })
+            .inspect(|_| {
+                add_one();
+            })
+            .fuse();
+        ID.set(10);
+        assert_eq!(adapted.await, ((10, 11), 12));
+        let fallible = async { Err::<u64, _>(bump().await) };
+        let fallible =
+            fallible.or_else(|found| async move { Ok::<_, Infallible>(found + bump().await) });
+        assert_eq!(fallible.await, Ok(14 + 15));
+        assert_eq!(ID.get(), Some(16));
+    });
+    assert_eq!(ID.get(), None);
+}
+
+pub(crate) fn ta_18_join<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        // Each branch sees what the others set, as their turns come.
+        let first = async {
+            let before = replaced(10);
+            shim::yield_now().await;
+            (before, ID.get())
+        };
+        let seen = futures::join!(first, async { replaced(20) });
+        assert_eq!(seen, ((Some(1), Some(20)), Some(10)));
+        assert_eq!(ID.get(), Some(20));
+        assert_eq!(join_all((0..3).map(|_| bump())).await, [20, 21, 22]);
+        assert_eq!(ID.get(), Some(23));
+    });
+}
+
+pub(crate) fn ta_18_try_join<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let ok = async { Ok::<_, u64>(bump().await) };
+        let both = futures::try_join!(ok, async { Ok(bump().await) });
+        assert_eq!((both, ID.get()), (Ok((1, 2)), Some(3)));
+        // The first failure has the others dropped, in the caller's context.
+        let seen = Log::new();
+        let fails = async { Err::<(), _>(bump().await) };
+        let waits = never(SeesOnDrop(seen.clone())).map(Ok);
+        assert_eq!(futures::try_join!(waits, fails), Err(3));
+        assert_eq!((seen.take(), ID.get()), (vec![Some(4)], Some(4)));
+        let all = (0..2).map(|_| async { Ok::<_, ()>(bump().await) });
+        assert_eq!(try_join_all(all).await, Ok(vec![4, 5]));
+    });
+}
+
+pub(crate) fn ta_18_select<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let seen = Log::new();
+        {
+            let (wins, loses) = (bump().fuse(), never(SeesOnDrop(seen.clone())).fuse());
+            pin_mut!(wins, loses);
+            let found = futures::select! { found = wins => found, () = loses => 0 };
+            assert_eq!(found, 1);
+            ID.set(3);
+        }
+        // Whoever drops the loser has it dropped in their context.
+        assert_eq!(seen.take(), [Some(3)]);
+        let loses = never(SeesOnDrop(seen.clone()));
+        let found = match select(Box::pin(bump()), Box::pin(loses)).await {
+            Either::Left((found, _)) => found,
+            Either::Right(_) => unreachable!("it never ends"),
+        };
+        assert_eq!((found, seen.take(), ID.get()), (3, vec![Some(4)], Some(4)));
+        // A branch that loses has shared up to there.
+        let loses = async {
+            ID.set(10);
+            future::pending::<u64>().await
+        };
+        let (found, index, _) = select_all([boxed(loses), boxed(bump())]).await;
+        assert_eq!((found, index, ID.get()), (10, 1, Some(11)));
+    });
+}
+
+pub(crate) fn ta_18_futures_unordered<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let unordered: FuturesUnordered<_> = (0..3).map(|_| bump()).collect();
+        let mut found: Vec<_> = unordered.collect().await;
+        found.sort();
+        assert_eq!((found, ID.get()), (vec![1, 2, 3], Some(4)));
+        let ordered: FuturesOrdered<_> = (0..3).map(|_| bump()).collect();
+        assert_eq!(ordered.collect::<Vec<_>>().await, [4, 5, 6]);
+        // They go with the set to another task, and share its context.
+        let mut moved = FuturesUnordered::new();
+        moved.push(boxed(bump()));
+        let task = H::spawn_in(Context::new().with_value(&ID, 50), async move {
+            (moved.next().await, ID.get())
+        });
+        assert_eq!(task.await.unwrap(), (Some(50), Some(51)));
+        assert_eq!(ID.get(), Some(7));
+    });
+}
+
+pub(crate) fn ta_18_buffered<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let unordered = stream::iter(0..4).map(|_| bump()).buffer_unordered(2);
+        let mut found: Vec<_> = unordered.collect().await;
+        found.sort();
+        assert_eq!((found, ID.get()), (vec![1, 2, 3, 4], Some(5)));
+        let buffered = stream::iter(0..4).map(|_| bump()).buffered(2);
+        assert_eq!(buffered.collect::<Vec<_>>().await, [5, 6, 7, 8]);
+        let fallible = stream::iter(0..2).map(|_| Ok::<_, ()>(async { Ok(bump().await) }));
+        let found = fallible.try_buffer_unordered(2).try_collect::<Vec<_>>();
+        assert_eq!(found.await.map(|found| found.len()), Ok(2));
+        assert_eq!(ID.get(), Some(11));
+    });
+}
+
+pub(crate) fn ta_18_for_each_concurrent<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let each = |_| bump().map(drop);
+        stream::iter(0..4).for_each_concurrent(2, each).await;
+        assert_eq!(ID.get(), Some(5));
+        stream::iter(0..2).for_each_concurrent(None, each).await;
+        assert_eq!(ID.get(), Some(7));
+        let items = stream::iter((0..4).map(Ok));
+        let all = items.try_for_each_concurrent(2, |n| async move {
+            bump().await;
+            if n < 1 { Ok(()) } else { Err(n) }
+        });
+        assert!(all.await.is_err());
+        assert!(ID.get() > Some(8));
+    });
+}
+
+pub(crate) fn ta_18_stream_adapters<H: Harness>() {
+    H::start().block_on(async {
+        // None of this is in a context of its own, though it is built in another one.
+        let adapted = Context::new().with_value(&ID, 100).run(|| {
+            stream::iter(0..6)
+                .map(|_| add_one())
+                .then(|_| bump())
+                .filter(|found| future::ready(*found < 6 && add_one() > 0))
+                .take_while(|_| bump().map(|_| true))
+                .inspect(|_| {
+                    add_one();
+                })
+                .take(1)
+        });
+        ID.set(1);
+        assert_eq!(adapted.collect::<Vec<_>>().await, [2]);
+        assert_eq!(ID.get(), Some(6));
+        let folded = stream::iter(0..3).fold(0, |sum, _| bump().map(move |found| sum + found));
+        assert_eq!((folded.await, ID.get()), (6 + 7 + 8, Some(9)));
+        stream::iter(0..3).for_each(|_| bump().map(drop)).await;
+        assert_eq!(ID.get(), Some(12));
+    });
+}
+
+pub(crate) fn ta_18_sinks<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let (sender, receiver) = mpsc::unbounded();
+        let mut sink = sender.with(|n: u64| {
+            let found = boxed(bump());
+            found.map(move |found| Ok::<_, mpsc::SendError>((n, found)))
+        });
+        sink.send(7).await.unwrap();
+        stream::iter([8, 9]).map(Ok).forward(sink).await.unwrap();
+        let all = receiver.collect::<Vec<_>>().await;
+        assert_eq!(all, [(7, 1), (8, 2), (9, 3)]);
+        assert_eq!(ID.get(), Some(4));
+    });
+}
+
+/// TA-20: a stream has no context, unless it is given one.
+pub(crate) fn ta_18_a_stream_polled_elsewhere<H: Harness>() {
+    H::start().block_on(async {
+        let items = || Box::pin(stream::unfold((), |()| async { Some((bump().await, ())) }));
+        ID.set(1);
+        let mut bare = items();
+        let mut wrapped = items().in_current_context();
+        assert_eq!((bare.next().await, ID.get()), (Some(1), Some(2)));
+        assert_eq!((wrapped.next().await, ID.get()), (Some(1), Some(2)));
+        let other = H::spawn_in(Context::new().with_value(&ID, 50), async move {
+            let seen = (bare.next().await, wrapped.next().await);
+            (seen, ID.get())
+        });
+        // The wrapped one goes on from where it was.
+        assert_eq!(other.await.unwrap(), ((Some(50), Some(2)), Some(51)));
+        assert_eq!(ID.get(), Some(2));
+    });
+}
+
+pub(crate) fn ta_18_timeouts<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let in_time = shim::timeout(Duration::from_secs(60), bump());
+        assert_eq!((in_time.await, ID.get()), (Ok(1), Some(2)));
+        shim::sleep(Duration::from_millis(1)).await;
+        shim::yield_now().await;
+        assert_eq!(bump().await, 2);
+        // What runs out of time has shared up to there, and is dropped in the caller's context.
+        let seen = Log::new();
+        let probe = SeesOnDrop(seen.clone());
+        let waits = async {
+            ID.set(10);
+            never(probe).await
+        };
+        assert!(
+            shim::timeout(Duration::from_millis(1), waits)
+                .await
+                .is_err()
+        );
+        assert_eq!((seen.take(), ID.get()), (vec![Some(10)], Some(10)));
+    });
+}
+
+/// A poll acts in the context of that clone's owner who makes it.
+pub(crate) fn ta_18_shared_futures<H: Harness>() {
+    H::start().block_on(async {
+        for wrapped in [false, true] {
+            let (go, going) = oneshot::channel::<()>();
+            ID.set(1);
+            let future = async {
+                let first = replaced(10);
+                going.await.unwrap();
+                (first, replaced(20))
+            };
+            let future = match wrapped {
+                false => boxed(future).shared(),
+                true => boxed(future.in_current_context()).shared(),
+            };
+            let mut here = future.clone();
+            assert!(
+                here.poll_unpin(&mut Cx::from_waker(Waker::noop()))
+                    .is_pending()
+            );
+            let there = H::spawn_in(Context::new().with_value(&ID, 2), async {
+                (future.await, ID.get())
+            });
+            go.send(()).unwrap();
+            let (seen, left_there) = there.await.unwrap();
+            if wrapped {
+                assert_eq!((seen, left_there), ((Some(1), Some(10)), Some(2)));
+                assert_eq!(ID.get(), Some(1));
+            } else {
+                // It began here and ended there.
+                assert_eq!((seen, left_there), ((Some(1), Some(2)), Some(20)));
+                assert_eq!(ID.get(), Some(10));
+            }
+            // Everyone gets the one output.
+            assert_eq!(here.await, seen);
+        }
+    });
+}
+
+/// The remote half acts where it is polled; its handle brings the output and nothing else.
+pub(crate) fn ta_18_remote_handle<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let (remote, handle) = bump().remote_handle();
+        H::spawn_in(Context::new().with_value(&ID, 50), remote)
+            .await
+            .unwrap();
+        assert_eq!((handle.await, ID.get()), (50, Some(1)));
+        let (remote, handle) = bump().remote_handle();
+        let ((), found) = futures::join!(remote, handle);
+        assert_eq!((found, ID.get()), (1, Some(2)));
+    });
+}
+
+/// TA-14: what is sent carries no context, and neither does the wake-up.
+pub(crate) fn ta_18_channels<H: Harness>() {
+    H::start().block_on(async {
+        let (sender, mut receiver) = mpsc::unbounded::<u64>();
+        let (once, wait) = oneshot::channel::<u64>();
+        ID.set(1);
+        let receives = H::spawn(async move {
+            let (first, second) = (receiver.next().await, wait.await);
+            (first, second.unwrap(), bump().await)
+        });
+        H::spawn_in(Context::new().with_value(&ID, 50), async move {
+            sender.unbounded_send(bump().await).unwrap();
+            once.send(bump().await).unwrap();
+        })
+        .await
+        .unwrap();
+        assert_eq!(receives.await.unwrap(), (Some(50), 51, 1));
+        assert_eq!(ID.get(), Some(1));
+    });
+}
+
+pub(crate) fn ta_18_spawned_tasks<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let tasks = (0..3).map(|_| H::spawn(bump()));
+        let found = join_all(tasks).await;
+        assert!(found.into_iter().all(|found| found.unwrap() == 1));
+        let empty = H::spawn_in(Context::new(), bump());
+        let shared = Context::new().with_value(&ID, 50).share();
+        let one_after_another = [(); 2].map(|()| H::spawn_in(&shared, bump()));
+        assert_eq!(empty.await.unwrap(), 0);
+        let mut found = try_join_all(one_after_another).await.unwrap();
+        found.sort();
+        assert_eq!((found, shared.get(&ID)), (vec![50, 51], Some(52)));
+        if H::HAS_LOCAL {
+            assert_eq!(shim::spawn_local(bump()).await.unwrap(), 1);
+        }
+        assert_eq!(ID.get(), Some(1));
+    });
+}
+
+pub(crate) fn ta_18_jobs_and_threads<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let job = shim::spawn_blocking(add_one);
+        let thread = shim::thread::spawn(add_one);
+        assert_eq!((job.await.unwrap(), thread.join().unwrap()), (1, 1));
+        assert_eq!(ID.get(), Some(1));
+        let found = shim::thread::scope(|scope| {
+            // This is no thread, and shares.
+            add_one();
+            scope.spawn(add_one).join().unwrap()
+        });
+        assert_eq!((found, ID.get()), (2, Some(2)));
+    });
+}
+
+pub(crate) fn ta_18_callbacks<H: Harness>() {
+    H::start().block_on(async {
+        let (sender, mut receiver) = mpsc::unbounded();
+        let tell = || {
+            let sender = sender.clone();
+            move || sender.unbounded_send(add_one()).unwrap()
+        };
+        ID.set(1);
+        H::call_soon(tell());
+        H::call_soon(tell());
+        H::call_later(Duration::from_millis(1), tell());
+        let ends = H::spawn(async {});
+        ends.add_done_callback(tell());
+        ends.await.unwrap();
+        for _ in 0..4 {
+            assert_eq!(receiver.next().await, Some(1));
+        }
+        assert_eq!(ID.get(), Some(1));
+    });
+}
+
+pub(crate) fn ta_18_groups<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let mut tasks = JoinSet::new();
+        for _ in 0..3 {
+            tasks.spawn(boxed(bump()));
+        }
+        assert_eq!((tasks.join_all().await, ID.get()), (vec![1; 3], Some(1)));
+        let found = TaskGroup::scope(async |group: TaskGroup<Infallible>| {
+            // The body is no task, and shares.
+            add_one();
+            let child = || group.spawn(boxed(async { Ok(bump().await) }));
+            let (first, second) = (child(), child());
+            Ok((first.await.unwrap(), second.await.unwrap()))
+        })
+        .await;
+        assert_eq!(found.unwrap(), (Some(2), Some(2)));
+        assert_eq!(ID.get(), Some(2));
+    });
+}
+
+/// Branches that are wrapped have a copy each, taken when they are.
+pub(crate) fn ta_18_wrapped_branches<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let branch = || bump().in_current_context();
+        assert_eq!(futures::join!(branch(), branch()), (1, 1));
+        assert_eq!(join_all((0..3).map(|_| branch())).await, [1; 3]);
+        let unordered: FuturesUnordered<_> = (0..3).map(|_| branch()).collect();
+        assert_eq!(unordered.collect::<Vec<_>>().await, [1; 3]);
+        let each = |_| branch().map(|found| assert_eq!(found, 1));
+        stream::iter(0..3).for_each_concurrent(2, each).await;
+        assert_eq!(ID.get(), Some(1));
+        // The closure of `map` itself shares.
+        let buffered = stream::iter(0..3).map(|_| {
+            add_one();
+            branch()
+        });
+        let mut found: Vec<_> = buffered.buffer_unordered(2).collect().await;
+        found.sort();
+        assert_eq!((found, ID.get()), (vec![2, 3, 4], Some(4)));
+        // The loser of a `select!` goes in its own.
+        let seen = Log::new();
+        let loses = never(SeesOnDrop(seen.clone())).in_current_context();
+        ID.set(9);
+        drop(select(Box::pin(loses), Box::pin(branch())).await);
+        assert_eq!((seen.take(), ID.get()), (vec![Some(4)], Some(9)));
+    });
+}
+
+/// Branches in one shared context share it with each other.
+pub(crate) fn ta_18_branches_in_one_context<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let shared = SharedContext::new();
+        let branch = || bump().in_context(&shared);
+        assert_eq!(futures::join!(branch(), branch()), (0, 1));
+        let unordered: FuturesUnordered<_> = (0..3).map(|_| branch()).collect();
+        assert_eq!(unordered.count().await, 3);
+        assert_eq!((shared.get(&ID), ID.get()), (Some(5), Some(1)));
+    });
+}
+
+pub(crate) fn ta_18_scopes<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let found = futures::join!(ID.scope(10, bump()), ID.scope(20, bump()), bump());
+        assert_eq!((found, ID.get()), ((10, 20, 1), Some(2)));
+        assert_eq!(ID.sync_scope(30, || (add_one(), ID.get())), (30, Some(31)));
+        assert_eq!(Context::new().run(add_one), 0);
+        let given = Context::new().with_value(&ID, 40);
+        assert_eq!(bump().in_context(given).await, 40);
+        assert_eq!(ID.get(), Some(2));
+    });
+}
+
+/// A guard acts in the context it was made in: in branches, that is everyone's.
+pub(crate) fn ta_18_guards<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let (scoped, unscoped) = (oneshot::channel::<()>(), oneshot::channel::<()>());
+        let guards = async {
+            let _guard = ID.scoped(10);
+            scoped.0.send(()).unwrap();
+            unscoped.1.await.unwrap();
+            ID.get()
+        };
+        let looks = async {
+            scoped.1.await.unwrap();
+            let seen = ID.get();
+            unscoped.0.send(()).unwrap();
+            seen
+        };
+        let seen = futures::join!(guards, looks);
+        assert_eq!((seen, ID.get()), ((Some(10), Some(10)), Some(1)));
+    });
+}
+
+pub(crate) fn ta_18_bound_functions<H: Harness>() {
+    H::start().block_on(async {
+        ID.set(1);
+        let each = shim::bind_fn(|_: u64| add_one());
+        let again = shim::bind_mut(|_: u64| add_one());
+        ID.set(10);
+        let mapped = stream::iter(0..2).map(each).collect::<Vec<_>>().await;
+        let counted = stream::iter(0..2).map(again).collect::<Vec<_>>().await;
+        let plain = stream::iter(0..2)
+            .map(|_| add_one())
+            .collect::<Vec<_>>()
+            .await;
+        assert_eq!((mapped, counted), (vec![1, 1], vec![1, 2]));
+        assert_eq!((plain, ID.get()), (vec![10, 11], Some(12)));
+        assert_eq!((shim::bind(add_one)(), ID.get()), (12, Some(12)));
+    });
+}
+
+/// A run has a copy, and a runner's runs have one for all of them.
+pub(crate) fn ta_18_runs<H: Harness>() {
+    ID.set(1);
+    let harness = H::start();
+    assert_eq!([(); 2].map(|()| harness.block_on(bump())), [1, 1]);
+    let mut runner = harness.runner();
+    assert_eq!([(); 2].map(|()| runner.run(bump())), [1, 2]);
+    assert_eq!(ID.get(), Some(1));
+}
+
+/// TA-06: a waker acts in the context of whoever wakes, and the task in its own.
+pub(crate) fn ta_18_wakers<H: Harness>() {
+    H::start().block_on(async {
+        let (sender, mut receiver) = mpsc::unbounded::<Waker>();
+        ID.set(1);
+        let mut polls = 0;
+        let waits = H::spawn(future::poll_fn(move |cx| {
+            polls += 1;
+            if polls == 1 {
+                sender.unbounded_send(cx.waker().clone()).unwrap();
+                return Poll::Pending;
+            }
+            Poll::Ready(add_one())
+        }));
+        let waker = receiver.next().await.unwrap();
+        ID.set(2);
+        waker.wake();
+        assert_eq!((waits.await.unwrap(), ID.get()), (1, Some(2)));
+    });
+}
