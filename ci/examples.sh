@@ -31,6 +31,14 @@ echo "+ quickstart and axum"
 cargo run --quiet --example quickstart
 cargo run --quiet --features tokio,tower --example axum -- --self-test
 
+echo "+ actor, on all runtimes, and what goes wrong without its messages' contexts"
+cargo run --quiet --example actor
+cargo run --quiet --release --all-features --example actor -- --runtime all --requests 2000 --senders 8 --quiet
+if cargo run --quiet --example actor -- --bare --quiet; then
+    echo "messages are not supposed to work without their contexts"
+    exit 1
+fi
+
 echo "+ timers"
 cargo run --quiet --example timers -- --virtual --for 3600 report=20m backup=30m
 printf 'list\ncancel heartbeat\nquit\n' | cargo run --quiet --example timers

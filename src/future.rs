@@ -340,13 +340,32 @@ impl<T, C: TaskContext> WithContext<T, C> {
 }
 
 impl<F> WithContext<F, Context> {
+    pub(crate) fn context(&self) -> &Context {
+        &self.inside.around().0
+    }
+
+    /// Calls `f` in the context with what is wrapped; what is left of it is dropped there too.
+    pub(crate) fn run<R>(self, f: impl FnOnce(F) -> R) -> R {
+        let (mut context, inner) = self.into_parts();
+        context.run_last(|| f(inner))
+    }
+
+    /// The same, and what `f` returns takes the place of what was wrapped.
+    pub(crate) fn map_inner<U>(self, f: impl FnOnce(F) -> U) -> WithContext<U> {
+        let (context, inner) = self.into_parts();
+        // Lets go of the context as ever if `f` panics.
+        let mut empty = ().in_context(context);
+        let (Placed(context), ()) = empty.inside.parts_mut();
+        let inner = context.run_now(|| f(inner));
+        inner.in_context(empty.into_parts().0)
+    }
+
     /// Calls a function in its context; what is left of it is dropped there too.
     pub(crate) fn call_once<R>(self) -> R
     where
         F: FnOnce() -> R,
     {
-        let (mut context, f) = self.into_parts();
-        context.run_last(f)
+        self.run(|f| f())
     }
 
     pub(crate) fn call_mut<A, R>(&mut self, argument: A) -> R
@@ -362,7 +381,7 @@ impl<F> WithContext<F, Context> {
     where
         F: Fn(A) -> R,
     {
-        let mut context = self.inside.around().0.clone();
+        let mut context = self.context().clone();
         context.run_last(|| (self.inside.inner())(argument))
     }
 }

@@ -57,6 +57,7 @@
 //!
 //! - [`ContextVar`], [`Token`], [`Scoped`]: setting, restoring, and values for the life of a guard.
 //! - [`Context`] and [`SharedContext`]: bindings as a value, and as an object that several share.
+//! - [`Carried`] and [`channel`]: messages that bring the context they were sent from.
 //! - [`shim`]: spawning, callbacks, timers, threads, [`ContextAwareExecutor`](shim::ContextAwareExecutor), and the
 //!   adapters of the runtimes.
 //! - [`event_loop`]: asyncio's loop in small, with a virtual clock for tests.
@@ -71,6 +72,7 @@
 //! the [search](shim#which-executor) for an executor is smol's or async-std's global one, if only one of them is there.
 //!
 //! - `tokio`, `async-std`, `smol`: the adapter of that runtime, `shim::tokio` and so on.
+//! - `async-channel`: its channels in [`channel`]. (`futures`' are always there, and tokio's with `tokio`.)
 //! - `ctrl-c`: `EventLoop::stop_on_ctrl_c`.
 //! - `hyper`: `hyper::rt::Executor` for `ContextAwareExecutor`.
 //! - `tower`: `shim::tower::ContextLayer`.
@@ -94,6 +96,8 @@
 extern crate self as aiocontextvars;
 
 mod bindings;
+mod carried;
+pub mod channel;
 #[cfg(feature = "conformance")]
 #[doc(hidden)]
 pub mod conformance;
@@ -116,6 +120,7 @@ mod token;
 mod underway;
 mod var;
 
+pub use crate::carried::Carried;
 pub use crate::context::{Context, Entry, Iter, copy_context};
 pub use crate::error::{AlreadyEntered, LookupError, SetError, SetErrorKind};
 pub use crate::future::{ContextExt, TaskContext, WithContext};

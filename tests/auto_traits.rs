@@ -9,8 +9,9 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 
 use aiocontextvars::{
-    AlreadyEntered, Context, ContextVar, Entry, Iter, LookupError, ResetError, ResetErrorKind,
-    Scoped, SetError, SetErrorKind, SharedContext, Token, WithContext, event_loop, shim,
+    AlreadyEntered, Carried, Context, ContextVar, Entry, Iter, LookupError, ResetError,
+    ResetErrorKind, Scoped, SetError, SetErrorKind, SharedContext, Token, WithContext, channel,
+    event_loop, shim,
 };
 
 mod public_types;
@@ -120,6 +121,17 @@ fn types() -> Vec<Row> {
         WithContext<NotSend>:                   0 0 1 1 1;
         WithContext<PhantomPinned>:             1 1 0 1 1;
         WithContext<u8, SharedContext>:         1 1 1 1 1;
+        Carried<u8>:                            1 1 1 1 1;
+        Carried<NotSync>:                       1 0 1 1 0;
+        Carried<NotSend>:                       0 0 1 1 1;
+        Carried<PhantomPinned>:                 1 1 0 1 1;
+
+        channel::Sender<u8>:                    1 1 1 1 1;
+        channel::Sender<NotSend>:               0 0 1 1 1;
+        channel::Receiver<u8>:                  1 1 1 1 1;
+        channel::Receiver<NotSend>:             0 0 1 1 1;
+        channel::SendError<u8>:                 1 1 1 1 1;
+        channel::SendError<NotSend>:            0 0 1 1 1;
 
         shim::JoinHandle<u8>:                   1 1 1 0 0;
         shim::JoinHandle<NotSync>:              1 1 1 0 0;
@@ -201,6 +213,7 @@ fn what_functions_return_keeps_its_auto_traits() {
     let mut set = shim::JoinSet::<u8>::new();
     check(&values! {
         // Send Sync Unpin UnwindSafe RefUnwindSafe
+        Carried::new(1).scope(|_| std::future::ready(())) => 1 1 1 1 1;
         Context::new().bind(|| ()) => 1 1 1 1 1;
         Context::new().bind_mut(|()| ()) => 1 1 1 1 1;
         Context::new().bind_fn(|()| ()) => 1 1 1 1 1;
@@ -213,6 +226,42 @@ fn what_functions_return_keeps_its_auto_traits() {
         shim::TaskGroup::<u8>::new().join() => 1 1 0 0 0;
         shim::TaskGroup::<u8>::scope(async |_| Ok(())) => 1 0 0 0 0;
     });
+}
+
+#[test]
+fn futures_of_channels_go_to_other_threads_with_their_messages() {
+    macro_rules! check {
+        ($sent:literal: $($value:expr),* $(,)?) => {$({
+            let phantom = type_of($value);
+            let found = [implements!(phantom, Send), implements!(phantom, Sync)];
+            assert_eq!(found, [$sent; 2], stringify!($value));
+        })*};
+    }
+    {
+        use futures::channel::mpsc;
+
+        let (mut sender, mut receiver) = channel::carrying(mpsc::channel::<Carried<u8>>(1));
+        check!(true: sender.send(1), receiver.recv(), receiver.run(async |_| ()));
+        let (mut sender, mut receiver) = channel::carrying(mpsc::unbounded::<Carried<u8>>());
+        check!(true: sender.send(1), receiver.recv(), receiver.run(async |_| ()));
+        let (mut sender, mut receiver) = channel::carrying(mpsc::channel::<Carried<NotSend>>(1));
+        check!(false: sender.send(Rc::new(1)), receiver.recv(), receiver.run(async |_| ()));
+    }
+    #[cfg(feature = "async-channel")]
+    {
+        let (sender, mut receiver) = channel::carrying(async_channel::bounded::<Carried<u8>>(1));
+        check!(true: sender.send(1), receiver.recv(), receiver.run(async |_| ()));
+    }
+    #[cfg(feature = "tokio")]
+    {
+        use tokio::sync::mpsc;
+
+        let (sender, mut receiver) = channel::carrying(mpsc::channel::<Carried<u8>>(1));
+        let timed = |message| sender.send_timeout(message, std::time::Duration::ZERO);
+        check!(true: sender.send(1), timed(1), receiver.recv(), receiver.run(async |_| ()));
+        let (_, mut receiver) = channel::carrying(mpsc::unbounded_channel::<Carried<u8>>());
+        check!(true: receiver.recv(), receiver.run(async |_| ()));
+    }
 }
 
 #[test]

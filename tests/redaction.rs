@@ -19,7 +19,9 @@ use aiocontextvars::shim::{
     self, ContextAwareExecutor, Executor, Job, JoinSet, LocalExecutor, LocalRunnable, Runnable,
     Runner, TaskGroup,
 };
-use aiocontextvars::{Context, ContextExt, ContextVar, context_var, copy_context};
+use aiocontextvars::{
+    Carried, Context, ContextExt, ContextVar, channel, context_var, copy_context,
+};
 
 mod public_types;
 
@@ -97,6 +99,7 @@ fn print_all(var: Var) -> Vec<Printed> {
         var.set(Secret);
         core(var, &printer);
         set_error(var, &printer);
+        messages(&printer);
         tasks(var, &printer);
         callbacks(&printer);
         event_loop(&printer);
@@ -161,6 +164,31 @@ fn set_error(var: Var, printer: &Printer) {
         var.set(Secret);
     });
     thread.join().unwrap();
+}
+
+fn messages(printer: &Printer) {
+    printer.shows("Carried", &Carried::new(()));
+    let (sender, receiver) = channel::carrying(futures::channel::mpsc::unbounded());
+    sender.unbounded_send(Secret).unwrap();
+    printer.hides("channel::Sender", &sender);
+    printer.hides("channel::Receiver", &receiver);
+    drop(receiver);
+    let error = sender.unbounded_send(Secret).unwrap_err();
+    printer.error("channel::SendError", &error);
+    #[cfg(feature = "async-channel")]
+    {
+        let (sender, receiver) = channel::carrying(async_channel::bounded(1));
+        sender.try_send(Secret).unwrap();
+        printer.hides("channel::Sender", &sender);
+        printer.hides("channel::Receiver", &receiver);
+    }
+    #[cfg(feature = "tokio")]
+    {
+        let (sender, receiver) = channel::carrying(tokio::sync::mpsc::channel(1));
+        sender.try_send(Secret).unwrap();
+        printer.hides("channel::Sender", &sender);
+        printer.hides("channel::Receiver", &receiver);
+    }
 }
 
 fn tasks(var: Var, printer: &Printer) {
