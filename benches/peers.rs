@@ -17,17 +17,32 @@
 //! The peer `floor` is what no implementation can do without: a load from the thread's locals for a read, an increment
 //! and a decrement of an atomic for a copy, an allocation for a value that is set.
 
-#[cfg(all(feature = "tokio", feature = "async-std", feature = "smol"))]
+#[cfg(all(
+    feature = "tokio",
+    feature = "async-std",
+    feature = "smol",
+    feature = "rayon"
+))]
 #[path = "peers/all.rs"]
 mod all;
 
-#[cfg(all(feature = "tokio", feature = "async-std", feature = "smol"))]
+#[cfg(all(
+    feature = "tokio",
+    feature = "async-std",
+    feature = "smol",
+    feature = "rayon"
+))]
 fn main() -> std::process::ExitCode {
     all::main()
 }
 
 /// Starts it with all features, and the same arguments.
-#[cfg(not(all(feature = "tokio", feature = "async-std", feature = "smol")))]
+#[cfg(not(all(
+    feature = "tokio",
+    feature = "async-std",
+    feature = "smol",
+    feature = "rayon"
+)))]
 fn main() -> std::process::ExitCode {
     use std::env;
     use std::process::{Command, ExitCode};
@@ -36,12 +51,12 @@ fn main() -> std::process::ExitCode {
     // `cargo bench` passes it, and `cargo test` does not.
     let bench = arguments.iter().any(|argument| argument == "--bench");
     if !bench || arguments.iter().any(|argument| argument == "--test") {
-        println!("nothing to test without the features `tokio`, `async-std` and `smol`");
+        println!("nothing to test without the features `tokio`, `async-std`, `smol` and `rayon`");
         return ExitCode::SUCCESS;
     }
     let Some(cargo) = env::var_os("CARGO") else {
         eprintln!(
-            "compiled without the features `tokio`, `async-std` and `smol`, and not started by cargo, which could \
+            "compiled without the features `tokio`, `async-std`, `smol` and `rayon`, and not started by cargo, which could \
              compile it with them: cargo bench --all-features --bench peers"
         );
         return ExitCode::FAILURE;

@@ -310,10 +310,15 @@ impl<T, C: TaskContext> WithContext<T, C> {
         self.inside.around().0.shared()
     }
 
+    /// Where its context is entered from.
+    pub(crate) fn place(&self) -> &C::Place {
+        &self.inside.around().0
+    }
+
     /// The context as it is now: a copy of a shared one.
     #[inline]
-    pub(crate) fn last_context(self: Pin<&mut Self>) -> Context {
-        self.project().inside.project().0.0.to_context()
+    pub(crate) fn last_context(&self) -> Context {
+        self.place().to_context()
     }
 
     pub(crate) fn into_parts(self) -> (C::Place, T) {

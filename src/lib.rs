@@ -73,6 +73,7 @@
 //!
 //! - `tokio`, `async-std`, `smol`: the adapter of that runtime, `shim::tokio` and so on.
 //! - `async-channel`: its channels in [`channel`]. (`futures`' are always there, and tokio's with `tokio`.)
+//! - `rayon`: `shim::rayon`, its jobs and parallel iterators, and `ThreadPool` as an executor.
 //! - `ctrl-c`: `EventLoop::stop_on_ctrl_c`.
 //! - `hyper`: `hyper::rt::Executor` for `ContextAwareExecutor`.
 //! - `tower`: `shim::tower::ContextLayer`.

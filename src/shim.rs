@@ -106,6 +106,9 @@ pub mod tower;
 #[cfg(feature = "async-std")]
 #[path = "../shims/async_std.rs"]
 pub mod async_std;
+#[cfg(feature = "rayon")]
+#[path = "../shims/rayon.rs"]
+pub mod rayon;
 #[cfg(feature = "smol")]
 #[path = "../shims/smol.rs"]
 pub mod smol;

@@ -182,6 +182,10 @@ fn types() -> Vec<Row> {
         shim::async_std::Global:                1 1 1 1 1;
         #[cfg(feature = "async-std")]
         shim::async_std::Local:                 1 1 1 1 1;
+        #[cfg(feature = "rayon")]
+        shim::rayon::Pool<'static>:             1 1 1 0 0;
+        #[cfg(feature = "rayon")]
+        shim::rayon::Scope<'static, 'static>:   1 1 1 0 0;
         #[cfg(feature = "smol")]
         shim::smol::Global:                     1 1 1 1 1;
         #[cfg(feature = "tower")]

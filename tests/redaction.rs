@@ -308,6 +308,16 @@ fn adapters(printer: &Printer) {
         printer.hides("async_std::Global", &shim::async_std::Global::default());
         printer.hides("async_std::Local", &shim::async_std::Local::default());
     }
+    #[cfg(feature = "rayon")]
+    {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1);
+        let pool = pool.build().unwrap();
+        let on = shim::rayon::on(&pool);
+        printer.hides("rayon::Pool", &on);
+        on.scope(|scope| printer.hides("rayon::Scope", &scope));
+        let items = rayon::iter::empty::<u8>().in_context(copy_context());
+        printer.hides("WithContext", &items);
+    }
     #[cfg(feature = "smol")]
     printer.hides("smol::Global", &shim::smol::Global::default());
     #[cfg(feature = "tower")]

@@ -12,6 +12,7 @@ mod command;
 mod parked;
 mod polls;
 mod python;
+mod rayon_jobs;
 mod reads;
 mod report;
 mod sampling;
@@ -24,11 +25,12 @@ use self::report::Json;
 use self::sampling::Row;
 
 /// Times first, then counts.
-const ROWS: [&[Row]; 7] = [
+const ROWS: [&[Row]; 8] = [
     reads::ROWS,
     writes::ROWS,
     polls::ROWS,
     spawning::ROWS,
+    rayon_jobs::ROWS,
     callbacks::ROWS,
     parked::ROWS,
     allocations::ROWS,

@@ -209,6 +209,13 @@ fn run_in<R>(home: &dyn Home, f: impl FnOnce() -> R) -> R {
     Frames::here(&FRAMES).enter(&mut added, home, f)
 }
 
+/// Calls `f` as on a thread that has entered nothing.
+#[cfg(feature = "rayon")]
+#[inline]
+pub(crate) fn nowhere<R>(f: impl FnOnce() -> R) -> R {
+    run_in(&Nowhere, f)
+}
+
 /// Makes `frame` the innermost one until the guard goes.
 pub(crate) fn enter(frame: ExecutorFrame) -> Left {
     add(Added {

@@ -331,6 +331,31 @@ pub(crate) mod smol_local_executor {
     }
 }
 
+#[cfg(feature = "rayon")]
+pub(crate) mod rayon_thread_pool {
+    use super::*;
+    use rayon::{ThreadPool, ThreadPoolBuilder};
+
+    pub(crate) type Harness = Anywhere<Pool>;
+
+    pub(crate) struct Pool(Arc<ThreadPool>);
+
+    impl Remote for Pool {
+        const NESTED_BLOCK_ON: Nested = Nested::Refused;
+
+        type Executor = Arc<ThreadPool>;
+
+        fn start() -> Self {
+            let builder = ThreadPoolBuilder::new().num_threads(2);
+            Pool(Arc::new(builder.build().unwrap()))
+        }
+
+        fn wrapper(&self) -> ContextAwareExecutor<Arc<ThreadPool>> {
+            ContextAwareExecutor::new(Arc::clone(&self.0))
+        }
+    }
+}
+
 pub(crate) mod futures_thread_pool {
     use super::*;
 

@@ -60,6 +60,8 @@ remote_suite! {
     smol_global;
     #[cfg(feature = "smol")]
     smol_executor;
+    #[cfg(feature = "rayon")]
+    rayon_thread_pool;
     futures_thread_pool;
     from_schedule;
 }

@@ -1,0 +1,518 @@
+//! The adapter for rayon: its jobs, its scopes, its parallel iterators, and `ThreadPool` as an executor.
+//!
+//! A job of rayon's starts in what the worker has, which is nothing, or what another job has left there. The functions
+//! here start each closure in a copy of the caller's context, taken at the call and without variables declared `local`.
+//! What it sets stays in the copy; the closure and what it holds are dropped there. A panic is passed on as rayon does,
+//! and the worker keeps nothing (TH-05).
+//!
+//! The free functions go where rayon's go: to the pool whose worker calls them, or else to the global one. For a pool
+//! that is a value, [`on`] has the same as methods.
+//!
+//! ```
+//! use aiocontextvars::{context_var, shim::rayon};
+//!
+//! context_var! { static REQUEST_ID: u64; }
+//!
+//! let pool = ::rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+//! REQUEST_ID.set(7);
+//! let seen = rayon::on(&pool).install(|| {
+//!     // Inside the pool, from its context.
+//!     rayon::join(|| REQUEST_ID.get(), || { REQUEST_ID.set(8); REQUEST_ID.get() })
+//! });
+//! assert_eq!((seen, REQUEST_ID.get()), ((Some(7), Some(8)), Some(7)));
+//! ```
+//!
+//! What has no form here takes a [bound](super::bind) function, as `rayon::spawn_fifo(shim::bind(f))`. All contexts are
+//! owned ones. One thread at a time is inside a [`SharedContext`](crate::SharedContext), and a worker that waited for
+//! one would wait for ever if the job that is inside is further down its own stack; give its
+//! [copy](crate::SharedContext::copy).
+//!
+//! # Parallel iterators
+//!
+//! A parallel iterator is put into a context by [`in_current_context`](crate::ContextExt::in_current_context) or
+//! [`in_context`](crate::ContextExt::in_context), as a future is. Each *job* (a run of items that one thread processes
+//! one after another) has a copy of the context, which is made once and entered once, not for each item.
+//!
+//! ```
+//! use aiocontextvars::{ContextExt, context_var};
+//! use rayon::prelude::*;
+//!
+//! context_var! { static FACTOR: u64 = 1; }
+//!
+//! FACTOR.set(3);
+//! let items: Vec<u64> = (0..1000).collect();
+//! let scaled: Vec<u64> = items
+//!     .par_iter()
+//!     .in_current_context()
+//!     .map(|item| item * FACTOR.get().unwrap())
+//!     .collect();
+//! assert!(scaled.iter().enumerate().all(|(n, item)| *item == 3 * n as u64));
+//! ```
+//!
+//! In the context are:
+//!
+//! - all closures of what comes **after** the adapter (`map`, `filter`, `for_each`, `map_init`, `fold`, `reduce`, …), and
+//!   in the same copy whatever belongs to one job: `init` and identity functions, the items' closures, and the drops of
+//!   items and of what those functions made. Each clone of a value (of `map_with`) and each reduction of two results has
+//!   a copy of its own.
+//! - closures of `map`, `inspect`, `update` and the like that come **before** it.
+//!
+//! Not in the context are:
+//!
+//! - closures **before** it of adapters that drop or add items (`filter`, `filter_map`, `flat_map_iter`, …), `init`
+//!   functions of a `map_init` before it, and the iterator of a `par_bridge`. They see no context at all. (And the
+//!   context is entered for each item then.) So put the adapter first.
+//! - what `flat_map` and `flatten` have a parallel iterator of their own for, and all that follows these. That is another
+//!   hop: use the adapter again, on the inner iterator for its closures, and after `flat_map` for those that follow.
+//!   `flat_map_iter` and `flatten_iter` make no jobs.
+//!
+//! ```
+//! # use aiocontextvars::{ContextExt, context_var};
+//! # use rayon::prelude::*;
+//! # context_var! { static FACTOR: u64 = 1; }
+//! # FACTOR.set(3);
+//! let sum: u64 = (0..10_u64)
+//!     .into_par_iter()
+//!     .in_current_context()
+//!     .flat_map(|n| (0..n).into_par_iter().in_current_context().map(|m| m * FACTOR.get().unwrap()))
+//!     .in_current_context()
+//!     .map(|m| m + FACTOR.get().unwrap())
+//!     .sum();
+//! # assert_eq!(sum, 120 * 3 + 45 * 3);
+//! ```
+//!
+//! The adapter keeps the length, so that `collect` writes in place, but it is not an `IndexedParallelIterator`: an adapter
+//! that asks for positions pulls the items out of those before it, and no context could be around what follows. So
+//! `enumerate`, `zip`, `rev`, `chunks`, `with_min_len` and the like come before it; after it they do not compile.
+//!
+//! ```
+//! # use aiocontextvars::{ContextExt, context_var};
+//! # use rayon::prelude::*;
+//! # let items = [1, 2, 3];
+//! let sum: usize = items.par_iter().enumerate().in_current_context().map(|(n, item)| n * item).sum();
+//! # assert_eq!(sum, 8);
+//! ```
+//!
+//! ```compile_fail,E0599
+//! # use aiocontextvars::{ContextExt, context_var};
+//! # use rayon::prelude::*;
+//! # let items = [1, 2, 3];
+//! let sum: usize = items.par_iter().in_current_context().enumerate().map(|(n, item)| n * item).sum();
+//! ```
+//!
+//! # Jobs that the shim did not start
+//!
+//! A bare job of rayon's has no context of its own. While a worker waits for the other half of a `join`, it runs other
+//! jobs of the pool. Those that it runs within a wait of the functions here find an empty context, whatever the one who
+//! waits has, and what they set is gone with the wait. Within a bare `rayon::join`, `rayon::scope` or parallel iterator they
+//! find the context of whoever waits, and a write goes there. So use the forms here in jobs that have a context.
+//!
+//! # Executors
+//!
+//! `ContextAwareExecutor::new(Arc::new(pool))` runs tasks, callbacks and timers on a pool. Blocking jobs go to the crate's
+//! own threads. A worker cannot block on its pool's tasks: `try_block_on` gives an error there. Workers finish what they
+//! have before they look at what comes from outside of the pool, so that tasks which wake themselves again and again can keep
+//! all of them, and on a pool of one thread need only be one.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use aiocontextvars::{context_var, shim::ContextAwareExecutor};
+//!
+//! context_var! { static LEVEL: u8; }
+//!
+//! let pool = ::rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+//! let executor = ContextAwareExecutor::new(Arc::new(pool));
+//! LEVEL.set(1);
+//! let task = executor.spawn(async { LEVEL.get() });
+//! assert_eq!(executor.block_on(task).unwrap(), Some(1));
+//! ```
+//!
+//! There is no executor for the global pool, because rayon has no handle for it: `rayon::spawn` means the pool of the
+//! calling worker, so that a task that another pool's worker wakes moves there. If that is wanted,
+//! `ContextAwareExecutor::from_schedule(|task| rayon::spawn(|| task.run()))` does it.
+//!
+//! A job, unlike a task, belongs to no executor: for [`shim::spawn`](super::spawn) in it,
+//! [enter](super::ContextAwareExecutor::enter) one, or [set a default](super::set_default).
+
+#[path = "rayon/parallel.rs"]
+mod parallel;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use ::rayon::{BroadcastContext, ThreadPool};
+
+use super::block::{self, BlockOnError};
+use super::entered;
+use super::executor::{Executor, Runnable};
+use crate::context::Context;
+use crate::current;
+use crate::future::{ContextExt, Place};
+
+/// `rayon::spawn`, in a copy of the current context, taken now.
+///
+/// A panic goes to the pool's panic handler; without one, rayon aborts the process.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::mpsc;
+/// use aiocontextvars::{context_var, shim};
+///
+/// context_var! { static LEVEL: u8; }
+///
+/// let (sender, receiver) = mpsc::channel();
+/// LEVEL.set(1);
+/// shim::rayon::spawn(move || sender.send(LEVEL.get()).unwrap());
+/// LEVEL.set(2);
+/// assert_eq!(receiver.recv().unwrap(), Some(1));
+/// ```
+pub fn spawn(f: impl FnOnce() + Send + 'static) {
+    spawn_in(current::inherit(), f);
+}
+
+/// `rayon::spawn`, in `context`. `Context::new()` inherits nothing.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::mpsc;
+/// use aiocontextvars::{Context, context_var, shim};
+///
+/// context_var! { static LEVEL: u8; }
+///
+/// let (sender, receiver) = mpsc::channel();
+/// let context = Context::new().with_value(&LEVEL, 3);
+/// shim::rayon::spawn_in(context, move || sender.send(LEVEL.get()).unwrap());
+/// assert_eq!(receiver.recv().unwrap(), Some(3));
+/// ```
+pub fn spawn_in(context: Context, f: impl FnOnce() + Send + 'static) {
+    ::rayon::spawn(job(context, f));
+}
+
+/// `rayon::join`, each of the two in its own copy of the current context, taken now.
+///
+/// # Panics
+///
+/// If one of the two does, when both have ended.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::{context_var, shim};
+///
+/// context_var! { static DEPTH: u32 = 0; }
+///
+/// fn depths(n: u32) -> u32 {
+///     if n == 0 {
+///         return DEPTH.get().unwrap();
+///     }
+///     let deeper = || {
+///         DEPTH.set(DEPTH.get_or(0) + 1);
+///         depths(n - 1)
+///     };
+///     let (a, b) = shim::rayon::join(deeper, deeper);
+///     a + b
+/// }
+/// assert_eq!((depths(3), DEPTH.get()), (8 * 3, Some(0)));
+/// ```
+pub fn join<A, B>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B)
+where
+    A: Send,
+    B: Send,
+{
+    let (a, b) = pair(a, b);
+    apart(|| ::rayon::join(a, b))
+}
+
+/// `rayon::scope`: `f` and each job of the scope run in a copy of their own, of the context of whoever calls `scope` or
+/// [`Scope::spawn`].
+///
+/// # Panics
+///
+/// If `f` or a job does, when all have ended.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::atomic::{AtomicU32, Ordering};
+/// use aiocontextvars::{context_var, shim};
+///
+/// context_var! { static LEVEL: u32; }
+///
+/// let sum = AtomicU32::new(0);
+/// let add = || sum.fetch_add(LEVEL.get_or(0), Ordering::Relaxed);
+/// LEVEL.set(1);
+/// shim::rayon::scope(|scope| {
+///     LEVEL.set(10);
+///     scope.spawn(|scope| {
+///         LEVEL.set(LEVEL.get_or(0) * 10);
+///         scope.spawn(|_| drop(add()));
+///     });
+///     scope.spawn(|_| drop(add()));
+/// });
+/// assert_eq!((sum.into_inner(), LEVEL.get()), (110, Some(1)));
+/// ```
+pub fn scope<'scope, T: Send>(f: impl FnOnce(Scope<'_, 'scope>) -> T + Send) -> T {
+    let f = f.in_current_context();
+    apart(|| ::rayon::scope(|scope| run(f.into_parts(), |f| f(Scope(scope)))))
+}
+
+/// `rayon::broadcast`: calls `f` once on each thread of the pool, each time in a copy of the current context, taken now.
+///
+/// # Panics
+///
+/// If one of the calls does, when all have ended.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::{context_var, shim};
+///
+/// context_var! { static LEVEL: u8; }
+///
+/// LEVEL.set(1);
+/// let seen = shim::rayon::broadcast(|_| LEVEL.get());
+/// assert!(seen.iter().all(|level| *level == Some(1)));
+/// ```
+pub fn broadcast<T: Send>(f: impl Fn(BroadcastContext<'_>) -> T + Sync) -> Vec<T> {
+    let f = f.in_current_context();
+    apart(|| ::rayon::broadcast(|thread| entered::nowhere(|| f.call(thread))))
+}
+
+/// The functions of this module on `pool`.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::{context_var, shim};
+///
+/// context_var! { static LEVEL: u8; }
+///
+/// let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+/// LEVEL.set(1);
+/// let levels = shim::rayon::on(&pool).join(|| LEVEL.get(), || LEVEL.get());
+/// assert_eq!(levels, (Some(1), Some(1)));
+/// ```
+pub fn on(pool: &ThreadPool) -> Pool<'_> {
+    Pool(pool)
+}
+
+/// A pool whose jobs inherit; made by [`on`].
+///
+/// Where the caller is no worker of the pool, the thread waits without running other jobs.
+///
+/// # Examples
+///
+/// See [`on`].
+#[derive(Clone, Copy, Debug)]
+#[must_use = "it does nothing until one of its methods is called"]
+pub struct Pool<'a>(&'a ThreadPool);
+
+impl Pool<'_> {
+    /// As [`spawn`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// aiocontextvars::shim::rayon::on(&pool).spawn(move || sender.send(1).unwrap());
+    /// assert_eq!(receiver.recv(), Ok(1));
+    /// ```
+    pub fn spawn(self, f: impl FnOnce() + Send + 'static) {
+        self.spawn_in(current::inherit(), f);
+    }
+
+    /// As [`spawn_in`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::{Context, shim};
+    ///
+    /// # let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    /// // A job that pins no values of whoever starts it.
+    /// shim::rayon::on(&pool).spawn_in(Context::new(), || ());
+    /// ```
+    pub fn spawn_in(self, context: Context, f: impl FnOnce() + Send + 'static) {
+        self.0.spawn(job(context, f));
+    }
+
+    /// `ThreadPool::install`: runs `f` on a worker of the pool, in a copy of the current context, taken now.
+    ///
+    /// # Panics
+    ///
+    /// If `f` does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::{ContextExt, context_var, shim};
+    /// use rayon::prelude::*;
+    ///
+    /// context_var! { static FACTOR: u64 = 1; }
+    ///
+    /// # let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    /// FACTOR.set(2);
+    /// let sum: u64 = shim::rayon::on(&pool).install(|| {
+    ///     let items = (0..100_u64).into_par_iter().in_current_context();
+    ///     items.map(|item| item * FACTOR.get().unwrap()).sum()
+    /// });
+    /// assert_eq!(sum, 9900);
+    /// ```
+    pub fn install<T: Send>(self, f: impl FnOnce() -> T + Send) -> T {
+        let f = job(current::inherit(), f);
+        apart(|| self.0.install(f))
+    }
+
+    /// As [`join`].
+    ///
+    /// # Panics
+    ///
+    /// As [`join`].
+    ///
+    /// # Examples
+    ///
+    /// See [`on`].
+    pub fn join<A, B>(self, a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B)
+    where
+        A: Send,
+        B: Send,
+    {
+        let (a, b) = pair(a, b);
+        apart(|| self.0.join(a, b))
+    }
+
+    /// As [`scope`].
+    ///
+    /// # Panics
+    ///
+    /// As [`scope`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    /// let mut seen = None;
+    /// aiocontextvars::shim::rayon::on(&pool).scope(|scope| scope.spawn(|_| seen = Some(1)));
+    /// assert_eq!(seen, Some(1));
+    /// ```
+    pub fn scope<'scope, T: Send>(self, f: impl FnOnce(Scope<'_, 'scope>) -> T + Send) -> T {
+        let f = f.in_current_context();
+        apart(|| {
+            self.0
+                .scope(|scope| run(f.into_parts(), |f| f(Scope(scope))))
+        })
+    }
+
+    /// As [`broadcast`].
+    ///
+    /// # Panics
+    ///
+    /// As [`broadcast`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    /// let indexes = aiocontextvars::shim::rayon::on(&pool).broadcast(|thread| thread.index());
+    /// assert_eq!(indexes, [0, 1]);
+    /// ```
+    pub fn broadcast<T: Send>(self, f: impl Fn(BroadcastContext<'_>) -> T + Sync) -> Vec<T> {
+        let f = f.in_current_context();
+        apart(|| {
+            self.0
+                .broadcast(|thread| entered::nowhere(|| f.call(thread)))
+        })
+    }
+}
+
+/// Starts the jobs of a [`scope`].
+///
+/// # Examples
+///
+/// See [`scope`].
+#[derive(Clone, Copy)]
+pub struct Scope<'a, 'scope>(&'a ::rayon::Scope<'scope>);
+
+impl<'scope> Scope<'_, 'scope> {
+    /// Starts a job in a copy of the current context, taken now. The job is given the scope, for jobs of its own.
+    ///
+    /// # Examples
+    ///
+    /// See [`scope`].
+    pub fn spawn(self, f: impl FnOnce(Scope<'_, 'scope>) + Send + 'scope) {
+        self.spawn_in(current::inherit(), f);
+    }
+
+    /// Starts a job in `context`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::{Context, context_var, shim};
+    ///
+    /// context_var! { static LEVEL: u8; }
+    ///
+    /// LEVEL.set(1);
+    /// shim::rayon::scope(|scope| {
+    ///     scope.spawn_in(Context::new(), |_| assert_eq!(LEVEL.get(), None));
+    /// });
+    /// ```
+    pub fn spawn_in(self, context: Context, f: impl FnOnce(Scope<'_, 'scope>) + Send + 'scope) {
+        let f = f.in_context(context);
+        self.0
+            .spawn(|scope| run(f.into_parts(), |f| f(Scope(scope))));
+    }
+}
+
+impl fmt::Debug for Scope<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope").finish_non_exhaustive()
+    }
+}
+
+/// `f`, called and dropped in `context`.
+fn job<T>(context: Context, f: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let f = f.in_context(context);
+    || run(f.into_parts(), |f| f())
+}
+
+fn pair<A, B>(
+    a: impl FnOnce() -> A,
+    b: impl FnOnce() -> B,
+) -> (impl FnOnce() -> A, impl FnOnce() -> B) {
+    let context = current::inherit();
+    (job(context.clone(), a), job(context, b))
+}
+
+/// Calls `f` with what a job has, in its context, which is let go of.
+///
+/// A worker that waits runs jobs within others, so that the executor on whose behalf it waits is not the job's.
+fn run<F, T>((mut context, inner): (Context, F), f: impl FnOnce(F) -> T) -> T {
+    entered::nowhere(|| context.run_last(|| f(inner)))
+}
+
+/// Calls `wait`, in which a worker may run jobs that are nobody's here: in an empty context, so that they neither see nor
+/// change the caller's.
+fn apart<T>(wait: impl FnOnce() -> T) -> T {
+    entered::nowhere(|| current::enter_empty(wait))
+}
+
+impl Executor for ThreadPool {
+    fn schedule(&self, task: Runnable) {
+        // In order, or a task that wakes itself would keep the worker from those it waits for.
+        self.spawn_fifo(|| task.run());
+    }
+
+    fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
+        if self.current_thread_index().is_some() {
+            return Err(BlockOnError::nested(
+                "this thread is a worker of the pool; await the future instead",
+            ));
+        }
+        block::park_on(future)
+    }
+}

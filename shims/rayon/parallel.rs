@@ -1,0 +1,142 @@
+//! Parallel iterators in a context: `ParallelIterator` for [`WithContext`].
+//!
+//! rayon turns an iterator's consumer into a folder for each job, feeds that, and asks for its result. So it is the
+//! consumer that carries the context: when it is split, each half has a copy, and what becomes of it in a job keeps that copy.
+
+use std::mem;
+
+use ::rayon::iter::ParallelIterator;
+use ::rayon::iter::plumbing::{Consumer, Folder, Reducer, UnindexedConsumer};
+
+use super::{apart, run};
+use crate::context::Context;
+use crate::current;
+use crate::future::{ContextExt, Place, WithContext};
+use crate::shim::entered;
+
+/// Each job of what consumes the iterator runs in a copy of the context. See
+/// [`shim::rayon`](crate::shim::rayon#parallel-iterators).
+impl<I: ParallelIterator> ParallelIterator for WithContext<I> {
+    type Item = I::Item;
+
+    fn drive_unindexed<C: UnindexedConsumer<I::Item>>(self, consumer: C) -> C::Result {
+        let (context, iterator) = self.into_parts();
+        let context = Held(context);
+        let consumer = context.around(consumer);
+        drop(context);
+        apart(|| iterator.drive_unindexed(consumer))
+    }
+
+    fn opt_len(&self) -> Option<usize> {
+        self.inner().opt_len()
+    }
+}
+
+/// A context whose values are dropped as those of other units of work are.
+struct Held(Context);
+
+impl Held {
+    fn copy(&self) -> Held {
+        Held(self.0.clone())
+    }
+
+    /// Puts `inner` into a copy of the context.
+    fn around<T>(&self, inner: T) -> InJob<T> {
+        InJob(inner.in_context(self.0.clone()))
+    }
+
+    fn enter<T>(&mut self, f: impl FnOnce() -> T) -> T {
+        entered::nowhere(|| self.0.run_now(f))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        current::drop_values(mem::take(&mut self.0));
+    }
+}
+
+/// A consumer, what it becomes in a job, or a reducer. All that is done to it is done in its context.
+struct InJob<T>(WithContext<T>);
+
+impl<T> InJob<T> {
+    /// Makes something else of it, in its context.
+    fn map<U>(self, f: impl FnOnce(T) -> U) -> InJob<U> {
+        let (context, inner) = self.0.into_parts();
+        let mut context = Held(context);
+        let inner = context.enter(|| f(inner));
+        InJob(inner.in_context(mem::take(&mut context.0)))
+    }
+
+    /// The same for the last time.
+    fn finish<U>(self, f: impl FnOnce(T) -> U) -> U {
+        run(self.0.into_parts(), f)
+    }
+
+    fn held(&self) -> Held {
+        Held(self.0.place().clone())
+    }
+}
+
+impl<T, C: Consumer<T>> Consumer<T> for InJob<C> {
+    type Folder = InJob<C::Folder>;
+    type Reducer = InJob<C::Reducer>;
+    type Result = C::Result;
+
+    fn split_at(self, index: usize) -> (Self, Self, Self::Reducer) {
+        let context = self.held();
+        let (left, right, reducer) = self.finish(|consumer| consumer.split_at(index));
+        (
+            context.around(left),
+            context.around(right),
+            context.around(reducer),
+        )
+    }
+
+    fn into_folder(self) -> Self::Folder {
+        self.map(C::into_folder)
+    }
+
+    fn full(&self) -> bool {
+        self.0.inner().full()
+    }
+}
+
+impl<T, C: UnindexedConsumer<T>> UnindexedConsumer<T> for InJob<C> {
+    fn split_off_left(&self) -> Self {
+        let context = self.held();
+        context.around(context.copy().enter(|| self.0.inner().split_off_left()))
+    }
+
+    fn to_reducer(&self) -> Self::Reducer {
+        let context = self.held();
+        context.around(context.copy().enter(|| self.0.inner().to_reducer()))
+    }
+}
+
+impl<T, F: Folder<T>> Folder<T> for InJob<F> {
+    type Result = F::Result;
+
+    fn consume(self, item: T) -> Self {
+        self.map(|folder| folder.consume(item))
+    }
+
+    /// Enters the context once for all items, and not for each.
+    fn consume_iter<I: IntoIterator<Item = T>>(self, items: I) -> Self {
+        self.map(|folder| folder.consume_iter(items))
+    }
+
+    fn complete(self) -> F::Result {
+        self.finish(F::complete)
+    }
+
+    fn full(&self) -> bool {
+        self.0.inner().full()
+    }
+}
+
+impl<T, R: Reducer<T>> Reducer<T> for InJob<R> {
+    fn reduce(self, left: T, right: T) -> T {
+        self.finish(|reducer| reducer.reduce(left, right))
+    }
+}
