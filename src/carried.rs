@@ -194,7 +194,7 @@ impl<T> Carried<T> {
     /// assert_eq!(Carried::new(7).context().get(&TENANT), Some(&"acme"));
     /// ```
     pub fn context(&self) -> &Context {
-        self.0.context()
+        self.0.place()
     }
 
     /// The value alone. The context is let go of.

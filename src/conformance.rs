@@ -1,9 +1,65 @@
-//! One suite of behaviours, run on every executor.
+//! The suite of behaviours that every executor is tested with, for authors of others.
 //!
-//! A row is a function in one of the modules below; its name starts with the id of the behaviour. Rows of
-//! [`variables`], [`tokens`] and [`contexts`] know no executor: they run on a plain thread, and inside a task
-//! of every executor. Others are generic over the [`Harness`].
+//! One line is a whole test: [`check`] runs all rows on executors that a closure makes, and panics with a report if one
+//! fails. An executor that somebody has to drive, or whose tasks stay on one thread, says how in a [`Driven`]; a runtime
+//! with functions of its own that spawn in a [`Harness`]. A [`Suite`] has the options.
+//!
+//! A row is one promise, such as that a task starts in a copy of the context of whoever spawned it. It says nothing of
+//! how an executor does its work. What is checked is that all of it is done, once, by [`Runnable::run`] and
+//! [`Job::run`]; that timers follow the clock; that submitting leaves the caller's context alone; that a worker keeps no
+//! one's values; and that nothing in between takes work out of its context. (That a step is run twice is not among the
+//! rows: `run` takes it by value.)
+//!
+//! The crate's own tests are the same rows on the executors that it knows.
+//!
+//! # Examples
+//!
+//! ```
+//! use std::sync::{Arc, Mutex, mpsc};
+//! use std::thread;
+//! use aiocontextvars::conformance;
+//! use aiocontextvars::shim::{Executor, Runnable};
+//!
+//! struct MyExecutor(mpsc::Sender<Runnable>);
+//!
+//! impl MyExecutor {
+//!     fn new() -> MyExecutor {
+//!         let (sender, receiver) = mpsc::channel::<Runnable>();
+//!         thread::spawn(move || receiver.into_iter().for_each(Runnable::run));
+//!         MyExecutor(sender)
+//!     }
+//! }
+//!
+//! impl Executor for MyExecutor {
+//!     fn schedule(&self, task: Runnable) {
+//!         let _ = self.0.send(task);
+//!     }
+//! }
+//!
+//! conformance::check(|| MyExecutor::new());
+//! ```
+//!
+//! # Reports
+//!
+//! A row that fails is there with its id, what it is about, the row's place in the source and the message of the panic.
+//! For an executor that keeps the context of whoever submitted work to it last:
+//!
+//! ```text
+//! my_crate::MyExecutor fails 1 of 223 rows
+//!
+//! threads and blocking jobs: an executor keeps nothing of its submitters
+//!     row th_05_an_executor_keeps_nothing_of_its_submitters, at src/conformance/threads.rs:158
+//!     assertion `left == right` failed: values of who submitted a task are kept
+//!       left: 0
+//!      right: 1
+//!
+//! 8 rows are left out: those about the executor's end, which `Suite::ending` adds
+//! ```
+//!
+//! [`Runnable::run`]: crate::shim::Runnable::run
+//! [`Job::run`]: crate::shim::Job::run
 
+mod adapters;
 mod callbacks;
 mod contexts;
 mod done;
@@ -11,6 +67,7 @@ mod exits;
 mod fixtures;
 mod groups;
 mod harness;
+mod hook;
 mod meddler;
 mod outcomes;
 mod reentrancy;
@@ -18,19 +75,52 @@ mod reentrancy_calls;
 mod reentrancy_own;
 mod reentrancy_panics;
 mod reentrancy_work;
+mod report;
 mod reports;
 mod returned;
 mod rows;
 mod runs;
 mod shared;
 mod sharing;
+mod suite;
 mod table;
 mod tasks;
 mod threads;
 mod tokens;
 mod variables;
 
-pub use self::harness::{
-    Anywhere, FromOtherThreads, Harness, Local, Nested, OneThread, Remote, boxed, boxed_here, run,
-};
-pub use self::table::{Row, ending, generic, in_a_task, on_a_thread, remote};
+pub use self::adapters::Driven;
+#[doc(hidden)]
+pub use self::adapters::{Anywhere, OneThread};
+pub use self::harness::{Harness, Nested};
+#[doc(hidden)]
+pub use self::harness::{Wrapped, boxed, boxed_here};
+pub use self::report::{Failure, Report};
+pub use self::suite::Suite;
+#[doc(hidden)]
+pub use self::suite::run_alone;
+#[doc(hidden)]
+pub use self::table::{ending, generic, in_a_task, on_a_thread, remote, wrapped};
+
+use crate::shim::Executor;
+
+/// Runs all rows on executors made by `make`, one for each row, and panics with the report if one fails.
+///
+/// It is [`Suite::new`] and [`Suite::check`]: see there.
+///
+/// # Panics
+///
+/// If a row fails.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::conformance;
+/// use futures::executor::ThreadPool;
+///
+/// conformance::check(|| ThreadPool::builder().pool_size(2).create().unwrap());
+/// ```
+#[track_caller]
+pub fn check<E: Executor>(make: impl Fn() -> E + Send + Sync + 'static) -> Report {
+    Suite::new(make).check()
+}

@@ -345,10 +345,6 @@ impl<T, C: TaskContext> WithContext<T, C> {
 }
 
 impl<F> WithContext<F, Context> {
-    pub(crate) fn context(&self) -> &Context {
-        &self.inside.around().0
-    }
-
     /// Calls `f` in the context with what is wrapped; what is left of it is dropped there too.
     pub(crate) fn run<R>(self, f: impl FnOnce(F) -> R) -> R {
         let (mut context, inner) = self.into_parts();
@@ -386,7 +382,7 @@ impl<F> WithContext<F, Context> {
     where
         F: Fn(A) -> R,
     {
-        let mut context = self.context().clone();
+        let mut context = self.place().clone();
         context.run_last(|| (self.inside.inner())(argument))
     }
 }

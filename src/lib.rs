@@ -100,7 +100,6 @@ mod bindings;
 mod carried;
 pub mod channel;
 #[cfg(feature = "conformance")]
-#[doc(hidden)]
 pub mod conformance;
 mod contain;
 mod context;

@@ -124,6 +124,10 @@ use std::time::{Duration, Instant};
 
 pub use self::block::BlockOnError;
 pub use self::callback::{CallError, CallHandle, TimerHandle, set_exception_handler};
+#[cfg(feature = "conformance")]
+pub(crate) use self::callback::{
+    Handler as ExceptionHandler, replace as replace_exception_handler,
+};
 pub use self::context_aware::{ContextAwareExecutor, FromSchedule};
 pub use self::enter::{AnyExecutor, Anywhere, Here};
 pub use self::entered::EnterGuard;

@@ -11,7 +11,7 @@ use aiocontextvars::{Context, SharedContext, copy_context};
 use futures::channel::oneshot;
 
 use crate::conformance::fixtures::{Drops, HELD, ID, Log, SeesOnDrop};
-use crate::conformance::harness::{FromOtherThreads, Harness, Remote};
+use crate::conformance::harness::{FromOtherThreads, Harness};
 use crate::conformance::reports;
 
 /// Waits until the callbacks that have been scheduled so far have run.
@@ -52,7 +52,7 @@ fn call(schedule: impl FnOnce(Box<dyn FnOnce() + Send>)) -> oneshot::Receiver<Op
 
 pub(crate) fn cs_02_captures_the_calling_thread<H: FromOtherThreads>() {
     let harness = H::start();
-    let wrapper = harness.remote().wrapper();
+    let wrapper = harness.wrapper();
     let sent = thread::spawn(move || {
         ID.set(7);
         let soon = call(|f| drop(wrapper.call_soon(f)));
@@ -73,7 +73,7 @@ pub(crate) fn cs_02_captures_the_calling_thread<H: FromOtherThreads>() {
 
 pub(crate) fn cs_09_spawned_from_another_thread<H: FromOtherThreads>() {
     let harness = H::start();
-    let wrapper = harness.remote().wrapper();
+    let wrapper = harness.wrapper();
     let spawned = thread::spawn(move || {
         ID.set(7);
         let task: JoinHandle<_> = wrapper.spawn(async {
@@ -486,7 +486,7 @@ pub(crate) fn cs_02_a_burst_from_eight_threads<H: FromOtherThreads>() {
     const THREADS: usize = 8;
     const CALLS: usize = 100_000 / THREADS;
     let harness = H::start();
-    let wrapper = harness.remote().wrapper();
+    let wrapper = harness.wrapper();
     harness.block_on(async {
         let order = Arc::new(Mutex::new(vec![Vec::new(); THREADS]));
         let running = Arc::new(AtomicBool::new(false));

@@ -1,74 +1,132 @@
-//! What a row needs of an executor, and how a row is run.
+//! What a row needs of an executor.
 
 use std::any::Any;
-use std::cell::RefCell;
 use std::future::Future;
-use std::io::{self, Write};
-use std::panic;
-use std::process;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use aiocontextvars::shim::{
-    self, CallHandle, ContextAwareExecutor, Executor, JoinHandle, LocalExecutor, Runner,
-    TimerHandle,
+    self, CallHandle, ContextAwareExecutor, Executor, JoinHandle, Runner, TimerHandle,
 };
 use aiocontextvars::{Context, TaskContext};
 use futures::future::{BoxFuture, LocalBoxFuture};
-use futures::task::{LocalSpawnExt, SpawnExt};
-
-use super::Row;
 
 /// An executor under test, as a row uses it.
 ///
-/// The functions without `self` are called inside [`block_on`](Harness::block_on), in the executor's tasks and
-/// in its callbacks.
-pub trait Harness: 'static {
+/// This is the general form, for a runtime with functions of its own that spawn and schedule. Each default is the free
+/// function of [`shim`] with that name; a runtime's harness has its own functions instead. An executor that is wrapped
+/// in a [`ContextAwareExecutor`] needs no harness: see [`check`](super::check) and [`Driven`](super::Driven).
+///
+/// The functions without `self` are called inside [`block_on`](Harness::block_on), in the executor's tasks and in its
+/// callbacks. [`shim`]'s functions have to find the executor there.
+///
+/// # Examples
+///
+/// ```
+/// use std::future::Future;
+/// use aiocontextvars::conformance::{Harness, Suite};
+/// use aiocontextvars::event_loop::{EventLoop, LoopHandle};
+/// use aiocontextvars::shim::{ContextAwareExecutor, JoinHandle};
+///
+/// // A runtime that is built on the event loop, and spawns by a function of its own.
+/// struct MyRuntime(EventLoop);
+///
+/// impl MyRuntime {
+///     fn spawn<F>(future: F) -> JoinHandle<F::Output>
+///     where
+///         F: Future + Send + 'static,
+///         F::Output: Send + 'static,
+///     {
+///         aiocontextvars::shim::spawn(future)
+///     }
+/// }
+///
+/// impl Harness for MyRuntime {
+///     fn start() -> Self {
+///         MyRuntime(EventLoop::new())
+///     }
+///
+///     fn block_on<F: Future>(&self, future: F) -> F::Output {
+///         self.0.run_until_complete(future)
+///     }
+///
+///     fn spawn<F>(future: F) -> JoinHandle<F::Output>
+///     where
+///         F: Future + Send + 'static,
+///         F::Output: Send + 'static,
+///     {
+///         MyRuntime::spawn(future)
+///     }
+/// }
+///
+/// let report = Suite::of::<MyRuntime>().only("ta_05").check();
+/// assert_eq!(report.passed(), 1);
+/// ```
+pub trait Harness: Sized + 'static {
     /// How `block_on` in one of the executor's own tasks fares.
-    const NESTED_BLOCK_ON: Nested;
+    const NESTED_BLOCK_ON: Nested = Nested::Either;
 
-    /// Whether `shim::spawn_local` finds a local executor in the executor's tasks.
-    const HAS_LOCAL: bool;
+    /// Whether [`shim::spawn_local`] finds a local executor in the executor's tasks; `None` if that is not known.
+    const HAS_LOCAL: Option<bool> = None;
 
-    /// Whether what `spawn` and `call_soon` are given stays on the thread.
-    const STAYS: bool;
+    /// Whether what `spawn` and `call_soon` are given is polled, called and dropped on the thread that blocks.
+    const STAYS: bool = false;
 
+    /// A new executor, for one row.
     fn start() -> Self;
 
     /// Runs `future` in a copy of the current context, with the executor as the current one.
     fn block_on<F: Future>(&self, future: F) -> F::Output;
 
+    /// Spawns a task in a copy of the current context.
     fn spawn<F>(future: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
-        F::Output: Send + 'static;
+        F::Output: Send + 'static,
+    {
+        shim::spawn(boxed(future))
+    }
 
+    /// Spawns a task in that context.
     fn spawn_in<C: TaskContext, F>(context: C, future: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
-        F::Output: Send + 'static;
-
-    #[track_caller]
-    fn call_soon(f: impl FnOnce() + Send + 'static) -> CallHandle;
-
-    #[track_caller]
-    fn call_soon_in<C: TaskContext>(context: C, f: impl FnOnce() + Send + 'static) -> CallHandle;
-
-    #[track_caller]
-    fn call_later(delay: Duration, f: impl FnOnce() + Send + 'static) -> TimerHandle;
-
-    #[track_caller]
-    fn call_at(when: Instant, f: impl FnOnce() + Send + 'static) -> TimerHandle;
-
-    /// A runner on the executor.
-    fn runner(self) -> Runner
-    where
-        Self: Sized,
+        F::Output: Send + 'static,
     {
-        Runner::from_block_on(move |future| self.block_on(future))
+        shim::spawn_in(context, boxed(future))
     }
 
+    /// Schedules a callback in a copy of the current context. Reports of its panics name the caller.
+    #[track_caller]
+    fn call_soon(f: impl FnOnce() + Send + 'static) -> CallHandle {
+        shim::call_soon(f)
+    }
+
+    /// Schedules a callback in that context.
+    #[track_caller]
+    fn call_soon_in<C: TaskContext>(context: C, f: impl FnOnce() + Send + 'static) -> CallHandle {
+        shim::call_soon_in(context, f)
+    }
+
+    /// Schedules a timer's callback.
+    #[track_caller]
+    fn call_later(delay: Duration, f: impl FnOnce() + Send + 'static) -> TimerHandle {
+        shim::call_later(delay, f)
+    }
+
+    /// Schedules a timer's callback by the clock of [`shim::now`].
+    #[track_caller]
+    fn call_at(when: Instant, f: impl FnOnce() + Send + 'static) -> TimerHandle {
+        shim::call_at(when, f)
+    }
+
+    /// A runner on the executor.
+    fn runner(self) -> Runner {
+        Runner::from_block_on(move |future| self.block_on(future))
+    }
+}
+
+/// A harness of what is wrapped in a [`ContextAwareExecutor`].
+pub trait Wrapped: Harness {
     /// Spawns through the wrapper's `futures::task::Spawn` or `LocalSpawn`.
     fn spawn_obj(&self, future: BoxFuture<'static, ()>);
 
@@ -79,249 +137,38 @@ pub trait Harness: 'static {
         F::Output: Send + 'static;
 }
 
+/// A harness that other threads can submit work to.
+pub trait FromOtherThreads: Harness {
+    type Executor: Executor;
+
+    fn wrapper(&self) -> ContextAwareExecutor<Self::Executor>;
+}
+
 // The suite has thousands of futures, and each runtime's machinery is compiled for each type of them. So what
 // they are is hidden here, which makes the difference between seconds and minutes.
 
+/// Hides the type of a future.
 pub fn boxed<F: Future + Send + 'static>(future: F) -> BoxFuture<'static, F::Output> {
     Box::pin(future)
 }
 
+/// Hides the type of a future that stays.
 pub fn boxed_here<'a, F: Future + 'a>(future: F) -> LocalBoxFuture<'a, F::Output> {
     Box::pin(future)
 }
 
 /// How `block_on` fares in a task of the same executor.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Nested {
+    /// It works.
     Works,
-    /// Works, but not while it waits for another task: that one needs the thread that blocks.
+    /// It works, but not while it waits for another task: that one needs the thread that blocks.
     WorksAlone,
+    /// It is an error at the call.
     Refused,
-}
-
-/// An executor that other threads can submit work to.
-pub trait Remote: 'static {
-    const NESTED_BLOCK_ON: Nested;
-
-    const HAS_LOCAL: bool = false;
-
-    type Executor: Executor + Clone;
-
-    fn start() -> Self;
-
-    fn wrapper(&self) -> ContextAwareExecutor<Self::Executor>;
-
-    fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.wrapper().block_on(future)
-    }
-}
-
-/// The harness of a [`Remote`] executor: the free functions of the shim find it.
-#[derive(Debug)]
-pub struct Anywhere<R>(pub(crate) R);
-
-impl<R: Remote> Harness for Anywhere<R> {
-    const NESTED_BLOCK_ON: Nested = R::NESTED_BLOCK_ON;
-
-    const HAS_LOCAL: bool = R::HAS_LOCAL;
-
-    const STAYS: bool = false;
-
-    fn start() -> Self {
-        Anywhere(R::start())
-    }
-
-    fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.0.block_on(boxed_here(future))
-    }
-
-    fn spawn<F>(future: F) -> JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        shim::spawn(boxed(future))
-    }
-
-    fn spawn_in<C: TaskContext, F>(context: C, future: F) -> JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        shim::spawn_in(context, boxed(future))
-    }
-
-    #[track_caller]
-    fn call_soon(f: impl FnOnce() + Send + 'static) -> CallHandle {
-        shim::call_soon(f)
-    }
-
-    #[track_caller]
-    fn call_soon_in<C: TaskContext>(context: C, f: impl FnOnce() + Send + 'static) -> CallHandle {
-        shim::call_soon_in(context, f)
-    }
-
-    #[track_caller]
-    fn call_later(delay: Duration, f: impl FnOnce() + Send + 'static) -> TimerHandle {
-        shim::call_later(delay, f)
-    }
-
-    #[track_caller]
-    fn call_at(when: Instant, f: impl FnOnce() + Send + 'static) -> TimerHandle {
-        shim::call_at(when, f)
-    }
-
-    fn spawn_obj(&self, future: BoxFuture<'static, ()>) {
-        SpawnExt::spawn(&self.0.wrapper(), future).unwrap();
-    }
-
-    fn spawn_fixed<F>(&self, context: Context, future: F) -> JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        ContextAwareExecutor::fixed(self.0.wrapper().into_inner(), context).spawn(boxed(future))
-    }
-}
-
-/// A harness that other threads can submit work to.
-pub trait FromOtherThreads: Harness {
-    type Remote: Remote;
-
-    fn remote(&self) -> &Self::Remote;
-}
-
-impl<R: Remote> FromOtherThreads for Anywhere<R> {
-    type Remote = R;
-
-    fn remote(&self) -> &R {
-        &self.0
-    }
-}
-
-/// An executor of one thread.
-pub trait Local: 'static {
-    const NESTED_BLOCK_ON: Nested;
-
-    type Executor: LocalExecutor + Clone;
-
-    fn start() -> Self;
-
-    fn wrapper(&self) -> ContextAwareExecutor<Self::Executor>;
-
-    fn block_on<F: Future>(&self, future: F) -> F::Output;
-}
-
-/// The harness of a [`Local`] executor: its tasks and callbacks need not be `Send`, and stay on the thread.
-#[derive(Debug)]
-pub struct OneThread<L>(L);
-
-thread_local! {
-    /// The wrapper of the executor that this thread runs.
-    static CURRENT: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
-}
-
-impl<L: Local> OneThread<L> {
-    fn current() -> ContextAwareExecutor<L::Executor> {
-        CURRENT.with_borrow(|current| {
-            let current = current.as_ref().expect("the executor is running");
-            current
-                .downcast_ref::<ContextAwareExecutor<L::Executor>>()
-                .expect("a thread runs one executor")
-                .clone()
-        })
-    }
-}
-
-impl<L: Local> Harness for OneThread<L> {
-    const NESTED_BLOCK_ON: Nested = L::NESTED_BLOCK_ON;
-
-    const HAS_LOCAL: bool = true;
-
-    const STAYS: bool = true;
-
-    fn start() -> Self {
-        OneThread(L::start())
-    }
-
-    fn block_on<F: Future>(&self, future: F) -> F::Output {
-        let outer = CURRENT.replace(Some(Box::new(self.0.wrapper())));
-        let output = self.0.block_on(boxed_here(future));
-        CURRENT.set(outer);
-        output
-    }
-
-    fn spawn<F>(future: F) -> JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        shim::spawn_local(boxed(future))
-    }
-
-    fn spawn_in<C: TaskContext, F>(context: C, future: F) -> JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        Self::current().spawn_local_in(context, boxed(future))
-    }
-
-    #[track_caller]
-    fn call_soon(f: impl FnOnce() + Send + 'static) -> CallHandle {
-        shim::call_soon_local(f)
-    }
-
-    #[track_caller]
-    fn call_soon_in<C: TaskContext>(context: C, f: impl FnOnce() + Send + 'static) -> CallHandle {
-        Self::current().call_soon_local_in(context, f)
-    }
-
-    #[track_caller]
-    fn call_later(delay: Duration, f: impl FnOnce() + Send + 'static) -> TimerHandle {
-        Self::current().call_later_local(delay, f)
-    }
-
-    #[track_caller]
-    fn call_at(when: Instant, f: impl FnOnce() + Send + 'static) -> TimerHandle {
-        Self::current().call_at_local(when, f)
-    }
-
-    fn spawn_obj(&self, future: BoxFuture<'static, ()>) {
-        LocalSpawnExt::spawn_local(&self.0.wrapper(), future).unwrap();
-    }
-
-    fn spawn_fixed<F>(&self, context: Context, future: F) -> JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        ContextAwareExecutor::fixed(self.0.wrapper().into_inner(), context)
-            .spawn_local(boxed(future))
-    }
-}
-
-/// How long a row may take before the whole test run is ended: a row that hangs must not hide.
-const LIMIT: Duration = Duration::from_secs(120);
-
-/// Runs the row of that name on a thread of its own, whose context nobody has written to, and ends the process if it
-/// hangs.
-pub fn run(name: &str, rows: &[Row]) {
-    let row = rows.iter().find(|row| row.name == name);
-    let row = row.expect("there is such a row").run;
-    let (done, wait) = mpsc::channel::<()>();
-    let row = thread::spawn(move || {
-        row();
-        drop(done);
-    });
-    if wait.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
-        // Not `eprintln`, whose text would be captured and die with the process.
-        let _ = writeln!(io::stderr(), "{name} did not end within {LIMIT:?}");
-        process::abort();
-    }
-    if let Err(payload) = row.join() {
-        panic::resume_unwind(payload);
-    }
+    /// One of these; which one is not checked.
+    Either,
 }
 
 /// The text of a panic.

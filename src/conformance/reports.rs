@@ -1,11 +1,14 @@
 //! The process's exception handler, shared by the rows that need one.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aiocontextvars::shim::{self, CallError};
 
 use crate::conformance::exits::PANIC;
 use crate::conformance::fixtures::ID;
+use crate::conformance::hook;
+use crate::shim::{ExceptionHandler, replace_exception_handler};
 
 type Handler = Arc<dyn Fn(&CallError) + Send + Sync>;
 
@@ -25,11 +28,28 @@ pub(crate) fn install() {
             .find(|(marker, _)| error.message().starts_with(marker))
             .map(|(_, handler)| Arc::clone(handler));
         match handler {
+            // If the handler panics, the default would print that.
+            Some(handler) if hook::is_silent() => {
+                let _ = panic::catch_unwind(AssertUnwindSafe(|| handler(error)));
+            }
             Some(handler) => handler(error),
             None if error.message() == PANIC => drop(ID.set(0)),
             None => (),
         }
     });
+}
+
+/// Makes the rows' handlers the process's, and those that were before are back when what is returned is dropped.
+pub(super) fn instead() -> impl Drop {
+    struct Restore(Option<ExceptionHandler>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            replace_exception_handler(self.0.take());
+        }
+    }
+    let restore = Restore(replace_exception_handler(None));
+    install();
+    restore
 }
 
 /// Has `handler` called for panics whose message begins with `marker`, until dropped.

@@ -5,6 +5,7 @@
 /// - `plain` rows know no executor: they run on a thread, and inside a task of every executor.
 /// - `thread` rows know no executor, and run on a thread.
 /// - `generic` rows run on every executor,
+/// - `wrapped` rows on those that are in a `ContextAwareExecutor`,
 /// - `remote` rows on those that other threads can submit work to,
 /// - `ending` rows on those that end with their harness.
 #[doc(hidden)]
@@ -134,6 +135,7 @@ macro_rules! __conformance_rows {
                 ta_01_a_child_copies_the_context_at_the_call
                 ta_01_grandchildren_inherit
                 ta_02_isolation_both_ways
+                ta_02_submitting_leaves_the_context_alone
                 ta_03_values_survive_interleaving
                 ta_04_awaiting_shares_the_context
                 ta_05_the_capture_point_is_spawn
@@ -145,7 +147,6 @@ macro_rules! __conformance_rows {
                 ta_12_a_panic_in_a_destructor
                 ta_13_a_wrapped_future_is_dropped_in_its_context
                 ta_14_channels_carry_no_context
-                ta_17_spawn_traits_inherit
                 ta_18_what_shares_and_what_isolates
                 ta_19_guards_across_await
                 ta_19_scope
@@ -234,6 +235,7 @@ macro_rules! __conformance_rows {
                 th_03_a_blocking_job_runs_in_a_copy
                 th_04_bind_for_foreign_pools
                 th_05_a_worker_keeps_nothing
+                th_05_an_executor_keeps_nothing_of_its_submitters
                 th_05_a_started_job_is_not_aborted
             }
             returned {
@@ -276,7 +278,6 @@ macro_rules! __conformance_rows {
                 table_an_unread_output_is_dropped
                 table_local_variables_stay_behind
                 table_ambient_spawn_local
-                table_fixed_executors
                 r_05_a_value_that_goes_with_its_work_may_set_variables
                 r_05_a_value_that_goes_with_a_callback_may_set_variables
                 r_05_a_panic_of_a_value_that_goes_with_a_callback_is_reported
@@ -319,6 +320,12 @@ macro_rules! __conformance_rows {
                 exit_a_wrapped_future_in_a_task
                 exit_a_wrapped_stream_in_a_task
             }
+        }
+    };
+    (wrapped, $then:ident, $with:tt) => {
+        $then! { $with
+            tasks { ta_17_spawn_traits_inherit }
+            outcomes { table_fixed_executors }
         }
     };
     (remote, $then:ident, $with:tt) => {

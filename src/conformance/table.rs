@@ -2,7 +2,7 @@
 
 use std::panic;
 
-use super::{FromOtherThreads, Harness};
+use super::harness::{FromOtherThreads, Harness, Wrapped};
 
 /// A row for one executor.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +46,11 @@ pub fn generic<H: Harness>() -> Vec<Row> {
     crate::__conformance_rows!(generic, table, [H])
 }
 
+/// The rows about what is wrapped.
+pub fn wrapped<H: Wrapped>() -> Vec<Row> {
+    crate::__conformance_rows!(wrapped, table, [H])
+}
+
 /// The rows in which another thread submits work.
 pub fn remote<H: FromOtherThreads>() -> Vec<Row> {
     crate::__conformance_rows!(remote, table, [H])
@@ -59,6 +64,9 @@ pub fn ending<H: Harness>() -> Vec<Row> {
 fn in_task<H: Harness>(row: fn()) {
     let outcome = H::start().block_on(async { H::spawn(async move { row() }).await });
     if let Err(error) = outcome {
-        panic::resume_unwind(error.into_panic());
+        match error.try_into_panic() {
+            Ok(payload) => panic::resume_unwind(payload),
+            Err(error) => panic!("the task that the row was in: {error}"),
+        }
     }
 }

@@ -2,12 +2,14 @@
 
 use std::sync::Barrier;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use aiocontextvars::{Context, SharedContext, copy_context, shim};
 use futures::channel::oneshot;
+use futures::future::LocalBoxFuture;
 
 use crate::conformance::fixtures::{Drops, ID};
-use crate::conformance::harness::Harness;
+use crate::conformance::harness::{Harness, boxed_here};
 
 aiocontextvars::context_var! { static HELD: crate::conformance::fixtures::Counted; }
 
@@ -134,6 +136,44 @@ pub(crate) fn th_05_a_worker_keeps_nothing<H: Harness>() {
             }
         }
         assert_eq!(ID.get(), None);
+    });
+}
+
+/// Neither a worker that is started when work comes, in the context of who brought it, nor a queue of the work.
+pub(crate) fn th_05_an_executor_keeps_nothing_of_its_submitters<H: Harness>() {
+    type Submit = fn() -> LocalBoxFuture<'static, ()>;
+    fn call<H: Harness>() -> LocalBoxFuture<'static, ()> {
+        let (done, wait) = oneshot::channel();
+        H::call_soon_in(Context::new(), move || done.send(()).unwrap());
+        boxed_here(async { wait.await.unwrap() })
+    }
+    let submits: [(&str, Submit); 3] = [
+        ("a task", || {
+            let task = H::spawn_in(Context::new(), async {});
+            boxed_here(async { task.await.unwrap() })
+        }),
+        ("a callback", call::<H>),
+        ("a job", || {
+            let job = shim::spawn_blocking_in(Context::new(), || ());
+            boxed_here(async { job.await.unwrap() })
+        }),
+    ];
+    H::start().block_on(async {
+        for (what, submit) in submits {
+            for _ in 0..2 {
+                let drops = Drops::new();
+                HELD.set(drops.value());
+                let submitted = submit();
+                HELD.unset();
+                submitted.await;
+                // A thread that was started for this alone may be on its way out.
+                let patience = Instant::now() + Duration::from_secs(1);
+                while drops.count() == 0 && Instant::now() < patience {
+                    shim::yield_now().await;
+                }
+                assert_eq!(drops.count(), 1, "values of who submitted {what} are kept");
+            }
+        }
     });
 }
 

@@ -12,6 +12,8 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::Instant;
 
 pub use self::exception::{CallError, set_exception_handler};
+#[cfg(feature = "conformance")]
+pub(crate) use self::exception::{Handler, replace};
 pub(crate) use self::local::empty_trash;
 
 use self::exception::report_panic;

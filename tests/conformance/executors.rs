@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use aiocontextvars::ContextExt;
-use aiocontextvars::conformance::{Anywhere, Local, Nested, OneThread, Remote, boxed, boxed_here};
+use aiocontextvars::conformance::{Anywhere, Driven, Nested, OneThread};
 use aiocontextvars::event_loop::{EventLoop, LoopHandle};
 use aiocontextvars::shim::{ContextAwareExecutor, FromSchedule, Runnable};
 use futures::executor::{LocalPool, LocalSpawner, ThreadPool};
@@ -16,6 +16,7 @@ pub(crate) mod event_loop {
     use std::rc::Rc;
     use std::time::{Duration, Instant};
 
+    use aiocontextvars::conformance::{Wrapped, boxed, boxed_here};
     use aiocontextvars::shim::{self, CallHandle, JoinHandle, TimerHandle};
     use aiocontextvars::{Context, TaskContext};
     use futures::future::BoxFuture;
@@ -35,7 +36,7 @@ pub(crate) mod event_loop {
     impl aiocontextvars::conformance::Harness for Harness {
         const NESTED_BLOCK_ON: Nested = Nested::Refused;
 
-        const HAS_LOCAL: bool = true;
+        const HAS_LOCAL: Option<bool> = Some(true);
 
         const STAYS: bool = true;
 
@@ -88,7 +89,9 @@ pub(crate) mod event_loop {
         fn call_at(when: Instant, f: impl FnOnce() + Send + 'static) -> TimerHandle {
             running().call_at(when, f)
         }
+    }
 
+    impl Wrapped for Harness {
         fn spawn_obj(&self, future: BoxFuture<'static, ()>) {
             SpawnExt::spawn(&ContextAwareExecutor::new(self.0.handle()), future).unwrap();
         }
@@ -111,10 +114,10 @@ pub(crate) mod event_loop_handle {
     /// The event loop, through its handle.
     pub(crate) struct Handle(EventLoop);
 
-    impl Remote for Handle {
+    impl Driven for Handle {
         const NESTED_BLOCK_ON: Nested = Nested::Refused;
 
-        const HAS_LOCAL: bool = true;
+        const HAS_LOCAL: Option<bool> = Some(true);
 
         type Executor = LoopHandle;
 
@@ -122,11 +125,15 @@ pub(crate) mod event_loop_handle {
             Handle(EventLoop::new())
         }
 
-        fn wrapper(&self) -> ContextAwareExecutor<LoopHandle> {
-            ContextAwareExecutor::new(self.0.handle())
+        fn executor(&self) -> LoopHandle {
+            self.0.handle()
         }
 
-        fn block_on<F: Future>(&self, future: F) -> F::Output {
+        fn block_on<F: Future>(
+            &self,
+            _: &ContextAwareExecutor<LoopHandle>,
+            future: F,
+        ) -> F::Output {
             self.0.run_until_complete(future)
         }
     }
@@ -141,8 +148,10 @@ pub(crate) mod tokio_multi_thread {
 
     pub(crate) struct MultiThread(Runtime);
 
-    impl Remote for MultiThread {
+    impl Driven for MultiThread {
         const NESTED_BLOCK_ON: Nested = Nested::Works;
+
+        const HAS_LOCAL: Option<bool> = Some(false);
 
         type Executor = Handle;
 
@@ -151,8 +160,16 @@ pub(crate) mod tokio_multi_thread {
             MultiThread(builder.worker_threads(2).enable_time().build().unwrap())
         }
 
-        fn wrapper(&self) -> ContextAwareExecutor<Handle> {
-            ContextAwareExecutor::new(self.0.handle().clone())
+        fn executor(&self) -> Handle {
+            self.0.handle().clone()
+        }
+
+        fn block_on<F: Future>(
+            &self,
+            wrapper: &ContextAwareExecutor<Handle>,
+            future: F,
+        ) -> F::Output {
+            wrapper.block_on(future)
         }
     }
 }
@@ -166,8 +183,10 @@ pub(crate) mod tokio_current_thread {
 
     pub(crate) struct CurrentThread(Runtime);
 
-    impl Remote for CurrentThread {
+    impl Driven for CurrentThread {
         const NESTED_BLOCK_ON: Nested = Nested::Refused;
+
+        const HAS_LOCAL: Option<bool> = Some(false);
 
         type Executor = Handle;
 
@@ -176,11 +195,11 @@ pub(crate) mod tokio_current_thread {
             CurrentThread(builder.enable_time().build().unwrap())
         }
 
-        fn wrapper(&self) -> ContextAwareExecutor<Handle> {
-            ContextAwareExecutor::new(self.0.handle().clone())
+        fn executor(&self) -> Handle {
+            self.0.handle().clone()
         }
 
-        fn block_on<F: Future>(&self, future: F) -> F::Output {
+        fn block_on<F: Future>(&self, _: &ContextAwareExecutor<Handle>, future: F) -> F::Output {
             // Only the runtime itself can drive its tasks and timers.
             self.0.block_on(future.in_current_context())
         }
@@ -201,7 +220,7 @@ pub(crate) mod tokio_local_set {
         set: Rc<LocalSet>,
     }
 
-    impl Local for Set {
+    impl Driven for Set {
         const NESTED_BLOCK_ON: Nested = Nested::Refused;
 
         type Executor = Rc<LocalSet>;
@@ -214,12 +233,15 @@ pub(crate) mod tokio_local_set {
             }
         }
 
-        fn wrapper(&self) -> ContextAwareExecutor<Rc<LocalSet>> {
-            ContextAwareExecutor::new(Rc::clone(&self.set))
+        fn executor(&self) -> Rc<LocalSet> {
+            Rc::clone(&self.set)
         }
 
-        fn block_on<F: Future>(&self, future: F) -> F::Output {
-            let wrapper = self.wrapper();
+        fn block_on<F: Future>(
+            &self,
+            wrapper: &ContextAwareExecutor<Rc<LocalSet>>,
+            future: F,
+        ) -> F::Output {
             let _entered = wrapper.enter();
             self.set
                 .block_on(&self.runtime, future.in_current_context())
@@ -236,9 +258,11 @@ pub(crate) mod async_std_global {
 
     pub(crate) struct AsyncStd;
 
-    impl Remote for AsyncStd {
+    impl Driven for AsyncStd {
         // It has as many threads as the machine has processors, which may be one.
         const NESTED_BLOCK_ON: Nested = Nested::WorksAlone;
+
+        const HAS_LOCAL: Option<bool> = Some(false);
 
         type Executor = Global;
 
@@ -246,8 +270,16 @@ pub(crate) mod async_std_global {
             AsyncStd
         }
 
-        fn wrapper(&self) -> ContextAwareExecutor<Global> {
-            async_std::executor()
+        fn executor(&self) -> Global {
+            async_std::executor().into_inner()
+        }
+
+        fn block_on<F: Future>(
+            &self,
+            wrapper: &ContextAwareExecutor<Global>,
+            future: F,
+        ) -> F::Output {
+            wrapper.block_on(future)
         }
     }
 }
@@ -261,9 +293,11 @@ pub(crate) mod smol_global {
 
     pub(crate) struct Smol;
 
-    impl Remote for Smol {
+    impl Driven for Smol {
         // The global executor has one thread, unless `SMOL_THREADS` says otherwise.
         const NESTED_BLOCK_ON: Nested = Nested::WorksAlone;
+
+        const HAS_LOCAL: Option<bool> = Some(false);
 
         type Executor = Global;
 
@@ -271,8 +305,16 @@ pub(crate) mod smol_global {
             Smol
         }
 
-        fn wrapper(&self) -> ContextAwareExecutor<Global> {
-            smol::executor()
+        fn executor(&self) -> Global {
+            smol::executor().into_inner()
+        }
+
+        fn block_on<F: Future>(
+            &self,
+            wrapper: &ContextAwareExecutor<Global>,
+            future: F,
+        ) -> F::Output {
+            wrapper.block_on(future)
         }
     }
 }
@@ -287,8 +329,10 @@ pub(crate) mod smol_executor {
     /// An executor that runs on the thread that blocks on it.
     pub(crate) struct Value(Arc<Executor<'static>>);
 
-    impl Remote for Value {
+    impl Driven for Value {
         const NESTED_BLOCK_ON: Nested = Nested::Works;
+
+        const HAS_LOCAL: Option<bool> = Some(false);
 
         type Executor = Arc<Executor<'static>>;
 
@@ -296,8 +340,16 @@ pub(crate) mod smol_executor {
             Value(Arc::new(Executor::new()))
         }
 
-        fn wrapper(&self) -> ContextAwareExecutor<Arc<Executor<'static>>> {
-            ContextAwareExecutor::new(Arc::clone(&self.0))
+        fn executor(&self) -> Arc<Executor<'static>> {
+            Arc::clone(&self.0)
+        }
+
+        fn block_on<F: Future>(
+            &self,
+            wrapper: &ContextAwareExecutor<Arc<Executor<'static>>>,
+            future: F,
+        ) -> F::Output {
+            wrapper.block_on(future)
         }
     }
 }
@@ -312,7 +364,7 @@ pub(crate) mod smol_local_executor {
 
     pub(crate) struct Value(Rc<LocalExecutor<'static>>);
 
-    impl Local for Value {
+    impl Driven for Value {
         const NESTED_BLOCK_ON: Nested = Nested::Works;
 
         type Executor = Rc<LocalExecutor<'static>>;
@@ -321,12 +373,16 @@ pub(crate) mod smol_local_executor {
             Value(Rc::new(LocalExecutor::new()))
         }
 
-        fn wrapper(&self) -> ContextAwareExecutor<Rc<LocalExecutor<'static>>> {
-            ContextAwareExecutor::new(Rc::clone(&self.0))
+        fn executor(&self) -> Rc<LocalExecutor<'static>> {
+            Rc::clone(&self.0)
         }
 
-        fn block_on<F: Future>(&self, future: F) -> F::Output {
-            self.wrapper().block_on(future)
+        fn block_on<F: Future>(
+            &self,
+            wrapper: &ContextAwareExecutor<Rc<LocalExecutor<'static>>>,
+            future: F,
+        ) -> F::Output {
+            wrapper.block_on(future)
         }
     }
 }
@@ -340,8 +396,10 @@ pub(crate) mod rayon_thread_pool {
 
     pub(crate) struct Pool(Arc<ThreadPool>);
 
-    impl Remote for Pool {
+    impl Driven for Pool {
         const NESTED_BLOCK_ON: Nested = Nested::Refused;
+
+        const HAS_LOCAL: Option<bool> = Some(false);
 
         type Executor = Arc<ThreadPool>;
 
@@ -350,8 +408,16 @@ pub(crate) mod rayon_thread_pool {
             Pool(Arc::new(builder.build().unwrap()))
         }
 
-        fn wrapper(&self) -> ContextAwareExecutor<Arc<ThreadPool>> {
-            ContextAwareExecutor::new(Arc::clone(&self.0))
+        fn executor(&self) -> Arc<ThreadPool> {
+            Arc::clone(&self.0)
+        }
+
+        fn block_on<F: Future>(
+            &self,
+            wrapper: &ContextAwareExecutor<Arc<ThreadPool>>,
+            future: F,
+        ) -> F::Output {
+            wrapper.block_on(future)
         }
     }
 }
@@ -361,22 +427,30 @@ pub(crate) mod futures_thread_pool {
 
     pub(crate) type Harness = Anywhere<Pool>;
 
-    pub(crate) struct Pool(ContextAwareExecutor<ThreadPool>);
+    pub(crate) struct Pool(ThreadPool);
 
-    impl Remote for Pool {
+    impl Driven for Pool {
         const NESTED_BLOCK_ON: Nested = Nested::Refused;
+
+        const HAS_LOCAL: Option<bool> = Some(false);
 
         type Executor = ThreadPool;
 
         fn start() -> Self {
             let mut builder = ThreadPool::builder();
-            Pool(ContextAwareExecutor::new(
-                builder.pool_size(2).create().unwrap(),
-            ))
+            Pool(builder.pool_size(2).create().unwrap())
         }
 
-        fn wrapper(&self) -> ContextAwareExecutor<ThreadPool> {
+        fn executor(&self) -> ThreadPool {
             self.0.clone()
+        }
+
+        fn block_on<F: Future>(
+            &self,
+            wrapper: &ContextAwareExecutor<ThreadPool>,
+            future: F,
+        ) -> F::Output {
+            wrapper.block_on(future)
         }
     }
 }
@@ -389,10 +463,10 @@ pub(crate) mod futures_local_pool {
 
     pub(crate) struct Pool {
         pool: RefCell<LocalPool>,
-        wrapper: ContextAwareExecutor<LocalSpawner>,
+        spawner: LocalSpawner,
     }
 
-    impl Local for Pool {
+    impl Driven for Pool {
         const NESTED_BLOCK_ON: Nested = Nested::Refused;
 
         type Executor = LocalSpawner;
@@ -400,17 +474,21 @@ pub(crate) mod futures_local_pool {
         fn start() -> Self {
             let pool = LocalPool::new();
             Pool {
-                wrapper: ContextAwareExecutor::new(pool.spawner()),
+                spawner: pool.spawner(),
                 pool: RefCell::new(pool),
             }
         }
 
-        fn wrapper(&self) -> ContextAwareExecutor<LocalSpawner> {
-            self.wrapper.clone()
+        fn executor(&self) -> LocalSpawner {
+            self.spawner.clone()
         }
 
-        fn block_on<F: Future>(&self, future: F) -> F::Output {
-            let _entered = self.wrapper.enter();
+        fn block_on<F: Future>(
+            &self,
+            wrapper: &ContextAwareExecutor<LocalSpawner>,
+            future: F,
+        ) -> F::Output {
+            let _entered = wrapper.enter();
             let mut pool = self.pool.borrow_mut();
             pool.run_until(future.in_current_context())
         }
@@ -423,10 +501,12 @@ pub(crate) mod from_schedule {
     pub(crate) type Harness = Anywhere<Closure>;
 
     /// Two threads that run what a closure sends them.
-    pub(crate) struct Closure(ContextAwareExecutor<FromSchedule>);
+    pub(crate) struct Closure(FromSchedule);
 
-    impl Remote for Closure {
+    impl Driven for Closure {
         const NESTED_BLOCK_ON: Nested = Nested::Refused;
+
+        const HAS_LOCAL: Option<bool> = Some(false);
 
         type Executor = FromSchedule;
 
@@ -445,14 +525,23 @@ pub(crate) mod from_schedule {
                     }
                 });
             }
-            Closure(ContextAwareExecutor::from_schedule(move |runnable| {
+            let wrapper = ContextAwareExecutor::from_schedule(move |runnable| {
                 // Fails only when the process ends.
                 let _ = sender.send(runnable);
-            }))
+            });
+            Closure(wrapper.into_inner())
         }
 
-        fn wrapper(&self) -> ContextAwareExecutor<FromSchedule> {
+        fn executor(&self) -> FromSchedule {
             self.0.clone()
+        }
+
+        fn block_on<F: Future>(
+            &self,
+            wrapper: &ContextAwareExecutor<FromSchedule>,
+            future: F,
+        ) -> F::Output {
+            wrapper.block_on(future)
         }
     }
 }

@@ -10,7 +10,7 @@ macro_rules! tests {
     ([$table:expr] $($module:ident { $($row:ident)* })*) => {$($(
         #[test]
         fn $row() {
-            crate::conformance::run(stringify!($row), &$table);
+            crate::conformance::run_alone(stringify!($row), &$table);
         }
     )*)*};
 }
@@ -28,6 +28,7 @@ macro_rules! suite {
 
             crate::rows!(plain, tests, [crate::conformance::in_a_task::<Harness>()]);
             crate::rows!(generic, tests, [crate::conformance::generic::<Harness>()]);
+            crate::rows!(wrapped, tests, [crate::conformance::wrapped::<Harness>()]);
         }
     )*};
 }

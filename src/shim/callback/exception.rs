@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::io::{self, Write};
+use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
@@ -85,7 +86,7 @@ impl fmt::Display for CallError {
 
 impl std::error::Error for CallError {}
 
-type Handler = Arc<dyn Fn(&CallError) + Send + Sync>;
+pub(crate) type Handler = Arc<dyn Fn(&CallError) + Send + Sync>;
 
 static HANDLER: RwLock<Option<Handler>> = RwLock::new(None);
 
@@ -105,11 +106,13 @@ static HANDLER: RwLock<Option<Handler>> = RwLock::new(None);
 /// shim::set_exception_handler(|error| eprintln!("{error}"));
 /// ```
 pub fn set_exception_handler(f: impl Fn(&CallError) + Send + Sync + 'static) {
-    let old = HANDLER
-        .write()
-        .unwrap_or_else(PoisonError::into_inner)
-        .replace(Arc::new(f));
-    drop(old);
+    drop(replace(Some(Arc::new(f))));
+}
+
+/// Sets the handler, or the default, and returns what was set before.
+pub(crate) fn replace(handler: Option<Handler>) -> Option<Handler> {
+    let mut current = HANDLER.write().unwrap_or_else(PoisonError::into_inner);
+    mem::replace(&mut current, handler)
 }
 
 fn report(error: &CallError) {
