@@ -1,7 +1,7 @@
 //! An HTTP service in which each request's id and tenant follow the work, and a check that they do.
 //!
-//! Each request passes through tasks and their children, blocking jobs, callbacks, timers, a stream and a
-//! thread. Each of these hops takes down the id and the tenant that it sees, and the response lists them. By
+//! Each request passes through tasks and their children, blocking jobs, callbacks, timers, a group, a stream, an
+//! actor, a thread and, with the feature `rayon`, parallel jobs. Each of these hops takes down the id and the tenant that it sees, and the response lists them. By
 //! default the program drives its own service over loopback sockets and checks every hop:
 //!
 //! ```sh
@@ -27,6 +27,8 @@
 //! a service needs on any runtime: sockets of `async-io`, whose reactor wakes tasks of any executor, and
 //! hyper on top.
 
+#[path = "gateway/actor.rs"]
+mod actor;
 #[path = "gateway/args.rs"]
 mod args;
 #[path = "gateway/carrier.rs"]

@@ -1,23 +1,27 @@
 //! The handler: one stop at every kind of work that a request passes through.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aiocontextvars::shim::TaskGroup;
 use aiocontextvars::{Context, ContextExt, shim};
 use futures::channel::oneshot;
 use futures::{StreamExt, future, stream};
 
+use crate::actor::Actor;
 use crate::carrier::{Carrier, Hop, Identity};
 use crate::ledger::Ledger;
 
 /// The hops in an answer, in the order in which [`visit`] makes them.
-pub(crate) const HOPS: [&str; 17] = [
+pub(crate) const HOPS: &[&str] = &[
     "handler",
     "await",
     "timeout",
     "spawn",
     "spawn/spawn",
     "spawn/spawn/spawn",
+    "group",
     "abort/drop",
     "spawn_blocking",
     "spawn_blocking/spawn",
@@ -27,7 +31,14 @@ pub(crate) const HOPS: [&str; 17] = [
     "call_later/spawn",
     "bind",
     "stream",
+    "message",
     "thread",
+    #[cfg(feature = "rayon")]
+    "rayon",
+    #[cfg(feature = "rayon")]
+    "rayon/join",
+    #[cfg(feature = "rayon")]
+    "rayon/iterator",
     "end",
 ];
 
@@ -42,7 +53,12 @@ const AFTER_THE_RESPONSE: Duration = Duration::from_millis(25);
 /// from the result. One more callback comes after the response, and reports to the ledger.
 ///
 /// `identity` is for the ledger, which has to know whose callback that was; no hop gets to see it.
-pub(crate) async fn visit(carrier: Carrier, identity: Identity, ledger: Arc<Ledger>) -> Vec<Hop> {
+pub(crate) async fn visit(
+    carrier: Carrier,
+    identity: Identity,
+    actor: &Actor,
+    ledger: Arc<Ledger>,
+) -> Vec<Hop> {
     let mut hops = vec![carrier.look("handler")];
 
     shim::sleep(PAUSE).await;
@@ -50,6 +66,7 @@ pub(crate) async fn visit(carrier: Carrier, identity: Identity, ledger: Arc<Ledg
 
     hops.extend(timeout(carrier).await);
     hops.extend(generations(carrier).await);
+    hops.extend(grouped(carrier).await);
     shim::yield_now().await;
     hops.extend(aborted(carrier).await);
     hops.extend(blocking(carrier).await);
@@ -59,7 +76,10 @@ pub(crate) async fn visit(carrier: Carrier, identity: Identity, ledger: Arc<Ledg
     shim::yield_now().await;
     hops.extend(bound(carrier).await);
     hops.extend(streamed(carrier).await);
+    hops.extend(actor.ask().await);
     hops.extend(thread(carrier).await);
+    #[cfg(feature = "rayon")]
+    hops.extend(parallel(carrier).await);
 
     shim::yield_now().await;
     hops.push(carrier.look("end"));
@@ -97,6 +117,18 @@ async fn generations(carrier: Carrier) -> Vec<Hop> {
         hops
     });
     task.await.unwrap_or_default()
+}
+
+/// The child of a group.
+async fn grouped(carrier: Carrier) -> Option<Hop> {
+    let child = TaskGroup::scope(async |group: TaskGroup<Infallible>| {
+        Ok(group.spawn(async move {
+            shim::yield_now().await;
+            Ok(carrier.look("group"))
+        }))
+    });
+    // It has ended by now.
+    child.await.ok()?.await.ok()?
 }
 
 /// A task that is aborted: its destructors run on its behalf as well.
@@ -194,4 +226,21 @@ async fn thread(carrier: Carrier) -> Option<Hop> {
         log::warn!("no thread: {error}");
     }
     hop.await.ok()
+}
+
+/// A job on rayon's threads, a part of it, and the items of a parallel iterator.
+#[cfg(feature = "rayon")]
+async fn parallel(carrier: Carrier) -> Vec<Hop> {
+    use rayon::iter::{IntoParallelIterator, ParallelExtend, ParallelIterator};
+
+    let (sender, hops) = oneshot::channel();
+    shim::rayon::spawn(move || {
+        let mut hops = vec![carrier.look("rayon")];
+        let (half, ()) = shim::rayon::join(move || carrier.look("rayon/join"), || ());
+        hops.push(half);
+        let items = (0..1).into_par_iter().in_current_context();
+        hops.par_extend(items.map(|_| carrier.look("rayon/iterator")));
+        let _ = sender.send(hops);
+    });
+    hops.await.unwrap_or_default()
 }

@@ -1,8 +1,8 @@
 //! The service: HTTP in, an answer that tells what each hop saw out.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aiocontextvars::shim;
@@ -12,6 +12,7 @@ use hyper::header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
+use crate::actor::Actor;
 use crate::carrier::{Carrier, Hop, Identity};
 use crate::hops;
 use crate::ledger::Ledger;
@@ -31,6 +32,8 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 pub(crate) struct Service {
     carrier: Carrier,
     pub(crate) ledger: Arc<Ledger>,
+    /// Started by the first request.
+    actor: OnceLock<Actor>,
     /// For requests that come without an id.
     next_id: AtomicU64,
 }
@@ -65,6 +68,7 @@ impl Service {
         Arc::new(Service {
             carrier,
             ledger: Arc::default(),
+            actor: OnceLock::new(),
             next_id: AtomicU64::new(1),
         })
     }
@@ -115,7 +119,9 @@ impl Service {
         request: Request<Incoming>,
     ) -> Result<Answer, Rejection> {
         read_body(request).await?;
-        let hops = hops::visit(self.carrier, identity.clone(), Arc::clone(&self.ledger)).await;
+        let actor = self.actor.get_or_init(|| Actor::start(self.carrier));
+        let ledger = Arc::clone(&self.ledger);
+        let hops = hops::visit(self.carrier, identity.clone(), actor, ledger).await;
         self.ledger.answered(&identity, &hops);
         Ok(Answer {
             request_id: identity.request_id,
