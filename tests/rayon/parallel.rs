@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Barrier, Mutex};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 
-use aiocontextvars::{Context, ContextExt, shim};
+use aiocontextvars::shim::{self, ContextAwareExecutor};
+use aiocontextvars::{Context, ContextExt};
 use rayon::ThreadPool;
 use rayon::iter::plumbing::{Consumer, Folder, Reducer, UnindexedConsumer};
 use rayon::prelude::*;
@@ -495,6 +496,62 @@ fn a_panic_in_a_job_comes_out_and_leaves_nothing() {
     drop(context);
     assert_eq!(inherited.count(), 1);
     assert_left_nothing(&pool);
+}
+
+#[test]
+fn values_of_a_job_that_panics_may_set_variables() {
+    aiocontextvars::context_var! { static SETS: SetsOnDrop; }
+    struct SetsOnDrop;
+    impl Drop for SetsOnDrop {
+        fn drop(&mut self) {
+            ID.set(66);
+        }
+    }
+    let pool = pool(2);
+    let meet = Barrier::new(2);
+    let items = (0..2_u64).into_par_iter().in_context(Context::new());
+    let panics = || {
+        items.for_each(|_| {
+            SETS.set(SetsOnDrop);
+            // One of the two is on a thread that has entered nothing else.
+            meet.wait();
+            panic!("of an item");
+        });
+    };
+    assert_eq!(panic_of(|| pool.install(panics)), "of an item");
+    assert_left_nothing(&pool);
+}
+
+#[test]
+fn a_job_has_no_executor_of_whoever_runs_it_in_a_wait() {
+    let executor = ContextAwareExecutor::new(Arc::new(pool(2)));
+    let meet = Arc::new(Barrier::new(2));
+    let (sender, receiver) = mpsc::channel();
+    let task = executor.spawn(async move {
+        let (started, wait) = mpsc::channel();
+        let drives = move || {
+            started.send(()).unwrap();
+            let items = (0..2_u64).into_par_iter().in_current_context();
+            let each = |_| {
+                meet.wait();
+                shim::try_spawn(async {}).is_ok()
+            };
+            let seen: Vec<_> = items.map(each).collect();
+            sender.send(seen).unwrap();
+        };
+        rayon::spawn(drives);
+        // The other thread has that job, and this one runs the second of its two items.
+        wait.recv().unwrap();
+        loop {
+            if let Ok(seen) = receiver.try_recv() {
+                return seen;
+            }
+            rayon::yield_now();
+        }
+    });
+    // The global executor of one of these two is the last resort.
+    let any = cfg!(feature = "smol") != cfg!(feature = "async-std");
+    assert_eq!(executor.block_on(task).unwrap(), [any; 2]);
 }
 
 #[test]
