@@ -122,7 +122,7 @@ fn th_05_the_worker_lets_go_of_what_a_job_had_and_set() {
             let own = own.clone();
             move || {
                 let _held = &held;
-                assert_eq!(HELD.with(|held| held.is_some()), true);
+                assert!(HELD.with(|held| held.is_some()));
                 HELD.set(own.value());
             }
         };

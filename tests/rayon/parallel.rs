@@ -107,8 +107,11 @@ fn all_closures_after_the_adapter_see_the_context() {
             assert_eq!(items().reduce(zero, sum), ITEMS * (ITEMS - 1) / 2);
         }),
         ("try_for_each", |seen| {
-            let done: Option<()> = items().try_for_each(|_| Some(seen.push(ID.get())));
-            assert!(done.is_some());
+            let each = |_| {
+                seen.push(ID.get());
+                Some(())
+            };
+            assert!(items().try_for_each(each).is_some());
         }),
         ("find_any", |seen| {
             let find = |item: &u64| {
