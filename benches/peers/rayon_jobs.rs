@@ -35,12 +35,8 @@ pub(crate) const ROWS: &[Row] = &[
     Row::new("rayon_join", "a join of two jobs, by job", || {
         contest(
             1,
-            |n| {
-                batches(n, 2, || {
-                    (_, _) = black_box(shim::rayon::join(result, result))
-                })
-            },
-            |n| batches(n, 2, || (_, _) = black_box(rayon::join(result, result))),
+            |n| batches(n, 2, || _ = black_box(shim::rayon::join(result, result))),
+            |n| batches(n, 2, || _ = black_box(rayon::join(result, result))),
         )
     })
     .long(),
