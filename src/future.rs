@@ -260,8 +260,9 @@ impl<T> ContextExt for T {}
 pin_project! {
     /// A future, stream, sink, reader or writer that is polled *and dropped* inside its context.
     ///
-    /// Made by [`ContextExt::in_context`], [`ContextExt::in_current_context`] and
-    /// [`ContextVar::scope`](crate::ContextVar::scope). It is two words larger than what it wraps.
+    /// Made by [`ContextExt::in_context`], [`ContextExt::in_current_context`],
+    /// [`ContextVar::scope`](crate::ContextVar::scope) and [`Carried::scope`](crate::Carried::scope). It is two words
+    /// larger than what it wraps.
     ///
     /// Implements what the wrapped type does of `Future`, `Stream`, `Sink`, and `AsyncRead`, `AsyncWrite`, `AsyncBufRead`
     /// and `AsyncSeek`, those of `futures` and, with the feature `tokio`, those of tokio.
@@ -366,7 +367,8 @@ impl<F> WithContext<F, Context> {
     where
         F: FnOnce() -> R,
     {
-        self.run(|f| f())
+        let (mut context, f) = self.into_parts();
+        context.run_last(f)
     }
 
     pub(crate) fn call_mut<A, R>(&mut self, argument: A) -> R
