@@ -124,18 +124,26 @@ fn each_of_many_calls_at_once_has_its_own_copy() {
         inside.wait();
         (before, after)
     });
+    let calls = |n| {
+        ID.set(1000 + n);
+        let rounds = (0..ROUNDS).map(|round| {
+            let id = round * THREADS + n;
+            let seen = (id, bound(id), ID.get(), copy_context().len());
+            barrier.wait();
+            seen
+        });
+        // Looked at when nobody waits for the others any more.
+        rounds.collect::<Vec<_>>()
+    };
     thread::scope(|scope| {
-        for n in 0..THREADS {
-            let (bound, barrier) = (&bound, &barrier);
-            scope.spawn(move || {
-                ID.set(1000 + n);
-                for round in 0..ROUNDS {
-                    let id = round * THREADS + n;
-                    assert_eq!(bound(id), (Some(100), Some(id)));
-                    assert_eq!((ID.get(), copy_context().len()), (Some(1000 + n), 1));
-                    barrier.wait();
-                }
-            });
+        let threads: Vec<_> = (0..THREADS)
+            .map(|n| scope.spawn(move || calls(n)))
+            .collect();
+        for (n, thread) in (1000..).zip(threads) {
+            for (id, seen, outside, len) in thread.join().unwrap() {
+                assert_eq!(seen, (Some(100), Some(id)));
+                assert_eq!((outside, len), (Some(n), 1));
+            }
         }
     });
     // The copies went with their calls, and what was captured is there for the next.

@@ -22,17 +22,17 @@ context_var! {
 }
 
 fn methods<C: TaskContext>() -> Vec<Row<C>> {
-    let mut methods = Vec::from(port::methods());
+    let methods = port::methods().into_iter();
     #[cfg(feature = "tokio")]
-    methods.extend(tokio::methods());
-    methods
+    let methods = methods.chain(tokio::methods());
+    methods.collect()
 }
 
 fn methods_now<C: TaskContext>() -> Vec<RowNow<C>> {
-    let mut methods = Vec::from(port::methods_now());
+    let methods = port::methods_now().into_iter();
     #[cfg(feature = "tokio")]
-    methods.extend(tokio::methods_now());
-    methods
+    let methods = methods.chain(tokio::methods_now());
+    methods.collect()
 }
 
 /// Counts how often it is woken.

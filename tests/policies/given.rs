@@ -21,6 +21,7 @@ type Run = (&'static str, fn(Context) -> Seen);
 
 const NOW: Duration = Duration::ZERO;
 
+#[allow(unused_mut, reason = "without features nothing is added")]
 pub(crate) fn hops() -> Vec<Hop> {
     #[rustfmt::skip]
     let mut hops: Vec<Hop> = vec![
@@ -97,6 +98,7 @@ fn fixed(context: Context) -> ContextAwareExecutor<ThreadPool> {
 }
 
 /// On an executor that has the context.
+#[allow(unused_mut, reason = "without features nothing is added")]
 pub(crate) fn fixed_hops() -> Vec<Hop> {
     #[rustfmt::skip]
     let mut hops: Vec<Hop> = vec![

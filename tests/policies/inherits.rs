@@ -26,6 +26,7 @@ async fn only<T>(mut tasks: JoinSet<T>) -> T {
     tasks.join_next().await.unwrap().unwrap()
 }
 
+#[allow(unused_mut, reason = "without features nothing is added")]
 pub(crate) fn hops() -> Vec<Hop> {
     #[rustfmt::skip]
     let mut hops: Vec<Hop> = vec![
@@ -135,6 +136,7 @@ pub(crate) fn hops() -> Vec<Hop> {
     hops
 }
 
+#[allow(unused_mut, reason = "without features nothing is added")]
 pub(crate) fn runs() -> Vec<Run> {
     #[rustfmt::skip]
     let mut runs: Vec<Run> = vec![
