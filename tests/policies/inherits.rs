@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use aiocontextvars::ContextExt;
 use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::shim::thread::Builder;
-use aiocontextvars::shim::{self, ContextAwareExecutor, JoinSet, Runner, TaskGroup};
+use aiocontextvars::shim::{self, JoinSet, Runner, TaskGroup};
 use futures::stream::{self, StreamExt};
 use futures::task::{LocalSpawnExt, SpawnExt};
 
@@ -213,7 +213,7 @@ pub(crate) fn runs() -> Vec<Run> {
             let mut builder = tokio::runtime::Builder::new_current_thread();
             let runtime = builder.build().unwrap();
             let set = std::rc::Rc::new(tokio::task::LocalSet::new());
-            let executor = ContextAwareExecutor::new(std::rc::Rc::clone(&set));
+            let executor = shim::ContextAwareExecutor::new(std::rc::Rc::clone(&set));
             let _entered = executor.enter();
             let task = shim::tokio::spawn_local(sees());
             set.block_on(&runtime, task).unwrap()
