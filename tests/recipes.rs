@@ -211,7 +211,7 @@ fn a_worker_keeps_no_values() {
     assert_eq!(Arc::strong_count(&held), 1);
 }
 
-/// Where the harness has one thread for all tests, as with `--test-threads=1`.
+/// Where a harness runs several tests on one thread.
 #[test]
 fn no_test_sees_another_on_the_same_thread() {
     for test in [

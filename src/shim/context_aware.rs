@@ -145,6 +145,9 @@ impl<E> ContextAwareExecutor<E> {
     /// Wraps `inner` so that every unit of work starts in a copy of `context`, whoever submits it. The
     /// `_in` methods still take the context they are given.
     ///
+    /// For work that outlives whoever happens to start it, as a pooled connection does: on an executor made by
+    /// [`new`](Self::new), it would keep the values of the request that opened it.
+    ///
     /// # Examples
     ///
     /// ```
