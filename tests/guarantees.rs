@@ -1,4 +1,4 @@
-//! The tests that the pages in `docs` name exist.
+//! The tests that the pages under `docs` name exist, and the code of pages is tested.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -101,4 +101,16 @@ fn each_row_about_sharing_is_a_test() {
         }
     }
     assert!(named.len() > 30, "only {} tests are named", named.len());
+}
+
+#[test]
+fn the_code_about_executors_is_a_test() {
+    let page = read(&root().join("docs/wrap-your-own-executor.md"));
+    let blocks = page.split("```rust\n").skip(1);
+    let blocks = blocks.map(|block| block.split_once("\n```").expect("a block ends").0);
+    let code: Vec<_> = blocks.collect();
+    let test = read(&root().join("tests/conformance/main_loop.rs"));
+    let (_, test) = test.split_once("\n\n").expect("the module has a comment");
+    assert_eq!(code.len(), 4);
+    assert_eq!(code.join("\n\n"), test.trim_end());
 }

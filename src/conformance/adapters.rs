@@ -1,8 +1,7 @@
 //! Harnesses for what is wrapped in a [`ContextAwareExecutor`].
 
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -277,43 +276,43 @@ where
 }
 
 /// An executor that runs by itself, made by what was [`register`](Made::register)ed.
-#[derive(Debug)]
-pub(super) struct Made<E>(Arc<E>);
+///
+/// Not generic: the rows are compiled once, with the library, and not for each executor's type.
+pub(super) struct Made(Arc<dyn Executor>);
 
-type Make<E> = Arc<dyn Fn() -> E + Send + Sync>;
+pub(super) type Make = Arc<dyn Fn() -> Arc<dyn Executor> + Send + Sync>;
 
-/// What makes executors, by their type.
-static MAKERS: Mutex<Option<HashMap<TypeId, Box<dyn Any + Send>>>> = Mutex::new(None);
+static MAKE: Mutex<Option<Make>> = Mutex::new(None);
 
-impl<E: Executor> Made<E> {
-    /// The rows find `make` by the executor's type, until another takes its place.
-    pub(super) fn register(make: Make<E>) {
-        let mut makers = MAKERS.lock().unwrap_or_else(PoisonError::into_inner);
-        let makers = makers.get_or_insert_default();
-        makers.insert(TypeId::of::<E>(), Box::new(make));
+impl Made {
+    /// Has the rows use `make`, until another takes its place.
+    pub(super) fn register(make: Make) {
+        let before = MAKE
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(make);
+        drop(before);
     }
 }
 
-impl<E: Executor> Driven for Made<E> {
-    type Executor = Arc<E>;
+impl Driven for Made {
+    type Executor = Arc<dyn Executor>;
 
     fn start() -> Self {
-        let make = {
-            let makers = MAKERS.lock().unwrap_or_else(PoisonError::into_inner);
-            let make = makers.as_ref().and_then(|all| all.get(&TypeId::of::<E>()));
-            make.and_then(|make| make.downcast_ref::<Make<E>>())
-                .expect("its maker is registered")
-                .clone()
-        };
+        let make = MAKE.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // The user's code: without the lock.
-        Made(Arc::new(make()))
+        Made(make.expect("what makes it is registered")())
     }
 
-    fn executor(&self) -> Arc<E> {
+    fn executor(&self) -> Arc<dyn Executor> {
         Arc::clone(&self.0)
     }
 
-    fn block_on<F: Future>(&self, wrapper: &ContextAwareExecutor<Arc<E>>, future: F) -> F::Output {
+    fn block_on<F: Future>(
+        &self,
+        wrapper: &ContextAwareExecutor<Arc<dyn Executor>>,
+        future: F,
+    ) -> F::Output {
         wrapper.block_on(future)
     }
 }

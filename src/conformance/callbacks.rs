@@ -1,12 +1,13 @@
 //! Rows CS and HD: callbacks and timers.
 
+use std::future;
 use std::panic;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use aiocontextvars::shim::{self, CallHandle, JoinHandle};
+use aiocontextvars::shim::{self, CallHandle, Executor, JoinHandle};
 use aiocontextvars::{Context, SharedContext, copy_context};
 use futures::channel::oneshot;
 
@@ -57,7 +58,7 @@ pub(crate) fn cs_02_captures_the_calling_thread<H: FromOtherThreads>() {
         ID.set(7);
         let soon = call(|f| drop(wrapper.call_soon(f)));
         let later = call(|f| drop(wrapper.call_later(Duration::from_millis(1), f)));
-        let at = call(|f| drop(wrapper.call_at(std::time::Instant::now(), f)));
+        let at = call(|f| drop(wrapper.call_at(wrapper.get_ref().clock().now(), f)));
         ID.set(8);
         (soon, later, at)
     });
@@ -282,6 +283,26 @@ pub(crate) fn table_timers_fire_in_order<H: Harness>() {
         in_a_callback::<H, _>(add).await;
         wait.await.unwrap();
         assert_eq!(order.take(), ["a", "b", "c", "d", "e", "f"]);
+    });
+}
+
+pub(crate) fn table_sleeps_follow_the_clock<H: Harness>() {
+    const LONG: Duration = Duration::from_millis(5);
+    H::start().block_on(async {
+        let sleeps = H::spawn(async {
+            let start = shim::now();
+            shim::sleep(LONG).await;
+            shim::now() - start
+        });
+        let slept = sleeps.await.unwrap();
+        assert!(slept >= LONG, "{slept:?} only");
+        let timed = H::spawn(async {
+            let start = shim::now();
+            let ended = shim::timeout(LONG, future::pending::<()>()).await;
+            (ended.is_err(), shim::now() - start)
+        });
+        let (timed_out, waited) = timed.await.unwrap();
+        assert!(timed_out && waited >= LONG, "{waited:?} only");
     });
 }
 

@@ -25,7 +25,6 @@ use std::fmt;
 /// println!("{report}");
 /// ```
 #[derive(Clone, Debug)]
-#[must_use = "it may list failures"]
 pub struct Report {
     executor: &'static str,
     passed: usize,

@@ -1,6 +1,5 @@
 //! The process's exception handler, shared by the rows that need one.
 
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aiocontextvars::shim::{self, CallError};
@@ -8,6 +7,7 @@ use aiocontextvars::shim::{self, CallError};
 use crate::conformance::exits::PANIC;
 use crate::conformance::fixtures::ID;
 use crate::conformance::hook;
+use crate::contain::contain;
 use crate::shim::{ExceptionHandler, replace_exception_handler};
 
 type Handler = Arc<dyn Fn(&CallError) + Send + Sync>;
@@ -25,13 +25,13 @@ pub(crate) fn install() {
     shim::set_exception_handler(|error| {
         let handler = handlers()
             .iter()
+            // A row that was left behind may have an older one.
+            .rev()
             .find(|(marker, _)| error.message().starts_with(marker))
             .map(|(_, handler)| Arc::clone(handler));
         match handler {
             // If the handler panics, the default would print that.
-            Some(handler) if hook::is_silent() => {
-                let _ = panic::catch_unwind(AssertUnwindSafe(|| handler(error)));
-            }
+            Some(handler) if hook::is_silent() => contain(|| handler(error)),
             Some(handler) => handler(error),
             None if error.message() == PANIC => drop(ID.set(0)),
             None => (),
@@ -54,16 +54,17 @@ pub(super) fn instead() -> impl Drop {
 
 /// Has `handler` called for panics whose message begins with `marker`, until dropped.
 pub(crate) fn watch(marker: &str, handler: impl Fn(&CallError) + Send + Sync + 'static) -> Watch {
-    handlers().push((marker.to_owned(), Arc::new(handler)));
+    let handler: Handler = Arc::new(handler);
+    handlers().push((marker.to_owned(), Arc::clone(&handler)));
     install();
-    Watch(marker.to_owned())
+    Watch(handler)
 }
 
 #[must_use = "the handler is forgotten when this is dropped"]
-pub(crate) struct Watch(String);
+pub(crate) struct Watch(Handler);
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        handlers().retain(|(marker, _)| *marker != self.0);
+        handlers().retain(|(_, handler)| !Arc::ptr_eq(handler, &self.0));
     }
 }

@@ -202,6 +202,7 @@ macro_rules! __conformance_rows {
                 table_callbacks_first_in_first_out_one_at_a_time
                 table_callbacks_not_within_the_call_and_on_a_later_turn
                 table_timers_fire_in_order
+                table_sleeps_follow_the_clock
                 hd_01_the_given_context_is_the_one_it_runs_in
                 hd_02_cancel_releases_at_once
                 hd_02_cancelled_by_the_callback_itself

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use aiocontextvars::shim::{Executor, LocalExecutor};
 
-use super::adapters::{Anywhere, Driven, Made, OneThread};
+use super::adapters::{Anywhere, Driven, Made, Make, OneThread};
 use super::harness::{FromOtherThreads, Harness, Wrapped, message};
 use super::hook;
 use super::report::{Failure, Report};
@@ -50,11 +50,17 @@ impl Suite {
     /// What is made is kept in an `Arc` until the row has ended, so it need not be `Clone`; it may be a handle of an
     /// executor that lives longer.
     pub fn new<E: Executor>(make: impl Fn() -> E + Send + Sync + 'static) -> Suite {
-        let make: Arc<dyn Fn() -> E + Send + Sync> = Arc::new(make);
+        Suite::made(
+            type_name::<E>(),
+            Arc::new(move || Arc::new(make()) as Arc<dyn Executor>),
+        )
+    }
+
+    fn made(executor: &'static str, make: Make) -> Suite {
         Suite {
-            executor: type_name::<E>(),
-            prepare: Box::new(move || Made::<E>::register(Arc::clone(&make))),
-            ..Suite::from_other_threads::<Anywhere<Made<E>>>()
+            executor,
+            prepare: Box::new(move || Made::register(Arc::clone(&make))),
+            ..Suite::from_other_threads::<Anywhere<Made>>()
         }
     }
 
@@ -149,6 +155,7 @@ impl Suite {
     /// # Panics
     ///
     /// If no row is left.
+    #[must_use = "the report may list failures"]
     #[track_caller]
     pub fn report(&self) -> Report {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());

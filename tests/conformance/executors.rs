@@ -545,3 +545,91 @@ pub(crate) mod from_schedule {
         }
     }
 }
+
+pub(crate) mod thread_pool {
+    use super::*;
+    use aiocontextvars::shim::{Executor, Job};
+    use threadpool::ThreadPool;
+
+    pub(crate) type Harness = Anywhere<Pool>;
+
+    /// The crate `threadpool`, which knows closures only. Another pool of it has the blocking jobs.
+    #[derive(Clone)]
+    pub(crate) struct Pool {
+        workers: ThreadPool,
+        blocking: ThreadPool,
+    }
+
+    impl Executor for Pool {
+        fn schedule(&self, task: Runnable) {
+            self.workers.execute(|| task.run());
+        }
+
+        fn spawn_blocking(&self, job: Job) {
+            self.blocking.execute(|| job.run());
+        }
+    }
+
+    impl Driven for Pool {
+        const NESTED_BLOCK_ON: Nested = Nested::Refused;
+
+        const HAS_LOCAL: Option<bool> = Some(false);
+
+        type Executor = Pool;
+
+        fn start() -> Self {
+            Pool {
+                workers: ThreadPool::new(2),
+                blocking: ThreadPool::new(8),
+            }
+        }
+
+        fn executor(&self) -> Pool {
+            self.clone()
+        }
+
+        fn block_on<F: Future>(
+            &self,
+            wrapper: &ContextAwareExecutor<Pool>,
+            future: F,
+        ) -> F::Output {
+            wrapper.block_on(future)
+        }
+    }
+}
+
+pub(crate) mod main_loop {
+    use super::*;
+    use crate::main_loop::{MainLoop, Proxy};
+
+    pub(crate) type Harness = Anywhere<OwnThread>;
+
+    /// A main loop on a thread of its own.
+    pub(crate) struct OwnThread(Proxy);
+
+    impl Driven for OwnThread {
+        const NESTED_BLOCK_ON: Nested = Nested::Refused;
+
+        const HAS_LOCAL: Option<bool> = Some(false);
+
+        type Executor = Proxy;
+
+        fn start() -> Self {
+            let (main_loop, proxy) = MainLoop::new();
+            thread::spawn(|| main_loop.run());
+            OwnThread(proxy)
+        }
+
+        fn executor(&self) -> Proxy {
+            self.0.clone()
+        }
+
+        fn block_on<F: Future>(
+            &self,
+            wrapper: &ContextAwareExecutor<Proxy>,
+            future: F,
+        ) -> F::Output {
+            wrapper.block_on(future)
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! The rows of [`aiocontextvars::conformance`] on the executors that the crate knows, each as a test.
 
 mod executors;
+mod main_loop;
 
 use aiocontextvars::__conformance_rows as rows;
 use aiocontextvars::conformance;
@@ -65,6 +66,8 @@ remote_suite! {
     rayon_thread_pool;
     futures_thread_pool;
     from_schedule;
+    thread_pool;
+    main_loop;
 }
 
 suite! {

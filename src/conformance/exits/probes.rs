@@ -58,6 +58,14 @@ pub(super) struct Probe {
     seen: Arc<Mutex<Seen>>,
     /// Locked while the unit of work is being made, which must not begin before its value is its own.
     making: Arc<Mutex<()>>,
+    maker: Arc<Mutex<Maker>>,
+}
+
+/// Who makes the unit of work: an executor may begin it there, before the call that makes it has returned.
+#[derive(Debug, Default)]
+struct Maker {
+    thread: Option<ThreadId>,
+    began: bool,
 }
 
 impl Probe {
@@ -117,14 +125,21 @@ impl Probe {
             .with_value(&VALUE, self.value())
     }
 
+    /// Whether the unit of work began within the call that made it.
+    pub(super) fn began_while_made(&self) -> bool {
+        self.maker.lock().unwrap().began
+    }
+
     /// Calls `f`, which captures the current context, with a value in it that nobody else keeps. Afterwards the
     /// current context is another.
     pub(super) fn captured<R>(&self, f: impl FnOnce() -> R) -> R {
         let _making = self.making.lock().unwrap();
+        self.maker.lock().unwrap().thread = Some(thread::current().id());
         ID.set(CAPTURED.unwrap());
         VALUE.set(self.value());
         let made = f();
         VALUE.unset();
+        self.maker.lock().unwrap().thread = None;
         ID.set(OUTSIDE.unwrap());
         made
     }
@@ -263,7 +278,14 @@ impl Exit {
 pub(crate) const PANIC: &str = "on purpose";
 
 fn first_step(probe: &Probe, exit: Exit) {
-    drop(probe.making.lock().unwrap());
+    let begins = {
+        let mut maker = probe.maker.lock().unwrap();
+        maker.began = maker.thread == Some(thread::current().id());
+        maker.began
+    };
+    if !begins {
+        drop(probe.making.lock().unwrap());
+    }
     probe.step();
     ID.set(FIRST.unwrap());
     if exit == Exit::PanicsFirst {

@@ -46,6 +46,10 @@ async fn ends(on: On, exit: Exit) {
     }
     let ended = task.await;
     let mut seen = exit.seen();
+    if exit == Exit::PanicsFirst && probe.began_while_made() {
+        // It ended there, too, before this context had parted with the value.
+        seen.values = vec![Ok(CAPTURED)];
+    }
     probe.check("ended", &seen, OUTSIDE);
     exit.check(ended.map_err(JoinError::into_panic));
     seen.outputs += usize::from(exit == Exit::Returns);

@@ -1,0 +1,227 @@
+//! Executors with a fault each.
+
+use std::mem;
+use std::panic;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aiocontextvars::conformance::{self, Suite};
+use aiocontextvars::shim::{self, Clock, Executor, Job, Runnable};
+use aiocontextvars::{Context, context_var, copy_context};
+use futures::future::{self, BoxFuture, FutureExt};
+
+use crate::pool::{Closure, Pool};
+use crate::{SHORT, expect, failed};
+
+/// A pool of which something may be replaced.
+struct With {
+    pool: Pool,
+    schedule: fn(&Pool, Runnable),
+    clock: Arc<Sleeps>,
+    spawn_blocking: fn(Job),
+}
+
+impl With {
+    fn pool(pool: Pool) -> With {
+        With {
+            pool,
+            schedule: |pool, task| pool.post(Box::new(|| task.run())),
+            clock: Arc::new(|left| futures_timer::Delay::new(left).boxed()),
+            spawn_blocking: |job| drop(thread::spawn(|| job.run())),
+        }
+    }
+
+    fn new() -> With {
+        With::pool(Pool::new(2))
+    }
+}
+
+impl Executor for With {
+    fn schedule(&self, task: Runnable) {
+        (self.schedule)(&self.pool, task);
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(OwnClock(Arc::clone(&self.clock)))
+    }
+
+    fn spawn_blocking(&self, job: Job) {
+        (self.spawn_blocking)(job);
+    }
+}
+
+type Sleeps = dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync;
+
+/// An hour behind that of std.
+struct OwnClock(Arc<Sleeps>);
+
+impl Clock for OwnClock {
+    fn now(&self) -> Instant {
+        Instant::now() - Duration::from_secs(3600)
+    }
+
+    fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()> {
+        (self.0)(at.saturating_duration_since(self.now()))
+    }
+}
+
+#[test]
+fn without_a_fault() {
+    conformance::check(With::new);
+}
+
+/// The rows that tell of values of submitters that are kept. (Others wait until these are dropped.)
+const KEEPS: &[&str] = &["th_05"];
+
+#[test]
+fn workers_in_the_context_of_the_first_submitter() {
+    /// Started when work comes.
+    struct Lazy(OnceLock<Pool>);
+
+    impl Executor for Lazy {
+        fn schedule(&self, task: Runnable) {
+            let pool = self
+                .0
+                .get_or_init(|| Pool::started_by(2, |run| drop(shim::thread::spawn(run))));
+            pool.post(Box::new(|| task.run()));
+        }
+    }
+
+    let suite = || Suite::new(|| Lazy(OnceLock::new()));
+    expect(&suite().only("ta_"), &[], &["ta_01", "ta_12"]);
+    let report = expect(&suite().only("th_05_an"), KEEPS, &[]);
+    assert_eq!(
+        report.failures()[0].name(),
+        "th_05_an_executor_keeps_nothing_of_its_submitters"
+    );
+    let message = report.failures()[0].message();
+    assert!(message.contains("who submitted a task"), "{report}");
+}
+
+#[test]
+fn workers_that_stay_in_a_context_of_their_last_task() {
+    /// What a worker has left over, for whoever comes next on the thread.
+    fn run(task: Runnable, context: Context) {
+        thread_local! { static LAST: Mutex<Option<Context>> = const { Mutex::new(None) }; }
+        task.run();
+        let before = LAST.with(|last| last.lock().unwrap().replace(context));
+        drop(before);
+    }
+
+    let suite = || {
+        Suite::new(|| With {
+            schedule: |pool, task| {
+                let context = copy_context();
+                pool.post(Box::new(|| run(task, context)));
+            },
+            ..With::new()
+        })
+    };
+    expect(&suite().only("ta_"), &[], &["ta_01", "ta_12"]);
+    expect(&suite().only("th_05_an"), KEEPS, &[]);
+}
+
+#[test]
+fn blocking_threads_in_the_context_of_the_first_submitter() {
+    static POOL: OnceLock<Pool> = OnceLock::new();
+    let suite = Suite::new(|| With {
+        spawn_blocking: |job| {
+            let start = |run: Closure| drop(shim::thread::spawn(run));
+            let pool = POOL.get_or_init(|| Pool::started_by(8, start));
+            pool.post(Box::new(|| job.run()));
+        },
+        ..With::new()
+    });
+    // Only the first of all jobs comes in a context that is kept.
+    let report = expect(&suite.only("th_05_an"), KEEPS, &[]);
+    assert!(report.failures()[0].message().contains("a job"), "{report}");
+}
+
+#[test]
+fn a_scheduler_that_sets_a_variable() {
+    context_var! { static SCHEDULED: u32; }
+    let suite = Suite::new(|| With {
+        schedule: |pool, task| {
+            SCHEDULED.set(1);
+            pool.post(Box::new(|| task.run()));
+        },
+        ..With::new()
+    });
+    expect(&suite, &["ta_02"], &["ta_01", "ta_05", "ta_12"]);
+}
+
+#[test]
+fn tasks_that_are_dropped() {
+    let suite = Suite::new(|| With {
+        schedule: |_, task| drop(task),
+        ..With::new()
+    });
+    let report = expect(&suite.limit(SHORT), &["ta_01", "ta_05"], &[]);
+    assert!(!report.is_ok());
+}
+
+#[test]
+fn tasks_that_are_lost() {
+    let suite = Suite::new(|| With {
+        schedule: |_, task| mem::forget(task),
+        ..With::new()
+    });
+    let report = suite.limit(SHORT).report();
+    assert_eq!(failed(&report).len(), 3, "{report}");
+    for failure in report.failures() {
+        assert!(
+            failure.message().contains("did not end within 300ms"),
+            "{report}"
+        );
+    }
+    let text = report.to_string();
+    assert!(
+        text.contains("rows are left out: after 3 that did not end"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_scheduler_that_panics() {
+    let suite = Suite::new(|| With {
+        schedule: |_, _| panic::resume_unwind(Box::new("full")),
+        ..With::new()
+    });
+    expect(&suite.limit(SHORT), &["ta_01"], &[]);
+}
+
+#[test]
+fn a_clock_whose_sleeps_are_too_short() {
+    let suite = Suite::new(|| With {
+        clock: Arc::new(|_| future::ready(()).boxed()),
+        ..With::new()
+    });
+    expect(
+        &suite.only("table_"),
+        &["table_sleeps_follow_the_clock"],
+        &["table_a_panic_is_an_error"],
+    );
+}
+
+#[test]
+fn a_clock_whose_sleeps_do_not_end() {
+    let suite = Suite::new(|| With {
+        clock: Arc::new(|_| future::pending().boxed()),
+        ..With::new()
+    });
+    expect(&suite.only("cs_").limit(SHORT), &["cs_01"], &["cs_03"]);
+}
+
+#[test]
+fn blocking_jobs_that_are_dropped() {
+    let suite = Suite::new(|| With {
+        spawn_blocking: drop,
+        ..With::new()
+    });
+    expect(
+        &suite.only("th_").limit(SHORT),
+        &["th_03", "th_05"],
+        &["th_04"],
+    );
+}

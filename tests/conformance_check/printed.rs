@@ -1,0 +1,86 @@
+//! What a check prints, and what its panic says.
+
+use std::env;
+use std::panic;
+use std::process::{Command, Output};
+use std::thread;
+
+use aiocontextvars::conformance;
+use aiocontextvars::shim::{Executor, Runnable};
+
+/// Runs each step in a thread that panics afterwards.
+struct Noisy;
+
+impl Executor for Noisy {
+    fn schedule(&self, task: Runnable) {
+        thread::spawn(|| {
+            task.run();
+            panic!("noise of the executor");
+        });
+    }
+}
+
+/// Loses what it is given.
+struct Loses;
+
+impl Executor for Loses {
+    fn schedule(&self, task: Runnable) {
+        drop(task);
+    }
+}
+
+#[test]
+fn the_panic_of_a_check_is_the_report() {
+    let payload = panic::catch_unwind(|| conformance::Suite::new(|| Loses).only("ta_0").check());
+    let text = *payload.unwrap_err().downcast::<String>().unwrap();
+    let first = text.lines().next().unwrap();
+    assert!(
+        first.starts_with("conformance_check::printed::Loses fails "),
+        "{text}"
+    );
+    assert!(
+        text.contains("\ntasks: the capture point is spawn\n"),
+        "{text}"
+    );
+    let place = "    row ta_05_the_capture_point_is_spawn, at src/conformance/tasks.rs:";
+    assert!(text.contains(place), "{text}");
+}
+
+#[test]
+#[ignore = "run by another test"]
+fn child_with_failures() {
+    conformance::Suite::new(|| Loses).only("ta_0").check();
+}
+
+#[test]
+#[ignore = "run by another test"]
+fn child_with_noise() {
+    conformance::Suite::new(|| Noisy).only("ta_0").check();
+    // Those of the suite are printed again when no check runs.
+    conformance::run_alone("ta_01", &[]);
+}
+
+fn child(name: &str) -> (Output, String) {
+    let mut command = Command::new(env::current_exe().unwrap());
+    let name = format!("printed::{name}");
+    command.args(["--exact", &name, "--ignored", "--nocapture"]);
+    let output = command.env("RUST_BACKTRACE", "0").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output, text)
+}
+
+#[test]
+fn panics_of_rows_are_in_the_report_only() {
+    let (output, text) = child("child_with_failures");
+    assert!(!output.status.success());
+    // One panic is printed, that of the check.
+    assert_eq!(text.matches("panicked at").count(), 1, "{text}");
+    assert!(text.contains("Loses fails "), "{text}");
+}
+
+#[test]
+fn panics_of_others_are_printed() {
+    let (_, text) = child("child_with_noise");
+    assert!(text.contains("noise of the executor"), "{text}");
+    assert!(text.contains("there is such a row"), "{text}");
+}
