@@ -41,20 +41,21 @@
 //!
 //! # Reports
 //!
-//! A row that fails is there with its id, what it is about, the row's place in the source and the message of the panic.
-//! For an executor that keeps the context of whoever submitted work to it last:
+//! A row that fails is there with what it is about, its name, its place in the source and the message of the panic. For
+//! an executor whose `schedule` sets a variable, the report begins like this:
 //!
 //! ```text
-//! my_crate::MyExecutor fails 1 of 223 rows
+//! my_crate::MyExecutor fails 8 of 224 rows
 //!
-//! threads and blocking jobs: an executor keeps nothing of its submitters
-//!     row th_05_an_executor_keeps_nothing_of_its_submitters, at src/conformance/threads.rs:158
-//!     assertion `left == right` failed: values of who submitted a task are kept
-//!       left: 0
-//!      right: 1
-//!
-//! 8 rows are left out: those about the executor's end, which `Suite::ending` adds
+//! tasks: submitting leaves the context alone
+//!     row ta_02_submitting_leaves_the_context_alone, at src/conformance/tasks.rs:87
+//!     assertion `left == right` failed: a task is spawned
+//!       left: (Some(1), 2)
+//!      right: (Some(1), 1)
 //! ```
+//!
+//! Rows build on each other, so one fault may fail several, and the first is the one to look at. A row that does not end
+//! is reported as well, after ten seconds or the [limit](Suite::limit) of the suite; its thread is left behind.
 //!
 //! [`Runnable::run`]: crate::shim::Runnable::run
 //! [`Job::run`]: crate::shim::Job::run

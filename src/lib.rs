@@ -77,6 +77,8 @@
 //! - `ctrl-c`: `EventLoop::stop_on_ctrl_c`.
 //! - `hyper`: `hyper::rt::Executor` for `ContextAwareExecutor`.
 //! - `tower`: `shim::tower::ContextLayer`.
+//! - `conformance`: `aiocontextvars::conformance`, the suite that executors are tested with, for authors of others. A
+//!   development dependency has it.
 //!
 //! # Guarantees
 //!
@@ -131,8 +133,14 @@ pub use crate::shim::event_loop;
 pub use crate::token::{ResetError, ResetErrorKind, Token};
 pub use crate::var::ContextVar;
 
-/// The README's examples, which use all runtimes.
-#[cfg(all(doctest, feature = "tokio", feature = "async-std", feature = "smol"))]
+/// The README's examples, which use all runtimes and the conformance suite.
+#[cfg(all(
+    doctest,
+    feature = "tokio",
+    feature = "async-std",
+    feature = "smol",
+    feature = "conformance"
+))]
 #[doc = include_str!("../README.md")]
 struct ReadmeExamples;
 

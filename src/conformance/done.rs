@@ -8,7 +8,7 @@ use aiocontextvars::{Context, SharedContext};
 use futures::channel::oneshot;
 
 use crate::conformance::callbacks::callbacks_so_far;
-use crate::conformance::fixtures::{Drops, HELD, HeldElsewhere, ID, Log, SeesOnDrop};
+use crate::conformance::fixtures::{Drops, HELD, HeldElsewhere, ID, Log, SeesOnDrop, until};
 use crate::conformance::harness::Harness;
 
 /// Has a done-callback tell what it sees.
@@ -50,9 +50,7 @@ pub(crate) fn fu_01_captured_when_added<H: Harness>() {
 pub(crate) fn fu_01_a_task_that_has_ended_schedules_at_once<H: Harness>() {
     H::start().block_on(async {
         let mut task = H::spawn(async { 7 });
-        while !task.is_finished() {
-            shim::yield_now().await;
-        }
+        until(|| task.is_finished()).await;
         ID.set(1);
         let order = Log::new();
         let ended = order.clone();
@@ -255,13 +253,9 @@ pub(crate) fn fu_05_released_when_the_task_has_ended<H: Harness>() {
         callbacks_so_far::<H>().await;
         assert_eq!(drops.count(), 0, "a pending task keeps them");
         go.send(()).unwrap();
-        while !task.is_finished() {
-            shim::yield_now().await;
-        }
+        until(|| task.is_finished()).await;
         // Nobody has awaited the task, and its handle stays.
-        while drops.count() < 20 {
-            shim::yield_now().await;
-        }
+        until(|| drops.count() >= 20).await;
         task.await.unwrap();
     });
 }

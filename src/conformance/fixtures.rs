@@ -5,8 +5,9 @@ mod drops;
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use aiocontextvars::{SharedContext, context_var};
+use aiocontextvars::{SharedContext, context_var, shim};
 
 pub(crate) use self::drops::{Counted, Drops};
 
@@ -94,5 +95,15 @@ impl HeldElsewhere {
     pub(crate) fn release(self) {
         self.leave.send(()).unwrap();
         self.thread.join().unwrap();
+    }
+}
+
+/// Lets others go on until something has happened. Gives up in the end: a row that is left behind would keep a processor
+/// busy for good.
+pub(crate) async fn until(has_happened: impl Fn() -> bool) {
+    let patience = Instant::now() + Duration::from_secs(20);
+    while !has_happened() {
+        assert!(Instant::now() < patience, "it has not happened");
+        shim::yield_now().await;
     }
 }

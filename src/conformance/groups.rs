@@ -8,7 +8,7 @@ use aiocontextvars::{Context, SharedContext};
 use futures::FutureExt;
 use futures::channel::oneshot;
 
-use crate::conformance::fixtures::{Drops, HELD, ID, Log, SeesOnDrop};
+use crate::conformance::fixtures::{Drops, HELD, ID, Log, SeesOnDrop, until};
 use crate::conformance::harness::{Harness, boxed};
 
 type Failure = &'static str;
@@ -190,9 +190,7 @@ pub(crate) fn table_group_leaving_the_scope_waits<H: Harness>() {
         assert_eq!(scope.await.unwrap(), 1);
         assert_eq!(drops.count(), 1);
         // The context would be the handle's, and goes when the executor finds that there is none.
-        while values.count() == 0 {
-            shim::yield_now().await;
-        }
+        until(|| values.count() == 1).await;
         // A panic of the body goes on when the tasks have ended.
         let held = drops.value();
         let scope = TaskGroup::scope(async |group: TaskGroup<Failure>| {
@@ -281,9 +279,7 @@ pub(crate) fn table_group_groups_nest<H: Harness>() {
         .await;
         assert_eq!(errors(outcome.unwrap_err()), ["outer"]);
         // The inner group was dropped with the task that was in it, which aborts without waiting.
-        while seen.is_empty() {
-            shim::yield_now().await;
-        }
+        until(|| !seen.is_empty()).await;
         assert_eq!(seen.take(), [Some(2)]);
     });
 }
@@ -333,9 +329,7 @@ pub(crate) fn table_a_set_of_tasks<H: Harness>() {
         assert_eq!(seen.take(), [Some(1), Some(1)]);
         let task = spawn(&mut tasks);
         drop(tasks);
-        while !task.is_finished() {
-            shim::yield_now().await;
-        }
+        until(|| task.is_finished()).await;
         assert_eq!(seen.take(), [Some(1)]);
         let mut tasks = JoinSet::new();
         let (done, wait) = oneshot::channel();

@@ -8,7 +8,7 @@ use aiocontextvars::{Context, ContextExt, context_var, shim};
 use futures::FutureExt;
 use futures::channel::oneshot;
 
-use crate::conformance::fixtures::{Drops, HeldElsewhere, ID, Log, SeesOnDrop};
+use crate::conformance::fixtures::{Drops, HeldElsewhere, ID, Log, SeesOnDrop, until};
 use crate::conformance::harness::{Harness, Wrapped, message};
 use crate::conformance::reports;
 
@@ -95,9 +95,7 @@ pub(crate) fn table_abort_waits_for_the_destructors<H: Harness>() {
 pub(crate) fn table_a_finished_task_is_not_aborted<H: Harness>() {
     H::start().block_on(async {
         let task = H::spawn(async { 7 });
-        while !task.is_finished() {
-            shim::yield_now().await;
-        }
+        until(|| task.is_finished()).await;
         task.abort();
         assert_eq!(task.await.unwrap(), 7);
         // An await that is given up loses nothing.
@@ -118,17 +116,13 @@ pub(crate) fn table_an_unread_output_is_dropped<H: Harness>() {
         ID.set(1);
         let held = drops.value();
         let task = H::spawn(async move { held });
-        while !task.is_finished() {
-            shim::yield_now().await;
-        }
+        until(|| task.is_finished()).await;
         assert_eq!(drops.count(), 0);
         drop(task);
         assert_eq!(drops.count(), 1);
         let held = drops.value();
         H::spawn(async move { held }).detach();
-        while drops.count() < 2 {
-            shim::yield_now().await;
-        }
+        until(|| drops.count() >= 2).await;
     });
 }
 

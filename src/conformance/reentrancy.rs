@@ -424,7 +424,7 @@ pub(crate) fn r_05_a_shared_context_may_be_used_by_what_is_in_it() {
     let set = || INSIDE.set(Inside::of(&shared, &entered));
     // By values, inside and outside.
     shared.run(|| drop(set())).unwrap();
-    assert_eq!(entered.take(), []);
+    assert!(entered.take().is_empty());
     drop(shared.get(&INSIDE));
     assert!(format!("{shared:?}").contains("Inside"));
     assert!(entered.take().iter().all(|entered| *entered));

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, Weak};
 use std::task;
 use std::time::Duration;
 
-use aiocontextvars::shim::{self, AbortHandle, CallHandle, JoinHandle, TimerHandle};
+use aiocontextvars::shim::{AbortHandle, CallHandle, JoinHandle, TimerHandle};
 use futures::FutureExt;
 use futures::channel::oneshot;
 
 use crate::conformance::callbacks::{callbacks_so_far, hold_the_queue};
-use crate::conformance::fixtures::{ID, Log, SeesOnDrop};
+use crate::conformance::fixtures::{ID, Log, SeesOnDrop, until};
 use crate::conformance::harness::{Harness, message};
 use crate::conformance::meddler::{OPERATIONS, WakerHook, waker};
 use crate::conformance::reports;
@@ -249,9 +249,7 @@ pub(crate) fn r_05_handles_may_go_with_what_they_are_of<H: Harness>() {
             } else {
                 go.send(()).unwrap();
             }
-            while !abort.is_finished() {
-                shim::yield_now().await;
-            }
+            until(|| abort.is_finished()).await;
             assert_eq!(seen.take(), [Some(2)]);
         }
         for cancelled in [false, true] {
@@ -265,9 +263,7 @@ pub(crate) fn r_05_handles_may_go_with_what_they_are_of<H: Harness>() {
                 *own.lock().unwrap() = Some(timer);
             }
             drop(queue);
-            while seen.is_empty() {
-                shim::yield_now().await;
-            }
+            until(|| !seen.is_empty()).await;
             assert_eq!(seen.take(), [Some(3)]);
         }
         callbacks_so_far::<H>().await;
@@ -307,13 +303,9 @@ pub(crate) fn r_05_done_callbacks_may_use_their_task<H: Harness>() {
         let removed = add();
         add();
         assert!(task.remove_done_callback(removed));
-        while !task.is_finished() {
-            shim::yield_now().await;
-        }
+        until(|| task.is_finished()).await;
         add();
-        while seen.len() < 5 {
-            shim::yield_now().await;
-        }
+        until(|| seen.len() >= 5).await;
         let (called, dropped) = (("called", Some(2)), ("dropped", Some(2)));
         assert_eq!(seen.take(), [dropped, called, dropped, called, dropped]);
         assert_eq!(ID.get(), Some(1));

@@ -21,7 +21,7 @@ use futures::channel::oneshot;
 use futures::executor::LocalPool;
 use futures::future::BoxFuture;
 
-use crate::conformance::fixtures::{ID, Log};
+use crate::conformance::fixtures::{ID, Log, until};
 use crate::conformance::harness::message;
 use crate::conformance::meddler::{OPERATIONS, Operation};
 use crate::conformance::reentrancy_panics::{Bomb, goes_off};
@@ -326,9 +326,7 @@ pub(crate) fn r_05_a_handler_of_slow_callbacks_may_use_the_crate() {
     });
     event_loop.call_soon(|| ());
     event_loop.run_until_complete(async {
-        while order.is_empty() {
-            shim::yield_now().await;
-        }
+        until(|| !order.is_empty()).await;
         shim::yield_now().await;
         shim::yield_now().await;
     });

@@ -13,7 +13,7 @@ use aiocontextvars::{Context, ContextExt, SharedContext, context_var, copy_conte
 use futures::FutureExt;
 
 use crate::conformance::callbacks::{callbacks_so_far, hold_the_queue};
-use crate::conformance::fixtures::{Drops, HELD, HeldElsewhere, ID, Log};
+use crate::conformance::fixtures::{Drops, HELD, HeldElsewhere, ID, Log, until};
 use crate::conformance::harness::{Harness, message};
 use crate::conformance::meddler::{WakerHook, waker};
 use crate::conformance::reports;
@@ -239,9 +239,7 @@ pub(crate) fn r_05_a_panicking_destructor_harms_no_other<H: Harness>() {
         drop(queue);
         callbacks_so_far::<H>().await;
         assert_eq!(calls.take(), [1, 2, 3, 4]);
-        while drops.count() < 8 {
-            shim::yield_now().await;
-        }
+        until(|| drops.count() >= 8).await;
         // Whoever cancels hears of it, and the cancellation stands.
         let bomb = Bomb;
         let timer = H::call_later(LONG, || drop(bomb));

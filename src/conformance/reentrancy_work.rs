@@ -14,7 +14,7 @@ use futures::future::LocalBoxFuture;
 use futures::task::AtomicWaker;
 
 use crate::conformance::callbacks::callbacks_so_far;
-use crate::conformance::fixtures::{HeldElsewhere, ID};
+use crate::conformance::fixtures::{HeldElsewhere, ID, until};
 use crate::conformance::harness::{Harness, boxed, boxed_here};
 use crate::conformance::meddler::{Hook, MEDDLER, Meddler, OPERATIONS, Record, meddling_waker};
 use crate::conformance::reports;
@@ -146,9 +146,7 @@ pub(crate) fn r_05_destructors_of_tasks_may_use_the_crate<H: Harness>() {
             |meddler| {
                 boxed_here(async {
                     let task = H::spawn(async move { meddler });
-                    while !task.is_finished() {
-                        shim::yield_now().await;
-                    }
+                    until(|| task.is_finished()).await;
                     task.abort();
                     task.detach();
                 })

@@ -6,7 +6,7 @@ use aiocontextvars::shim::{self, JoinHandle};
 use aiocontextvars::{Context, Scoped, Token, context_var};
 use futures::channel::oneshot;
 
-use crate::conformance::fixtures::{Counted, Drops, HELD, ID, TENANT};
+use crate::conformance::fixtures::{Counted, Drops, HELD, ID, TENANT, until};
 use crate::conformance::harness::Harness;
 
 /// The payload of a panic.
@@ -19,9 +19,7 @@ context_var! {
 }
 
 async fn ended<T>(task: &JoinHandle<T>) {
-    while !task.is_finished() {
-        shim::yield_now().await;
-    }
+    until(|| task.is_finished()).await;
 }
 
 pub(crate) fn th_07_a_task_gives_its_context_back<H: Harness>() {
@@ -160,9 +158,7 @@ pub(crate) fn gc_02_a_context_goes_with_its_tasks_handle<H: Harness>() {
         let task = holding::<H>(&drops);
         let abort = task.abort_handle();
         task.detach();
-        while drops.count() < 3 {
-            shim::yield_now().await;
-        }
+        until(|| drops.count() == 3).await;
         drop(abort);
         assert_eq!(drops.count(), 3);
 
@@ -179,8 +175,6 @@ pub(crate) fn gc_02_a_context_goes_with_its_tasks_handle<H: Harness>() {
         drop(waiting.join_context());
         assert_eq!(drops.count(), 4);
         drop(hold);
-        while drops.count() < 5 {
-            shim::yield_now().await;
-        }
+        until(|| drops.count() == 5).await;
     });
 }

@@ -7,7 +7,7 @@ use aiocontextvars::{Context, ContextExt, SharedContext, context_var, copy_conte
 use futures::FutureExt;
 use futures::channel::oneshot;
 
-use crate::conformance::fixtures::{Drops, HeldElsewhere, ID, Log, SeesOnDrop};
+use crate::conformance::fixtures::{Drops, HeldElsewhere, ID, Log, SeesOnDrop, until};
 use crate::conformance::harness::Harness;
 
 context_var! { static COUNT: u64 = 0; }
@@ -122,9 +122,7 @@ pub(crate) fn ta_10_a_suspended_task_sees_outside_writes<H: Harness>() {
         });
         wait.await.unwrap();
         // The poll that sent the signal may still be on its way out.
-        while shared.run(|| ID.set(2)).is_err() {
-            shim::yield_now().await;
-        }
+        until(|| !(shared.run(|| ID.set(2)).is_err())).await;
         resume.send(()).unwrap();
         assert_eq!(task.await.unwrap(), Some(2));
         assert_eq!(ID.get(), None);

@@ -8,7 +8,7 @@ use aiocontextvars::{Context, SharedContext, copy_context, shim};
 use futures::channel::oneshot;
 use futures::future::LocalBoxFuture;
 
-use crate::conformance::fixtures::{Drops, ID};
+use crate::conformance::fixtures::{Drops, ID, until};
 use crate::conformance::harness::{Harness, boxed_here};
 
 aiocontextvars::context_var! { static HELD: crate::conformance::fixtures::Counted; }
@@ -131,9 +131,7 @@ pub(crate) fn th_05_a_worker_keeps_nothing<H: Harness>() {
             HELD.unset();
             assert_eq!(job.await.unwrap(), None, "left by an earlier job");
             // The handle's answer may overtake the worker by a step.
-            while drops.count() < n as usize {
-                shim::yield_now().await;
-            }
+            until(|| drops.count() >= n as usize).await;
         }
         assert_eq!(ID.get(), None);
     });

@@ -598,7 +598,7 @@ pub(crate) mod thread_pool {
     }
 }
 
-pub(crate) mod main_loop {
+pub(crate) mod gui_main_loop {
     use super::*;
     use crate::main_loop::{MainLoop, Proxy};
 

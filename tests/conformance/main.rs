@@ -67,7 +67,7 @@ remote_suite! {
     futures_thread_pool;
     from_schedule;
     thread_pool;
-    main_loop;
+    gui_main_loop;
 }
 
 suite! {

@@ -4,7 +4,7 @@ use std::future::pending;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
 
-use aiocontextvars::shim::{self, JoinError};
+use aiocontextvars::shim::JoinError;
 use aiocontextvars::{Context, ContextExt, Scoped, copy_context};
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
@@ -13,7 +13,7 @@ use super::probes::{
     Early, Ended, Exit, OUTSIDE, Probe, Seen, VALUE, Value, elsewhere, leak, poll_once,
 };
 use super::{On, on};
-use crate::conformance::fixtures::ID;
+use crate::conformance::fixtures::{ID, until};
 use crate::conformance::harness::{Harness, boxed, boxed_here};
 
 const GUARDED: Option<u64> = Some(30);
@@ -220,9 +220,7 @@ async fn in_a_task(on: On, exit: Exit) {
     let probe = Probe::new();
     let (future, go) = guarded(&probe, exit);
     let task = (on.spawn)(future);
-    while probe.seen().body.is_empty() {
-        shim::yield_now().await;
-    }
+    until(|| !probe.seen().body.is_empty()).await;
     if exit == Exit::Waits {
         task.abort();
     } else {
@@ -265,9 +263,7 @@ pub(crate) fn exit_a_guard_with_its_executor<H: Harness>() {
     let (task, _go) = harness.block_on(boxed_here(async {
         let (future, go) = guarded(&probe, Exit::Waits);
         let task = (On::executor::<H>().spawn)(future);
-        while probe.seen().body.is_empty() {
-            shim::yield_now().await;
-        }
+        until(|| !probe.seen().body.is_empty()).await;
         (task, go)
     }));
     probe.check("it waits", &steps(1), OUTSIDE);

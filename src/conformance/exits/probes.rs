@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as TaskCx, Poll, Waker};
 use std::thread::{self, ThreadId};
 
-use aiocontextvars::{Context, SharedContext, context_var, copy_context, shim};
+use aiocontextvars::{Context, SharedContext, context_var, copy_context};
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
 
-use crate::conformance::fixtures::{ID, TENANT};
+use crate::conformance::fixtures::{ID, TENANT, until};
 use crate::conformance::harness::boxed;
 
 context_var! {
@@ -85,9 +85,7 @@ impl Probe {
 
     /// Waits until as much has been dropped.
     pub(super) async fn comes_to(&self, expected: &Seen) {
-        while !self.seen().has_come_to(expected) {
-            shim::yield_now().await;
-        }
+        until(|| self.seen().has_come_to(expected)).await;
     }
 
     /// Notes [`ID`] for a step of the body.

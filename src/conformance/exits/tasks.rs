@@ -11,7 +11,7 @@ use super::probes::{
     CAPTURED, Ended, Exit, Gate, OUTSIDE, PANICS, Panics, Probe, Seen, elsewhere, leak,
 };
 use super::{On, on, probes};
-use crate::conformance::fixtures::{HeldElsewhere, ID};
+use crate::conformance::fixtures::{HeldElsewhere, ID, until};
 use crate::conformance::harness::{Harness, boxed, boxed_here};
 
 /// A task in a copy of a context whose value goes with it.
@@ -154,9 +154,7 @@ async fn finished_first(on: On) {
     let (task, gate) = start(on, &probe, Exit::Returns);
     let (_, go) = first_step(&probe, gate).await;
     go.send(()).unwrap();
-    while !task.is_finished() {
-        shim::yield_now().await;
-    }
+    until(|| task.is_finished()).await;
     let mut seen = Exit::Returns.unclaimed();
     probe.check("finished", &seen, OUTSIDE);
     task.abort();
