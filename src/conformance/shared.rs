@@ -122,7 +122,7 @@ pub(crate) fn ta_10_a_suspended_task_sees_outside_writes<H: Harness>() {
         });
         wait.await.unwrap();
         // The poll that sent the signal may still be on its way out.
-        until(|| !(shared.run(|| ID.set(2)).is_err())).await;
+        until(|| shared.run(|| ID.set(2)).is_ok()).await;
         resume.send(()).unwrap();
         assert_eq!(task.await.unwrap(), Some(2));
         assert_eq!(ID.get(), None);

@@ -58,8 +58,14 @@ fn an_executor_that_runs_steps_inline_conforms() {
 /// A thread that completes sleeps.
 #[derive(Default)]
 struct Alarms {
-    due: Mutex<(BTreeMap<Instant, Vec<oneshot::Sender<()>>>, bool)>,
+    state: Mutex<State>,
     changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    due: BTreeMap<Instant, Vec<oneshot::Sender<()>>>,
+    ends: bool,
 }
 
 impl Alarms {
@@ -71,11 +77,11 @@ impl Alarms {
     }
 
     fn run(&self) {
-        let mut state = self.due.lock().unwrap();
-        while !state.1 {
+        let mut state = self.state.lock().unwrap();
+        while !state.ends {
             let now = Instant::now();
-            let later = state.0.split_off(&now);
-            let due = std::mem::replace(&mut state.0, later);
+            let later = state.due.split_off(&now);
+            let due = std::mem::replace(&mut state.due, later);
             if !due.is_empty() {
                 drop(state);
                 // Wakes tasks, which may come back here.
@@ -83,10 +89,10 @@ impl Alarms {
                     // Whoever slept may have gone.
                     let _ = alarm.send(());
                 });
-                state = self.due.lock().unwrap();
+                state = self.state.lock().unwrap();
                 continue;
             }
-            state = match state.0.first_key_value() {
+            state = match state.due.first_key_value() {
                 Some((&at, _)) => {
                     let wait = at.saturating_duration_since(now);
                     self.changed.wait_timeout(state, wait).unwrap().0
@@ -106,14 +112,9 @@ impl Clock for OwnClock {
 
     fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()> {
         let (sender, receiver) = oneshot::channel();
-        self.0
-            .due
-            .lock()
-            .unwrap()
-            .0
-            .entry(at)
-            .or_default()
-            .push(sender);
+        let mut state = self.0.state.lock().unwrap();
+        state.due.entry(at).or_default().push(sender);
+        drop(state);
         self.0.changed.notify_one();
         receiver.map(drop).boxed()
     }
@@ -151,7 +152,7 @@ fn an_executor_with_everything_of_its_own_conforms() {
     let alarms = Arc::clone(&everything.alarms);
     // All rows on one executor, which none of them ends.
     conformance::check(move || everything.clone());
-    alarms.due.lock().unwrap().1 = true;
+    alarms.state.lock().unwrap().ends = true;
     alarms.changed.notify_one();
 }
 
