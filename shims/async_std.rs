@@ -161,7 +161,7 @@ where
 /// async-std's handle.
 pub(crate) struct RawJoin<T>(NativeHandle<Unclaimed<T>>);
 
-impl<T: 'static> JoinTask for RawJoin<T> {
+impl<T> JoinTask for RawJoin<T> {
     type Output = T;
 
     #[inline]

@@ -221,7 +221,7 @@ where
 /// tokio's handle.
 pub(crate) struct RawJoin<T>(::tokio::task::JoinHandle<T>);
 
-impl<T: 'static> JoinTask for RawJoin<T> {
+impl<T> JoinTask for RawJoin<T> {
     type Output = T;
 
     #[inline]

@@ -581,3 +581,21 @@ fn ids_of_done_callbacks_are_unique_in_the_process() {
     }
     assert_eq!(all.len(), 6000);
 }
+
+/// The compiler has to see that a task is `Send` for whatever lifetimes its awaits have in them.
+#[test]
+fn a_task_may_await_one_that_returns_a_reference() {
+    let names = shim::block_on(async {
+        let task = shim::spawn(async {
+            let name = shim::spawn(async { "first" }).await.unwrap();
+            let (other, _context) = shim::spawn(async { "second" })
+                .join_context()
+                .await
+                .unwrap();
+            let third = shim::spawn_blocking(|| Some("third")).await.unwrap();
+            (name, other, third)
+        });
+        task.await.unwrap()
+    });
+    assert_eq!(names, ("first", "second", Some("third")));
+}

@@ -120,7 +120,7 @@ impl<T> Drop for StepTask<T> {
     }
 }
 
-impl<T: 'static> JoinTask for StepTask<T> {
+impl<T> JoinTask for StepTask<T> {
     type Output = T;
 
     #[inline]

@@ -18,7 +18,7 @@ use crate::sync::{Mutex, MutexGuard};
 /// A runtime's handle to a task, which is detached when dropped.
 ///
 /// Not [`RawTask`]: a [`JoinHandle`](super::JoinHandle) of a local task may have an output that is not `Send`.
-pub(crate) trait JoinTask: 'static {
+pub(crate) trait JoinTask {
     type Output;
 
     /// A poll that is not ready must not have woken its waker: whoever looks at the task on being woken would go on for
@@ -40,7 +40,7 @@ pub(crate) type Joined<T> = Result<T, JoinError>;
 pub(crate) type BoxedCancel<T> = Pin<Box<dyn Future<Output = Joined<T>> + Send>>;
 
 /// What needs `R: RawTask`, found when the task is made.
-struct Operations<R: JoinTask> {
+struct Operations<R: JoinTask + 'static> {
     is_finished: fn(&R) -> Option<bool>,
     cancel: fn(R) -> BoxedCancel<R::Output>,
     erase: fn(Arc<SharedTask<R>>) -> Arc<dyn Abort>,
@@ -51,12 +51,12 @@ struct Operations<R: JoinTask> {
 /// A [`RawTask`] that can be aborted through a shared reference, and from several places.
 ///
 /// Nothing is allocated until somebody aborts or asks for an abort handle.
-pub(crate) struct Shareable<R: JoinTask> {
+pub(crate) struct Shareable<R: JoinTask + 'static> {
     place: Mutex<Place<R>>,
     operations: &'static Operations<R>,
 }
 
-enum Place<R: JoinTask> {
+enum Place<R: JoinTask + 'static> {
     /// With who awaits it, whose waker the task has.
     Own(R, Option<Waker>),
     /// Where others see it too.
@@ -69,7 +69,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<R: JoinTask> Shareable<R> {
+impl<R: JoinTask + 'static> Shareable<R> {
     #[inline]
     pub(super) fn new(task: R) -> Shareable<R>
     where
@@ -171,7 +171,7 @@ impl<R: JoinTask> Shareable<R> {
     }
 }
 
-impl<R: JoinTask> Drop for Shareable<R> {
+impl<R: JoinTask + 'static> Drop for Shareable<R> {
     fn drop(&mut self) {
         let place = self.place.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Place::Shared(shared) = place {
@@ -192,7 +192,7 @@ impl Abort for Ended {
     }
 }
 
-struct SharedTask<R: JoinTask> {
+struct SharedTask<R: JoinTask + 'static> {
     slot: Mutex<Slot<R>>,
     done: Done,
     operations: &'static Operations<R>,
@@ -312,7 +312,7 @@ impl<R: JoinTask> Held<R> {
     }
 }
 
-impl<R: JoinTask> SharedTask<R> {
+impl<R: JoinTask + 'static> SharedTask<R> {
     /// Calls `f` on the task and wakes whom it returns, or calls `note` if somebody else works on it.
     fn operate<T>(
         &self,
@@ -406,7 +406,7 @@ impl<R: JoinTask> SharedTask<R> {
     }
 }
 
-impl<R: RawTask> SharedTask<R> {
+impl<R: RawTask + 'static> SharedTask<R> {
     fn watcher(self: &Arc<Self>) -> Waker {
         Waker::from(Arc::new(Watch(Arc::clone(self))))
     }
@@ -421,9 +421,9 @@ impl<R: RawTask> SharedTask<R> {
 }
 
 /// Releases a task that has ended.
-struct Release<R: JoinTask>(Weak<SharedTask<R>>);
+struct Release<R: JoinTask + 'static>(Weak<SharedTask<R>>);
 
-impl<R: RawTask> Wake for Release<R> {
+impl<R: RawTask + 'static> Wake for Release<R> {
     fn wake(self: Arc<Self>) {
         if let Some(task) = self.0.upgrade() {
             task.release();
@@ -433,15 +433,15 @@ impl<R: RawTask> Wake for Release<R> {
 
 /// Watches for the end of a task that others than its awaiter have to hear of. Keeps the task's handle, also when
 /// nobody awaits it any more; the end takes the two apart.
-struct Watch<R: JoinTask>(Arc<SharedTask<R>>);
+struct Watch<R: JoinTask + 'static>(Arc<SharedTask<R>>);
 
-impl<R: RawTask> Wake for Watch<R> {
+impl<R: RawTask + 'static> Wake for Watch<R> {
     fn wake(self: Arc<Self>) {
         self.0.look();
     }
 }
 
-impl<R: RawTask> Abort for SharedTask<R> {
+impl<R: RawTask + 'static> Abort for SharedTask<R> {
     fn abort(&self) {
         SharedTask::abort(self);
     }
