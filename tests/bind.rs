@@ -4,6 +4,7 @@
 mod drops;
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::{Arc, Barrier, Mutex, mpsc};
@@ -228,6 +229,11 @@ fn what_a_shared_context_says_is_not_touched() {
 
 type Work = Box<dyn FnOnce() + Send>;
 
+/// On this thread, where a callback has run when the turn is over, and the time passes at once.
+fn on_a_loop(future: impl Future<Output = ()>) {
+    EventLoop::with_virtual_clock().run_until_complete(future);
+}
+
 /// Hands a function over to something that calls it, here or elsewhere.
 type HandOver = fn(Work);
 
@@ -254,22 +260,22 @@ const HOPS: [(&str, HandOver); 12] = [
         shim::thread::spawn(f).join().unwrap();
     }),
     ("spawn_blocking", |f| {
-        shim::block_on(async { shim::spawn_blocking(f).await.unwrap() });
+        on_a_loop(async { shim::spawn_blocking(f).await.unwrap() });
     }),
     ("call_soon", |f| {
-        shim::block_on(async {
+        on_a_loop(async {
             shim::call_soon(f);
             shim::yield_now().await;
         });
     }),
     ("call_later", |f| {
-        EventLoop::with_virtual_clock().run_until_complete(async {
+        on_a_loop(async {
             shim::call_later(Duration::from_secs(1), f);
             shim::sleep(Duration::from_secs(2)).await;
         });
     }),
     ("a done callback", |f| {
-        shim::block_on(async {
+        on_a_loop(async {
             let task = shim::spawn(async {});
             task.add_done_callback(f);
             task.await.unwrap();
@@ -277,7 +283,7 @@ const HOPS: [(&str, HandOver); 12] = [
         });
     }),
     ("a task", |f| {
-        shim::block_on(async { shim::spawn(async { f() }).await.unwrap() });
+        on_a_loop(async { shim::spawn(async { f() }).await.unwrap() });
     }),
 ];
 
