@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# The documentation builds without warnings, with all features and with none.
+# The documentation builds without warnings, with all features, with each alone and with none.
 set -euo pipefail
 
 export RUSTDOCFLAGS="-D warnings"
 cargo doc --quiet --no-deps --all-features
 # Without the features, links to what they gate have no target.
-RUSTDOCFLAGS="-D warnings -A rustdoc::broken-intra-doc-links" cargo doc --quiet --no-deps
+RUSTDOCFLAGS+=" -A rustdoc::broken-intra-doc-links"
+for features in "" tokio async-std smol async-channel rayon hyper tower ctrl-c conformance; do
+    cargo doc --quiet --no-deps --features "$features"
+done
