@@ -205,8 +205,15 @@ fn what_is_left_of_a_job_is_dropped_in_its_context() {
 }
 
 #[test]
-fn values_are_dropped_in_an_empty_context() {
-    aiocontextvars::context_var! { static PROBE: Arc<SeesOnDrop>; }
+fn values_are_dropped_in_an_empty_context_that_is_nobodys() {
+    aiocontextvars::context_var! { static SETS: SetsOnDrop; }
+    struct SetsOnDrop(Log<Option<u64>>);
+    impl Drop for SetsOnDrop {
+        fn drop(&mut self) {
+            self.0.push(ID.get());
+            ID.set(66);
+        }
+    }
     for (way, start) in WAYS {
         let pool = pool(1);
         ID.set(1);
@@ -216,11 +223,13 @@ fn values_are_dropped_in_an_empty_context() {
             let (seen, calls) = (seen.clone(), calls.clone());
             move || {
                 calls.push(());
-                PROBE.set(Arc::new(SeesOnDrop(seen.clone())));
+                SETS.set(SetsOnDrop(seen.clone()));
             }
         };
         start(&pool, Arc::new(job));
         assert_eq!(seen.take(), vec![None; calls.take().len()], "{way}");
+        assert_eq!(ID.get(), Some(1), "{way}");
+        assert_left_nothing(&pool);
     }
 }
 
