@@ -110,9 +110,10 @@
 //! # Executors
 //!
 //! `ContextAwareExecutor::new(Arc::new(pool))` runs tasks, callbacks and timers on a pool. Blocking jobs go to the crate's
-//! own threads. A worker cannot block on its pool's tasks: `try_block_on` gives an error there. Workers finish what they
-//! have before they look at what comes from outside of the pool, so that tasks which wake themselves again and again can keep
-//! all of them, and on a pool of one thread need only be one.
+//! own threads. A worker cannot block on its pool's tasks: `try_block_on` gives an error there.
+//!
+//! rayon's workers finish what they have before they look at what comes from outside of the pool. A task that wakes itself in
+//! a loop, as one that yields until something has happened, keeps its worker from that; if the pool has no other, for ever.
 //!
 //! ```
 //! use std::sync::Arc;
