@@ -24,7 +24,8 @@ use super::harness::{FromOtherThreads, Harness, Nested, Wrapped, boxed, boxed_he
 /// # Examples
 ///
 /// ```
-/// use std::{cell::RefCell, collections::VecDeque, future::Future, pin::pin, rc::Rc, thread};
+/// use std::{cell::RefCell, collections::VecDeque, future::Future, pin::pin, rc::Rc, sync::Arc, thread};
+/// use std::sync::atomic::{AtomicBool, Ordering};
 /// use std::task::{Context, Poll, Wake, Waker};
 /// use aiocontextvars::ContextExt;
 /// use aiocontextvars::conformance::{Driven, Suite};
@@ -39,28 +40,38 @@ use super::harness::{FromOtherThreads, Harness, Nested, Wrapped, boxed, boxed_he
 ///     }
 /// }
 ///
-/// struct Unpark(thread::Thread);
+/// struct Main {
+///     thread: thread::Thread,
+///     is_woken: AtomicBool,
+/// }
 ///
-/// impl Wake for Unpark {
-///     fn wake(self: std::sync::Arc<Self>) {
-///         self.0.unpark();
+/// impl Wake for Main {
+///     fn wake(self: Arc<Self>) {
+///         self.is_woken.store(true, Ordering::SeqCst);
+///         self.thread.unpark();
 ///     }
 /// }
 ///
 /// impl Steps {
 ///     fn run_until<F: Future>(&self, future: F) -> F::Output {
-///         let waker = Waker::from(std::sync::Arc::new(Unpark(thread::current())));
+///         let main = Arc::new(Main { thread: thread::current(), is_woken: AtomicBool::new(true) });
+///         let waker = Waker::from(Arc::clone(&main));
 ///         let mut future = pin!(future);
 ///         loop {
-///             if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-///                 return output;
+///             if main.is_woken.swap(false, Ordering::SeqCst) {
+///                 let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+///                 if let Poll::Ready(output) = polled {
+///                     return output;
+///                 }
 ///             }
+///             // What a poll or a step blocks on may have used up the unparking.
+///             shim::deliver_remote_wakes();
 ///             let step = self.0.borrow_mut().pop_front();
 ///             match step {
 ///                 Some(step) => step.run(),
+///                 None if main.is_woken.load(Ordering::SeqCst) => {}
 ///                 None => thread::park(),
 ///             }
-///             shim::deliver_remote_wakes();
 ///         }
 ///     }
 /// }
