@@ -69,6 +69,7 @@ mod fixtures;
 mod groups;
 mod harness;
 mod hook;
+mod isolating;
 mod meddler;
 mod outcomes;
 mod reentrancy;

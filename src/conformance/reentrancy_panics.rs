@@ -13,7 +13,7 @@ use aiocontextvars::{Context, ContextExt, SharedContext, context_var, copy_conte
 use futures::FutureExt;
 
 use crate::conformance::callbacks::{callbacks_so_far, hold_the_queue};
-use crate::conformance::fixtures::{Drops, HELD, HeldElsewhere, ID, Log, until};
+use crate::conformance::fixtures::{Drops, HELD, HeldElsewhere, ID, Log, runs_inline, until};
 use crate::conformance::harness::{Harness, message};
 use crate::conformance::meddler::{WakerHook, waker};
 use crate::conformance::reports;
@@ -250,6 +250,10 @@ pub(crate) fn r_05_a_panicking_destructor_harms_no_other<H: Harness>() {
         let id = task.add_done_callback(|| drop(bomb));
         assert!(task.remove_done_callback(id));
         task.abort();
+        if runs_inline::<H>() {
+            // Whoever leaves the context would run the callback that holds the queue.
+            return;
+        }
         // Cancelled while they wait for a shared context, which goes with the last of them.
         let shared = armed().share();
         let held = HeldElsewhere::enter(&shared, || ());

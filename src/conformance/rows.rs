@@ -169,6 +169,10 @@ macro_rules! __conformance_rows {
                 ta_18_shared_futures
                 ta_18_remote_handle
                 ta_18_channels
+                ta_18_guards
+                ta_18_wakers
+            }
+            isolating {
                 ta_18_spawned_tasks
                 ta_18_jobs_and_threads
                 ta_18_callbacks
@@ -176,10 +180,8 @@ macro_rules! __conformance_rows {
                 ta_18_wrapped_branches
                 ta_18_branches_in_one_context
                 ta_18_scopes
-                ta_18_guards
                 ta_18_bound_functions
                 ta_18_runs
-                ta_18_wakers
             }
             shared {
                 ta_07_tasks_continue_in_one_context
