@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -288,14 +289,15 @@ where
 
 /// An executor that runs by itself, made by what was [`register`](Made::register)ed.
 ///
-/// Not generic: the rows are compiled once, with the library, and not for each executor's type.
-pub(super) struct Made(Arc<dyn Executor>);
+/// The rows are compiled once for all types of executors, and where a suite is used: it is `Made<()>` there. Without the
+/// parameter they would be compiled in each build of the library.
+pub(super) struct Made<Here>(Arc<dyn Executor>, PhantomData<Here>);
 
 pub(super) type Make = Arc<dyn Fn() -> Arc<dyn Executor> + Send + Sync>;
 
 static MAKE: Mutex<Option<Make>> = Mutex::new(None);
 
-impl Made {
+impl<Here> Made<Here> {
     /// Has the rows use `make`, until another takes its place.
     pub(super) fn register(make: Make) {
         let before = MAKE
@@ -306,13 +308,14 @@ impl Made {
     }
 }
 
-impl Driven for Made {
+impl<Here: 'static> Driven for Made<Here> {
     type Executor = Arc<dyn Executor>;
 
     fn start() -> Self {
         let make = MAKE.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // The user's code: without the lock.
-        Made(make.expect("what makes it is registered")())
+        let executor = make.expect("what makes it is registered")();
+        Made(executor, PhantomData)
     }
 
     fn executor(&self) -> Arc<dyn Executor> {

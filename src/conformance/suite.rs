@@ -50,17 +50,11 @@ impl Suite {
     /// What is made is kept in an `Arc` until the row has ended, so it need not be `Clone`; it may be a handle of an
     /// executor that lives longer.
     pub fn new<E: Executor>(make: impl Fn() -> E + Send + Sync + 'static) -> Suite {
-        Suite::made(
-            type_name::<E>(),
-            Arc::new(move || Arc::new(make()) as Arc<dyn Executor>),
-        )
-    }
-
-    fn made(executor: &'static str, make: Make) -> Suite {
+        let make: Make = Arc::new(move || Arc::new(make()));
         Suite {
-            executor,
-            prepare: Box::new(move || Made::register(Arc::clone(&make))),
-            ..Suite::from_other_threads::<Anywhere<Made>>()
+            executor: type_name::<E>(),
+            prepare: Box::new(move || Made::<()>::register(Arc::clone(&make))),
+            ..Suite::from_other_threads::<Anywhere<Made<()>>>()
         }
     }
 
