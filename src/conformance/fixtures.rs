@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use aiocontextvars::{SharedContext, context_var, shim};
 
 pub(crate) use self::drops::{Counted, Drops};
-use super::harness::Harness;
 
 context_var! {
     pub(crate) static ID: u64;
@@ -97,14 +96,6 @@ impl HeldElsewhere {
         self.leave.send(()).unwrap();
         self.thread.join().unwrap();
     }
-}
-
-/// Whether the executor runs a step where it is scheduled.
-pub(crate) fn runs_inline<H: Harness>() -> bool {
-    let threads = Log::new();
-    let log = threads.clone();
-    H::spawn(async move { log.push(thread::current().id()) }).detach();
-    threads.take() == [thread::current().id()]
 }
 
 /// Lets others go on until something has happened. Gives up in the end: a row that is left behind would keep a processor
