@@ -399,8 +399,9 @@ impl LocalRunnable {
 
     /// Polls the task.
     pub fn run(self) {
-        deliver_remote_wakes();
         self.task.run();
+        // At the end: a step that blocks may use up the wake-up of the thread.
+        deliver_remote_wakes();
     }
 
     pub(crate) fn into_step(self) -> async_task::Runnable {
