@@ -4,6 +4,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -298,13 +299,27 @@ pub(super) type Make = Arc<dyn Fn() -> Arc<dyn Executor> + Send + Sync>;
 static MAKE: Mutex<Option<Make>> = Mutex::new(None);
 
 impl<Here> Made<Here> {
-    /// Has the rows use `make`, until another takes its place.
-    pub(super) fn register(make: Make) {
-        let before = MAKE
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .replace(make);
+    /// Has the rows use `make`, until what is returned is dropped.
+    pub(super) fn register(make: Make) -> Registered {
+        let before = replace_make(Some(make));
         drop(before);
+        Registered(())
+    }
+}
+
+/// The user's function is called and dropped without the lock.
+fn replace_make(make: Option<Make>) -> Option<Make> {
+    let mut place = MAKE.lock().unwrap_or_else(PoisonError::into_inner);
+    mem::replace(&mut *place, make)
+}
+
+/// Lets go of what makes the executors.
+pub(super) struct Registered(());
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let make = replace_make(None);
+        drop(make);
     }
 }
 

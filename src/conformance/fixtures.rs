@@ -3,6 +3,7 @@
 #[path = "drops.rs"]
 mod drops;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -98,12 +99,22 @@ impl HeldElsewhere {
     }
 }
 
+/// For how many milliseconds [`until`] waits.
+static PATIENCE: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// Has rows wait no longer than this for something to happen.
+pub(super) fn be_patient(patience: Duration) {
+    let milliseconds = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+    PATIENCE.store(milliseconds, Ordering::Relaxed);
+}
+
 /// Lets others go on until something has happened. Gives up in the end: a row that is left behind would keep a processor
 /// busy for good.
 pub(crate) async fn until(has_happened: impl Fn() -> bool) {
-    let patience = Instant::now() + Duration::from_secs(20);
+    let patience = Duration::from_millis(PATIENCE.load(Ordering::Relaxed));
+    let start = Instant::now();
     while !has_happened() {
-        assert!(Instant::now() < patience, "it has not happened");
+        assert!(start.elapsed() < patience, "it has not happened");
         shim::yield_now().await;
     }
 }

@@ -338,6 +338,7 @@ macro_rules! __conformance_rows {
                 cs_02_a_burst_from_eight_threads
                 cs_09_spawned_from_another_thread
             }
+            threads { th_05_a_worker_has_nothing_in_its_own_context }
         }
     };
     (ending, $then:ident, $with:tt) => {

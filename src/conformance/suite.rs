@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use aiocontextvars::shim::{Executor, LocalExecutor};
 
-use super::adapters::{Anywhere, Driven, Made, Make, OneThread};
+use super::adapters::{Anywhere, Driven, Made, Make, OneThread, Registered};
+use super::fixtures;
 use super::harness::{FromOtherThreads, Harness, Wrapped, message};
 use super::hook;
 use super::report::{Failure, Report};
@@ -38,7 +39,7 @@ pub struct Suite {
     ending: Vec<Row>,
     limit: Duration,
     /// Has the rows find the executor.
-    prepare: Box<dyn Fn()>,
+    prepare: Box<dyn Fn() -> Option<Registered>>,
 }
 
 /// After so many rows that do not end the others are left out.
@@ -53,7 +54,7 @@ impl Suite {
         let make: Make = Arc::new(move || Arc::new(make()));
         Suite {
             executor: type_name::<E>(),
-            prepare: Box::new(move || Made::<()>::register(Arc::clone(&make))),
+            prepare: Box::new(move || Some(Made::<()>::register(Arc::clone(&make)))),
             ..Suite::from_other_threads::<Anywhere<Made<()>>>()
         }
     }
@@ -89,7 +90,7 @@ impl Suite {
             rows,
             ending: table::ending::<H>(),
             limit: Duration::from_secs(10),
-            prepare: Box::new(|| ()),
+            prepare: Box::new(|| None),
         }
     }
 
@@ -158,7 +159,7 @@ impl Suite {
         let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let _silence = hook::silence();
         let _handler = reports::instead();
-        (self.prepare)();
+        let _made = (self.prepare)();
         let mut report = Report::new(self.executor);
         if !self.ending.is_empty() {
             report.leave_out(
@@ -179,7 +180,8 @@ impl Suite {
                 Outcome::Failed(failure) => report.fail(failure),
                 Outcome::Hung => {
                     hung += 1;
-                    let message = format!("did not end within {:?}", self.limit);
+                    let message =
+                        format!("did not end within {:?}, the `Suite::limit`", self.limit);
                     report.fail(Failure::new(row.name, message, None));
                 }
             }
@@ -207,6 +209,8 @@ enum Outcome {
 /// Runs a row on a thread of its own, whose context nobody has written to.
 fn run(row: &Row, limit: Duration) -> Outcome {
     let (done, wait) = mpsc::channel::<()>();
+    // A row that waits in vain should say for what.
+    fixtures::be_patient(limit / 3);
     let run = row.run;
     let thread = thread::Builder::new().name(row.name.to_owned());
     let thread = thread.spawn(move || {

@@ -4,12 +4,13 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use aiocontextvars::shim::{Executor, Job, Runnable};
 use aiocontextvars::{Context, SharedContext, copy_context, shim};
 use futures::channel::oneshot;
 use futures::future::LocalBoxFuture;
 
 use crate::conformance::fixtures::{Drops, ID, until};
-use crate::conformance::harness::{Harness, boxed_here};
+use crate::conformance::harness::{FromOtherThreads, Harness, boxed_here};
 
 aiocontextvars::context_var! { static HELD: crate::conformance::fixtures::Counted; }
 
@@ -134,6 +135,31 @@ pub(crate) fn th_05_a_worker_keeps_nothing<H: Harness>() {
             until(|| drops.count() >= n as usize).await;
         }
         assert_eq!(ID.get(), None);
+    });
+}
+
+/// What is no task sees what the worker has in its own context.
+pub(crate) fn th_05_a_worker_has_nothing_in_its_own_context<H: FromOtherThreads>() {
+    fn probe() -> (async_task::Runnable, oneshot::Receiver<usize>) {
+        let (found, wait) = oneshot::channel();
+        let look = async { found.send(copy_context().len()).unwrap() };
+        let (step, task) = async_task::spawn(look, |_| ());
+        task.detach();
+        (step, wait)
+    }
+    let harness = H::start();
+    let wrapper = harness.wrapper();
+    harness.block_on(async {
+        for _ in 0..30 {
+            H::spawn(async { drop(ID.set(1)) }).await.unwrap();
+            let (step, found) = probe();
+            wrapper.get_ref().schedule(Runnable(step));
+            assert_eq!(found.await, Ok(0), "where a step is run");
+            shim::spawn_blocking(|| drop(ID.set(1))).await.unwrap();
+            let (job, found) = probe();
+            wrapper.get_ref().spawn_blocking(Job(job));
+            assert_eq!(found.await, Ok(0), "where a job is run");
+        }
     });
 }
 

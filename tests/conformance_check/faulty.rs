@@ -139,6 +139,59 @@ fn blocking_threads_in_the_context_of_the_first_submitter() {
 }
 
 #[test]
+fn workers_with_values_of_their_own() {
+    context_var! { static RESIDUE: u32; }
+    const ITS_OWN: &str = "th_05_a_worker_has_nothing_in_its_own_context";
+    let report = Suite::new(|| With {
+        schedule: |pool, task| {
+            pool.post(Box::new(|| {
+                task.run();
+                RESIDUE.set(1);
+            }));
+        },
+        ..With::new()
+    });
+    let report = expect(&report.only("th_05"), KEEPS, &[]);
+    let failure = &report.failures()[0];
+    assert_eq!(failure.name(), ITS_OWN);
+    assert!(
+        failure.message().contains("where a step is run"),
+        "{report}"
+    );
+    // One thread for all jobs, so that there is a next one.
+    static JOBS: OnceLock<Pool> = OnceLock::new();
+    let report = Suite::new(|| With {
+        spawn_blocking: |job| {
+            let pool = JOBS.get_or_init(|| Pool::new(1));
+            pool.post(Box::new(|| {
+                job.run();
+                RESIDUE.set(1);
+            }));
+        },
+        ..With::new()
+    });
+    let report = expect(&report.only(ITS_OWN), KEEPS, &[]);
+    assert!(
+        report.failures()[0]
+            .message()
+            .contains("where a job is run"),
+        "{report}"
+    );
+}
+
+#[test]
+fn what_makes_executors_is_let_go_of() {
+    let pool = Arc::new(());
+    let held = Arc::clone(&pool);
+    let suite = Suite::new(move || {
+        let _held = &held;
+        With::new()
+    });
+    assert!(suite.only("ta_01").report().is_ok());
+    assert_eq!(Arc::strong_count(&pool), 1);
+}
+
+#[test]
 fn a_scheduler_that_sets_a_variable() {
     context_var! { static SCHEDULED: u32; }
     let suite = Suite::new(|| With {
