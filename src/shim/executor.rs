@@ -170,8 +170,8 @@ forward_executor!([] &'static dyn Executor, this => FrameExecutor::Static(*this)
 /// # Waking from other threads
 ///
 /// [`schedule_local`](LocalExecutor::schedule_local) is called on the executor's own thread only. A wake-up from
-/// another thread, a timer's for example, unparks this one; the executor then calls
-/// [`deliver_remote_wakes`](super::deliver_remote_wakes), before it looks for steps again. An executor that can poll
+/// another thread, a timer's for example, unparks this one. An executor that has nothing to run calls
+/// [`deliver_remote_wakes`](super::deliver_remote_wakes), and parks only if that brings nothing. An executor that can poll
 /// futures itself, as the ones with an adapter here do, should implement
 /// [`spawn_local`](LocalExecutor::spawn_local) as well: then its tasks can be woken from anywhere.
 ///
@@ -198,8 +198,11 @@ forward_executor!([] &'static dyn Executor, this => FrameExecutor::Static(*this)
 ///     match step {
 ///         Some(step) => step.run(),
 ///         None => {
-///             thread::park();
+///             // Also before parking: a step that blocks may have used up the wake-up of this thread.
 ///             shim::deliver_remote_wakes();
+///             if steps.0.borrow().is_empty() {
+///                 thread::park();
+///             }
 ///         }
 ///     }
 /// }
@@ -399,9 +402,8 @@ impl LocalRunnable {
 
     /// Polls the task.
     pub fn run(self) {
-        self.task.run();
-        // At the end: a step that blocks may use up the wake-up of the thread.
         deliver_remote_wakes();
+        self.task.run();
     }
 
     pub(crate) fn into_step(self) -> async_task::Runnable {

@@ -251,7 +251,7 @@ fn step(key: usize, runnable: async_task::Runnable) {
 /// only run steps.
 ///
 /// A wake-up from another thread unparks this one. Every [`LocalRunnable::run`] calls this too, so that an executor
-/// has to call it only when it has nothing to run: after it was parked, before it looks for steps.
+/// has to call it only when it has nothing to run, before it parks.
 ///
 /// # Examples
 ///

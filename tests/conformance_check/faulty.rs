@@ -259,11 +259,14 @@ fn a_clock_whose_sleeps_are_too_short() {
 
 #[test]
 fn a_clock_whose_sleeps_do_not_end() {
-    let suite = Suite::new(|| With {
-        clock: Arc::new(|_| future::pending().boxed()),
-        ..With::new()
-    });
-    expect(&suite.only("cs_").limit(SHORT), &["cs_01"], &["cs_03"]);
+    let suite = || {
+        Suite::new(|| With {
+            clock: Arc::new(|_| future::pending().boxed()),
+            ..With::new()
+        })
+    };
+    expect(&suite().only("cs_01").limit(SHORT), &["cs_01"], &[]);
+    expect(&suite().only("cs_03"), &[], &["cs_03"]);
 }
 
 #[test]
