@@ -53,8 +53,8 @@
 //!
 //! - all closures of what comes **after** the adapter (`map`, `filter`, `for_each`, `map_init`, `fold`, `reduce`, …), and
 //!   in the same copy whatever belongs to one job: `init` and identity functions, the items' closures, and the drops of
-//!   items and of what those functions made. Each clone of a value (of `map_with`) and each reduction of two results has
-//!   a copy of its own.
+//!   the items that the job is given and of what those functions made. Each clone of a value (of `map_with`) and each
+//!   reduction of two results has a copy of its own.
 //! - closures of `map`, `inspect`, `update` and the like that come **before** it.
 //!
 //! Not in the context are:
@@ -62,6 +62,9 @@
 //! - closures **before** it of adapters that drop or add items (`filter`, `filter_map`, `flat_map_iter`, …), `init`
 //!   functions of a `map_init` before it, and the iterator of a `par_bridge`. They see no context at all. (And the
 //!   context is entered for each item then.) So put the adapter first.
+//! - items that no job is given: because the iterator ends early (`any`, `find_any`, `find_first`, `try_for_each`,
+//!   `take_any`, …), or because they are filtered out before the adapter. They are dropped in no context, so that an item
+//!   whose `Drop` reads a variable has to be in a context [itself](crate::Carried).
 //! - what `flat_map` and `flatten` have a parallel iterator of their own for, and all that follows these. That is another
 //!   hop: use the adapter again, on the inner iterator for its closures, and after `flat_map` for those that follow.
 //!   `flat_map_iter` and `flatten_iter` make no jobs.

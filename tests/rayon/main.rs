@@ -7,6 +7,7 @@ mod executor;
 mod jobs;
 mod panics;
 mod parallel;
+mod parallel_jobs;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
