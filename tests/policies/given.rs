@@ -14,14 +14,13 @@ use crate::{
 };
 
 /// Called in a task of an event loop.
-type Hop = (&'static str, fn(Context) -> Answer);
+pub(crate) type Hop = (&'static str, fn(Context) -> Answer);
 
 /// Called where nothing runs.
 type Run = (&'static str, fn(Context) -> Seen);
 
 const NOW: Duration = Duration::ZERO;
 
-#[allow(unused_mut, reason = "without features nothing is added")]
 pub(crate) fn hops() -> Vec<Hop> {
     #[rustfmt::skip]
     let mut hops: Vec<Hop> = vec![
@@ -90,6 +89,9 @@ pub(crate) fn hops() -> Vec<Hop> {
         let mut service = tower_layer::Layer::layer(&layer, crate::Service);
         crate::served(tower_service::Service::call(&mut service, ()))
     }));
+    hops.extend(crate::messages::given());
+    #[cfg(feature = "rayon")]
+    hops.extend(crate::jobs::given());
     hops
 }
 

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Called in a task of an event loop.
-type Hop = (&'static str, fn() -> Answer);
+pub(crate) type Hop = (&'static str, fn() -> Answer);
 
 /// Called where nothing runs.
 type Run = (&'static str, fn() -> Seen);
@@ -26,7 +26,6 @@ async fn only<T>(mut tasks: JoinSet<T>) -> T {
     tasks.join_next().await.unwrap().unwrap()
 }
 
-#[allow(unused_mut, reason = "without features nothing is added")]
 pub(crate) fn hops() -> Vec<Hop> {
     #[rustfmt::skip]
     let mut hops: Vec<Hop> = vec![
@@ -133,6 +132,9 @@ pub(crate) fn hops() -> Vec<Hop> {
             awaited(shim::smol::spawn_blocking(see))
         }),
     ]);
+    hops.extend(crate::messages::inheriting());
+    #[cfg(feature = "rayon")]
+    hops.extend(crate::jobs::inheriting());
     hops
 }
 

@@ -3,6 +3,9 @@
 
 mod given;
 mod inherits;
+#[cfg(feature = "rayon")]
+mod jobs;
+mod messages;
 
 use std::future::Future;
 
