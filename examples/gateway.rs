@@ -1,8 +1,9 @@
 //! An HTTP service in which each request's id and tenant follow the work, and a check that they do.
 //!
 //! Each request passes through tasks and their children, blocking jobs, callbacks, timers, a group, a stream, an
-//! actor, a thread and, with the feature `rayon`, parallel jobs. Each of these hops takes down the id and the tenant that it sees, and the response lists them. By
-//! default the program drives its own service over loopback sockets and checks every hop:
+//! actor, a thread and, with the feature `rayon`, parallel jobs. Each of these hops takes down the id and the tenant
+//! that it sees, and the response lists them. By default the program drives its own service over loopback sockets and
+//! checks every hop:
 //!
 //! ```sh
 //! cargo run --release --example gateway

@@ -432,6 +432,30 @@ impl<R: FusedStream> FusedStream for Receiver<R> {
 /// A channel's receiver of [`Carried`] messages.
 ///
 /// This trait is sealed.
+///
+/// It does not say that the futures of [`recv`](Receiver::recv) and [`run`](Receiver::run) are `Send`: those of the channels
+/// are, but code that is generic over `R: Mailbox` cannot prove it, and cannot spawn them where tasks have to be `Send`. Spawn
+/// them where the type is known, or [on this thread](crate::shim::spawn_local).
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::channel::{self, Mailbox, Receiver};
+/// use aiocontextvars::shim;
+/// use futures::channel::mpsc;
+///
+/// async fn log<R: Mailbox<Message = String>>(mut lines: Receiver<R>) {
+///     lines.run(async |line| println!("{line}")).await;
+/// }
+///
+/// shim::block_on(async {
+///     let (sender, receiver) = channel::carrying(mpsc::unbounded());
+///     let logger = shim::spawn(log(receiver));
+///     sender.unbounded_send("hello".to_owned()).unwrap();
+///     drop(sender);
+///     logger.await.unwrap();
+/// });
+/// ```
 pub trait Mailbox: sealed::Sealed {
     /// What is carried.
     type Message;

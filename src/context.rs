@@ -226,8 +226,9 @@ impl Context {
 
     /// A function that calls `f` in this context, wherever it is called.
     ///
-    /// `f` is dropped inside the context too, called or not. The function is `Send` and `Sync` if `f` is. For the
-    /// *current* context see [`shim::bind`](crate::shim::bind).
+    /// `f` is dropped inside the context too, called or not. The function is `Send` and `Sync` if `f` is. It takes no
+    /// argument: those of [`bind_mut`](Self::bind_mut) and [`bind_fn`](Self::bind_fn) take one. For the *current*
+    /// context see [`shim::bind`](crate::shim::bind).
     ///
     /// # Examples
     ///
@@ -267,7 +268,8 @@ impl Context {
     /// A function that makes each call of `f` in a copy of this context of its own. Calls may overlap, on any number of
     /// threads.
     ///
-    /// `A` is one type. Where `f` has to take references of any lifetime, run it by hand.
+    /// `A` is one type. Where `f` has to take references of any lifetime, run it by hand. The function is not `Clone`, even
+    /// if `f` is: put it in an `Arc`.
     ///
     /// # Examples
     ///

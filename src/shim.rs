@@ -629,7 +629,7 @@ pub fn call_at_in<C: TaskContext>(
     place.call_at(when, call)
 }
 
-/// A function that calls `f` in a copy of the current context, taken now, wherever it is called. See
+/// A function that calls `f` in a copy of the current context, taken now, wherever it is called. It takes no argument. See
 /// [`Context::bind`](crate::Context::bind).
 ///
 /// # Examples
@@ -664,8 +664,8 @@ pub fn bind_mut<A, R>(f: impl FnMut(A) -> R) -> impl FnMut(A) -> R {
     current::inherit().bind_mut(f)
 }
 
-/// A function that makes each call of `f` in its own copy of the current context, taken now. See
-/// [`Context::bind_fn`](crate::Context::bind_fn).
+/// A function that makes each call of `f` in its own copy of the current context, taken now. It is not `Clone`, even if `f`
+/// is: put it in an `Arc`. See [`Context::bind_fn`](crate::Context::bind_fn).
 ///
 /// # Examples
 ///

@@ -23,6 +23,8 @@ use super::harness::{FromOtherThreads, Harness, Nested, Wrapped, boxed, boxed_he
 /// work to, and [`Suite::local`](super::Suite::local) for those whose tasks stay on one thread. Everything but the tasks
 /// of a local executor happens on the thread that calls [`start`](Driven::start), so the type need not be `Send`.
 ///
+/// The rows are compiled again for each such type: see [`Suite::of`](super::Suite::of).
+///
 /// # Examples
 ///
 /// ```

@@ -14,7 +14,8 @@ use futures::future::{BoxFuture, LocalBoxFuture};
 ///
 /// This is the general form, for a runtime with functions of its own that spawn and schedule. Each default is the free
 /// function of [`shim`] with that name; a runtime's harness has its own functions instead. An executor that is wrapped
-/// in a [`ContextAwareExecutor`] needs no harness: see [`check`](super::check) and [`Driven`](super::Driven).
+/// in a [`ContextAwareExecutor`] needs no harness: see [`check`](super::check) and [`Driven`](super::Driven). The rows are
+/// compiled again for each harness: see [`Suite::of`](super::Suite::of).
 ///
 /// The functions without `self` are called inside [`block_on`](Harness::block_on), in the executor's tasks and in its
 /// callbacks. [`shim`]'s functions have to find the executor there.

@@ -82,6 +82,9 @@ impl Suite {
     }
 
     /// For a runtime with functions of its own that spawn and schedule.
+    ///
+    /// All rows are compiled for each type `H`, and so for each [`Driven`]: several in one test binary are minutes of
+    /// processor time. [`check`](super::check) and [`Suite::new`] have them compiled once, whatever the executors.
     pub fn of<H: Harness>() -> Suite {
         let mut rows = table::generic::<H>();
         rows.extend(table::in_a_task::<H>());

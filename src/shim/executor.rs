@@ -54,7 +54,9 @@ use super::time::StdClock;
 pub trait Executor: Send + Sync + 'static {
     /// Arranges for [`Runnable::run`] to be called, soon, once and on any thread.
     ///
-    /// Running it at once is allowed. Dropping it cancels its task, and so does a panic.
+    /// Running it at once is allowed. Dropping it cancels its task, and so does a panic. Steps are to be run roughly in the
+    /// order in which they were scheduled: one thread that always runs the newest first never comes to the others while a
+    /// task wakes itself, or two wake each other.
     ///
     /// May use the crate, also to send work to this very executor: no lock is held. It is called in the context of
     /// whoever spawns, schedules or wakes, and must leave that as it was. It must not block on the executor.
@@ -209,7 +211,8 @@ forward_executor!([] &'static dyn Executor, this => FrameExecutor::Static(*this)
 /// ```
 pub trait LocalExecutor: 'static {
     /// Arranges for [`LocalRunnable::run`] to be called, soon, once and on this thread, but not before this
-    /// returns. Dropping it cancels its task. May use the crate, as [`Executor::schedule`].
+    /// returns. Dropping it cancels its task. Roughly in the order in which they were scheduled, and it may use the crate:
+    /// see [`Executor::schedule`].
     fn schedule_local(&self, task: LocalRunnable);
 
     /// Arranges for `task` to be polled to completion on this thread; dropping it cancels the task.
