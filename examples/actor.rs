@@ -22,6 +22,8 @@
 mod args;
 #[path = "actor/logging.rs"]
 mod logging;
+#[path = "common/options.rs"]
+mod options;
 #[path = "gateway/runtime.rs"]
 #[allow(dead_code, reason = "the gateway asks more of it")]
 mod runtime;

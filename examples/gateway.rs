@@ -46,6 +46,8 @@ mod listen;
 mod load;
 #[path = "gateway/logging.rs"]
 mod logging;
+#[path = "common/options.rs"]
+mod options;
 #[path = "gateway/report.rs"]
 mod report;
 #[path = "gateway/runtime.rs"]

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 
 use lexopt::prelude::*;
 
-use crate::runtime::{NAMES, Runtime};
+use crate::options::{message, number, text};
+use crate::runtime::Runtime;
 
 pub(crate) const HELP: &str = "\
 Actors whose log lines carry the request id of who sent the message.
@@ -24,7 +25,6 @@ Options:
   --quiet         check the log lines without showing them
   -h, --help      print this";
 
-const ALL: &str = "all";
 const REQUESTS_LIMIT: u64 = 1_000_000_000;
 /// Half of the senders are threads of the operating system, and each has a channel to each actor.
 const SENDERS_LIMIT: u64 = 500;
@@ -61,11 +61,13 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
     while let Some(arg) = parser.next().map_err(message)? {
         match arg {
             Long("requests") => {
-                options.requests = number(&mut parser, "--requests", REQUESTS_LIMIT)?
+                options.requests = number(&mut parser, "--requests", 1..=REQUESTS_LIMIT)?
             }
-            Long("senders") => options.senders = number(&mut parser, "--senders", SENDERS_LIMIT)?,
-            Long("actors") => options.actors = number(&mut parser, "--actors", ACTORS_LIMIT)?,
-            Long("runtime") => options.runtimes = runtimes_of(&text(&mut parser)?)?,
+            Long("senders") => {
+                options.senders = number(&mut parser, "--senders", 1..=SENDERS_LIMIT)?
+            }
+            Long("actors") => options.actors = number(&mut parser, "--actors", 1..=ACTORS_LIMIT)?,
+            Long("runtime") => options.runtimes = Runtime::named(&text(&mut parser)?)?,
             Long("bare") => options.bare = true,
             Long("quiet") => options.quiet = true,
             Long("help") | Short('h') => return Ok(Command::Help),
@@ -73,45 +75,4 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
         }
     }
     Ok(Command::Run(options))
-}
-
-fn message(error: lexopt::Error) -> String {
-    format!("{error}; see --help")
-}
-
-fn text(parser: &mut lexopt::Parser) -> Result<String, String> {
-    parser
-        .value()
-        .map_err(message)?
-        .into_string()
-        .map_err(|value| format!("{value:?} is not Unicode"))
-}
-
-/// A number from 1 to `limit`.
-fn number(parser: &mut lexopt::Parser, name: &str, limit: u64) -> Result<u64, String> {
-    let value = text(parser)?;
-    match value.parse() {
-        Ok(number) if (1..=limit).contains(&number) => Ok(number),
-        _ => Err(format!(
-            "{name} takes a number from 1 to {limit}, not `{value}`"
-        )),
-    }
-}
-
-fn runtimes_of(name: &str) -> Result<Vec<Runtime>, String> {
-    if name == ALL {
-        return Ok(Runtime::ALL.to_vec());
-    }
-    if let Some(runtime) = Runtime::ALL.iter().find(|runtime| runtime.name() == name) {
-        return Ok(vec![*runtime]);
-    }
-    Err(match NAMES.iter().find(|(known, _)| *known == name) {
-        Some((_, Some(feature))) => {
-            format!("the runtime `{name}` is not compiled in: build with `--features {feature}`")
-        }
-        _ => {
-            let names = NAMES.map(|(known, _)| known).join(", ");
-            format!("there is no runtime `{name}`; choose from {names}, {ALL}")
-        }
-    })
 }

@@ -1,13 +1,13 @@
 //! The command line.
 
 use std::ffi::OsString;
-use std::str::FromStr;
 
 use lexopt::prelude::*;
 
 use crate::carrier::Carrier;
+use crate::options::{message, number, text};
 use crate::report::Style;
-use crate::runtime::{NAMES, Runtime};
+use crate::runtime::Runtime;
 
 pub(crate) const HELP: &str = "\
 A service that shows whose request each hop of a request sees.
@@ -31,7 +31,6 @@ Options:
 
 RUST_LOG=debug logs each hop.";
 
-const ALL: &str = "all";
 const REQUESTS: u64 = 2000;
 const REQUESTS_LIMIT: u64 = 1_000_000_000;
 const CONCURRENCY: usize = 64;
@@ -78,16 +77,16 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
         match arg {
             Long("runtime") => {
                 let name = text(&mut parser)?;
-                runtimes = runtimes_of(&name)?;
-                all = name == ALL;
+                runtimes = Runtime::named(&name)?;
+                all = name == Runtime::EVERY;
             }
             Long("carrier") => carrier = carrier_of(&text(&mut parser)?)?,
             Long("requests") => {
-                requests = Some(number(&mut parser, "--requests", REQUESTS_LIMIT)?);
+                requests = Some(number(&mut parser, "--requests", 1..=REQUESTS_LIMIT)?);
             }
             Long("concurrency") => {
                 let limit = CONCURRENCY_LIMIT as u64;
-                concurrency = Some(number(&mut parser, "--concurrency", limit)? as usize);
+                concurrency = Some(number(&mut parser, "--concurrency", 1..=limit)? as usize);
             }
             Long("json") => json = true,
             Long("listen") => listen = Some(text(&mut parser)?),
@@ -129,49 +128,6 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
     }
 }
 
-fn message(error: lexopt::Error) -> String {
-    format!("{error}; see --help")
-}
-
-fn text(parser: &mut lexopt::Parser) -> Result<String, String> {
-    parser
-        .value()
-        .map_err(message)?
-        .into_string()
-        .map_err(|value| format!("{value:?} is not Unicode"))
-}
-
-/// A number from 1 to `limit`.
-fn number(parser: &mut lexopt::Parser, name: &str, limit: u64) -> Result<u64, String> {
-    let value = text(parser)?;
-    match u64::from_str(&value) {
-        Ok(number) if (1..=limit).contains(&number) => Ok(number),
-        _ => Err(format!(
-            "{name} takes a number from 1 to {limit}, not `{value}`"
-        )),
-    }
-}
-
-fn runtimes_of(name: &str) -> Result<Vec<Runtime>, String> {
-    if name == ALL {
-        return Ok(Runtime::ALL.to_vec());
-    }
-    if let Some(runtime) = Runtime::ALL.iter().find(|runtime| runtime.name() == name) {
-        return Ok(vec![*runtime]);
-    }
-    Err(match NAMES.iter().find(|(known, _)| *known == name) {
-        Some((_, Some(feature))) => {
-            format!("the runtime `{name}` is not compiled in: build with `--features {feature}`")
-        }
-        _ => unknown(
-            "runtime",
-            name,
-            NAMES.map(|(known, _)| known).iter(),
-            Some(ALL),
-        ),
-    })
-}
-
 fn carrier_of(name: &str) -> Result<Carrier, String> {
     match name {
         "context" => Ok(Carrier::Context),
@@ -183,26 +139,10 @@ fn carrier_of(name: &str) -> Result<Carrier, String> {
             "the carrier `task-local` is tokio's, which is not compiled in: build with `--features tokio`"
                 .to_owned(),
         ),
-        _ => Err(unknown(
-            "carrier",
-            name,
-            ["context", "thread-local", "task-local"].iter(),
-            None,
+        _ => Err(format!(
+            "there is no carrier `{name}`; choose from context, thread-local, task-local"
         )),
     }
-}
-
-fn unknown<'a>(
-    what: &str,
-    name: &str,
-    choices: impl Iterator<Item = &'a &'a str>,
-    last: Option<&'a str>,
-) -> String {
-    let choices: Vec<&str> = choices.copied().chain(last).collect();
-    format!(
-        "there is no {what} `{name}`; choose from {}",
-        choices.join(", ")
-    )
 }
 
 fn check(carrier: Carrier, runtime: Runtime) -> Result<(), String> {

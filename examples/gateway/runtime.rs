@@ -20,7 +20,7 @@ pub(crate) enum Runtime {
 }
 
 /// Every name that is known, compiled in or not, and the feature it needs.
-pub(crate) const NAMES: [(&str, Option<&str>); 5] = [
+const NAMES: [(&str, Option<&str>); 5] = [
     ("event-loop", None),
     ("tokio", Some("tokio")),
     ("tokio-current-thread", Some("tokio")),
@@ -40,6 +40,31 @@ impl Runtime {
         #[cfg(feature = "smol")]
         Runtime::Smol,
     ];
+
+    /// The name of all that are compiled in.
+    pub(crate) const EVERY: &str = "all";
+
+    /// Those that go by a name; the error is a message.
+    pub(crate) fn named(name: &str) -> Result<Vec<Runtime>, String> {
+        if name == Runtime::EVERY {
+            return Ok(Runtime::ALL.to_vec());
+        }
+        if let Some(runtime) = Runtime::ALL.iter().find(|runtime| runtime.name() == name) {
+            return Ok(vec![*runtime]);
+        }
+        Err(match NAMES.iter().find(|(known, _)| *known == name) {
+            Some((_, Some(feature))) => {
+                format!(
+                    "the runtime `{name}` is not compiled in: build with `--features {feature}`"
+                )
+            }
+            _ => {
+                let names = NAMES.map(|(known, _)| known).join(", ");
+                let every = Runtime::EVERY;
+                format!("there is no runtime `{name}`; choose from {names}, {every}")
+            }
+        })
+    }
 
     pub(crate) const fn name(self) -> &'static str {
         match self {

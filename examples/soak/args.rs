@@ -1,10 +1,11 @@
 //! The command line.
 
 use std::ffi::OsString;
-use std::str::FromStr;
 use std::time::Duration;
 
 use lexopt::prelude::*;
+
+use crate::options::{message, number};
 
 pub(crate) const HELP: &str = "\
 Every runtime at once in one process, with random work on each, and a check of every context that is seen.
@@ -52,10 +53,10 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
     let mut parked = None;
     while let Some(arg) = parser.next().map_err(message)? {
         match arg {
-            Long("seconds") => seconds = Some(number(&mut parser, "--seconds", 1, SECONDS_LIMIT)?),
-            Long("seed") => seed = Some(number(&mut parser, "--seed", 0, u64::MAX)?),
+            Long("seconds") => seconds = Some(number(&mut parser, "--seconds", 1..=SECONDS_LIMIT)?),
+            Long("seed") => seed = Some(number(&mut parser, "--seed", 0..=u64::MAX)?),
             Long("json") => json = true,
-            Long("parked") => parked = Some(number(&mut parser, "--parked", 1, PARKED_LIMIT)?),
+            Long("parked") => parked = Some(number(&mut parser, "--parked", 1..=PARKED_LIMIT)?),
             Long("help") | Short('h') => return Ok(Command::Help),
             _ => return Err(message(arg.unexpected())),
         }
@@ -77,27 +78,5 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
             "{name} is about the random work, and with --parked there is none"
         )),
         None => Ok(Command::Parked(parked as usize)),
-    }
-}
-
-fn message(error: lexopt::Error) -> String {
-    format!("{error}; see --help")
-}
-
-fn number(
-    parser: &mut lexopt::Parser,
-    name: &str,
-    lowest: u64,
-    highest: u64,
-) -> Result<u64, String> {
-    let value = parser.value().map_err(message)?;
-    let value = value
-        .into_string()
-        .map_err(|value| format!("{value:?} is not Unicode"))?;
-    match u64::from_str(&value) {
-        Ok(number) if (lowest..=highest).contains(&number) => Ok(number),
-        _ => Err(format!(
-            "{name} takes a number from {lowest} to {highest}, not `{value}`"
-        )),
     }
 }

@@ -20,6 +20,8 @@ mod contexts;
 mod groups;
 mod ledger;
 mod memory;
+#[path = "../common/options.rs"]
+mod options;
 mod output;
 mod parked;
 mod play;
