@@ -152,7 +152,7 @@ use super::entered;
 use super::executor::{Executor, Runnable};
 use crate::context::Context;
 use crate::current;
-use crate::future::{ContextExt, Place};
+use crate::future::{ContextExt, WithContext};
 
 /// `rayon::spawn`, in a copy of the current context, taken now.
 ///
@@ -260,7 +260,7 @@ where
 /// ```
 pub fn scope<'scope, T: Send>(f: impl FnOnce(Scope<'_, 'scope>) -> T + Send) -> T {
     let f = f.in_current_context();
-    apart(|| ::rayon::scope(|scope| run(f.into_parts(), |f| f(Scope(scope)))))
+    apart(|| ::rayon::scope(|scope| run(f, |f| f(Scope(scope)))))
 }
 
 /// `rayon::broadcast`: calls `f` once on each thread of the pool, each time in a copy of the current context, taken now.
@@ -405,10 +405,7 @@ impl Pool<'_> {
     /// ```
     pub fn scope<'scope, T: Send>(self, f: impl FnOnce(Scope<'_, 'scope>) -> T + Send) -> T {
         let f = f.in_current_context();
-        apart(|| {
-            self.0
-                .scope(|scope| run(f.into_parts(), |f| f(Scope(scope))))
-        })
+        apart(|| self.0.scope(|scope| run(f, |f| f(Scope(scope)))))
     }
 
     /// As [`broadcast`].
@@ -467,8 +464,7 @@ impl<'scope> Scope<'_, 'scope> {
     /// ```
     pub fn spawn_in(self, context: Context, f: impl FnOnce(Scope<'_, 'scope>) + Send + 'scope) {
         let f = f.in_context(context);
-        self.0
-            .spawn(|scope| run(f.into_parts(), |f| f(Scope(scope))));
+        self.0.spawn(|scope| run(f, |f| f(Scope(scope))));
     }
 }
 
@@ -481,7 +477,7 @@ impl fmt::Debug for Scope<'_, '_> {
 /// `f`, called and dropped in `context`.
 fn job<T>(context: Context, f: impl FnOnce() -> T) -> impl FnOnce() -> T {
     let f = f.in_context(context);
-    || run(f.into_parts(), |f| f())
+    || run(f, |f| f())
 }
 
 fn pair<A, B>(
@@ -495,8 +491,8 @@ fn pair<A, B>(
 /// Calls `f` with what a job has, in its context, which is let go of.
 ///
 /// A worker that waits runs jobs within others, so that the executor on whose behalf it waits is not the job's.
-fn run<F, T>((mut context, inner): (Context, F), f: impl FnOnce(F) -> T) -> T {
-    entered::nowhere(|| context.run_last(|| f(inner)))
+fn run<F, T>(job: WithContext<F>, f: impl FnOnce(F) -> T) -> T {
+    entered::nowhere(|| job.run(f))
 }
 
 /// Calls `wait`, in which a worker may run jobs that are nobody's here: in an empty context, so that they neither see nor

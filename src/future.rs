@@ -125,7 +125,7 @@ mod sealed {
             self.run_now(|| f(cx))
         }
 
-        /// The context as it is now.
+        /// The context as it is now: a copy of a shared one.
         fn to_context(&self) -> Context;
 
         /// Calls `f`, which cannot wait, in the context, or in a copy if that is taken.
@@ -314,12 +314,6 @@ impl<T, C: TaskContext> WithContext<T, C> {
     /// Where its context is entered from.
     pub(crate) fn place(&self) -> &C::Place {
         &self.inside.around().0
-    }
-
-    /// The context as it is now: a copy of a shared one.
-    #[inline]
-    pub(crate) fn last_context(&self) -> Context {
-        self.place().to_context()
     }
 
     pub(crate) fn into_parts(self) -> (C::Place, T) {

@@ -62,15 +62,12 @@ struct InJob<T>(WithContext<T>);
 impl<T> InJob<T> {
     /// Makes something else of it, in its context.
     fn map<U>(self, f: impl FnOnce(T) -> U) -> InJob<U> {
-        let (context, inner) = self.0.into_parts();
-        let mut context = Held(context);
-        let inner = context.enter(|| f(inner));
-        InJob(inner.in_context(mem::take(&mut context.0)))
+        InJob(entered::nowhere(|| self.0.map_inner(f)))
     }
 
     /// The same for the last time.
     fn finish<U>(self, f: impl FnOnce(T) -> U) -> U {
-        run(self.0.into_parts(), f)
+        run(self.0, f)
     }
 
     fn held(&self) -> Held {

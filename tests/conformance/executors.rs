@@ -10,6 +10,19 @@ use aiocontextvars::event_loop::{EventLoop, LoopHandle};
 use aiocontextvars::shim::{ContextAwareExecutor, FromSchedule, Runnable};
 use futures::executor::{LocalPool, LocalSpawner, ThreadPool};
 
+/// For an executor that its wrapper can block on.
+macro_rules! block_on_the_wrapper {
+    () => {
+        fn block_on<F: Future>(
+            &self,
+            wrapper: &ContextAwareExecutor<Self::Executor>,
+            future: F,
+        ) -> F::Output {
+            wrapper.block_on(future)
+        }
+    };
+}
+
 pub(crate) mod event_loop {
     use super::*;
     use std::cell::RefCell;
@@ -164,13 +177,7 @@ pub(crate) mod tokio_multi_thread {
             self.0.handle().clone()
         }
 
-        fn block_on<F: Future>(
-            &self,
-            wrapper: &ContextAwareExecutor<Handle>,
-            future: F,
-        ) -> F::Output {
-            wrapper.block_on(future)
-        }
+        block_on_the_wrapper!();
     }
 }
 
@@ -274,13 +281,7 @@ pub(crate) mod async_std_global {
             async_std::executor().into_inner()
         }
 
-        fn block_on<F: Future>(
-            &self,
-            wrapper: &ContextAwareExecutor<Global>,
-            future: F,
-        ) -> F::Output {
-            wrapper.block_on(future)
-        }
+        block_on_the_wrapper!();
     }
 }
 
@@ -309,13 +310,7 @@ pub(crate) mod smol_global {
             smol::executor().into_inner()
         }
 
-        fn block_on<F: Future>(
-            &self,
-            wrapper: &ContextAwareExecutor<Global>,
-            future: F,
-        ) -> F::Output {
-            wrapper.block_on(future)
-        }
+        block_on_the_wrapper!();
     }
 }
 
@@ -344,13 +339,7 @@ pub(crate) mod smol_executor {
             Arc::clone(&self.0)
         }
 
-        fn block_on<F: Future>(
-            &self,
-            wrapper: &ContextAwareExecutor<Arc<Executor<'static>>>,
-            future: F,
-        ) -> F::Output {
-            wrapper.block_on(future)
-        }
+        block_on_the_wrapper!();
     }
 }
 
@@ -377,13 +366,7 @@ pub(crate) mod smol_local_executor {
             Rc::clone(&self.0)
         }
 
-        fn block_on<F: Future>(
-            &self,
-            wrapper: &ContextAwareExecutor<Rc<LocalExecutor<'static>>>,
-            future: F,
-        ) -> F::Output {
-            wrapper.block_on(future)
-        }
+        block_on_the_wrapper!();
     }
 }
 
@@ -413,13 +396,7 @@ pub(crate) mod rayon_thread_pool {
             Arc::clone(&self.0)
         }
 
-        fn block_on<F: Future>(
-            &self,
-            wrapper: &ContextAwareExecutor<Arc<ThreadPool>>,
-            future: F,
-        ) -> F::Output {
-            wrapper.block_on(future)
-        }
+        block_on_the_wrapper!();
     }
 }
 
@@ -446,13 +423,7 @@ pub(crate) mod futures_thread_pool {
             self.0.clone()
         }
 
-        fn block_on<F: Future>(
-            &self,
-            wrapper: &ContextAwareExecutor<ThreadPool>,
-            future: F,
-        ) -> F::Output {
-            wrapper.block_on(future)
-        }
+        block_on_the_wrapper!();
     }
 }
 
@@ -537,13 +508,7 @@ pub(crate) mod from_schedule {
             self.0.clone()
         }
 
-        fn block_on<F: Future>(
-            &self,
-            wrapper: &ContextAwareExecutor<FromSchedule>,
-            future: F,
-        ) -> F::Output {
-            wrapper.block_on(future)
-        }
+        block_on_the_wrapper!();
     }
 }
 
@@ -589,13 +554,7 @@ pub(crate) mod thread_pool {
             self.clone()
         }
 
-        fn block_on<F: Future>(
-            &self,
-            wrapper: &ContextAwareExecutor<Pool>,
-            future: F,
-        ) -> F::Output {
-            wrapper.block_on(future)
-        }
+        block_on_the_wrapper!();
     }
 }
 
@@ -625,12 +584,6 @@ pub(crate) mod gui_main_loop {
             self.0.clone()
         }
 
-        fn block_on<F: Future>(
-            &self,
-            wrapper: &ContextAwareExecutor<Proxy>,
-            future: F,
-        ) -> F::Output {
-            wrapper.block_on(future)
-        }
+        block_on_the_wrapper!();
     }
 }

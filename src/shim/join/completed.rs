@@ -13,7 +13,7 @@ use super::abortable::Joined;
 use crate::contain::contain;
 use crate::context::Context;
 use crate::current;
-use crate::future::{TaskContext, WithContext};
+use crate::future::{Place, TaskContext, WithContext};
 
 /// A task's output and its last context.
 pub(crate) struct Completed<T> {
@@ -87,7 +87,7 @@ impl<F: Future, C: TaskContext> Future for Completing<F, C> {
         let mut task = self.project().task;
         let output = ready!(task.as_mut().poll(cx));
         // The task keeps it as well: what is left of the future is dropped inside.
-        let context = LastContext(task.last_context());
+        let context = LastContext(task.place().to_context());
         Poll::Ready(Completed { output, context })
     }
 }
