@@ -16,7 +16,9 @@ use std::task::{self, Poll, Waker};
 use std::time::Duration;
 
 use aiocontextvars::event_loop::{EventLoop, LoopHandle};
-use aiocontextvars::{Context, ContextExt, ContextVar, Token, context_var, copy_context, shim};
+use aiocontextvars::{
+    Context, ContextExt, ContextVar, DefaultKind, Token, context_var, copy_context, shim,
+};
 
 context_var! {
     static ID: u64;
@@ -56,6 +58,30 @@ const OPERATIONS: &[(&str, Operation)] = &[
     }),
     ("scoped_1", |times| {
         each(with_id(1), times, || ID.scoped(black_box(2)))
+    }),
+    ("update_1", |times| {
+        each(with_id(1), times, || {
+            ID.update(|id| black_box(*id.unwrap()))
+        })
+    }),
+    // Ten guards each time. Two rows of a kind differ if a guard costs more where there are more of them.
+    ("guards_last_first_1000", |times| {
+        guards(1_000, Order::LastFirst, times)
+    }),
+    ("guards_last_first_10000", |times| {
+        guards(10_000, Order::LastFirst, times)
+    }),
+    ("guards_first_first_1000", |times| {
+        guards(1_000, Order::FirstFirst, times)
+    }),
+    ("guards_first_first_10000", |times| {
+        guards(10_000, Order::FirstFirst, times)
+    }),
+    ("guards_any_order_1000", |times| {
+        guards(1_000, Order::Any, times)
+    }),
+    ("guards_any_order_10000", |times| {
+        guards(10_000, Order::Any, times)
     }),
     ("snapshot_1", |times| each(with_id(1), times, copy_context)),
     ("snapshot_100000", |times| {
@@ -112,7 +138,11 @@ fn each<R>(mut context: Context, times: u64, operation: impl Fn() -> R) {
     context.run(|| (0..times).for_each(|_| drop(black_box(operation()))));
 }
 
-fn get<T: Clone + Send + Sync>(var: &ContextVar<T>, context: Context, times: u64) {
+fn get<T, D>(var: &ContextVar<T, D>, context: Context, times: u64)
+where
+    T: Clone + Send + Sync,
+    D: DefaultKind,
+{
     each(context, times, || black_box(var).get());
 }
 
@@ -123,6 +153,36 @@ fn set() -> Token<u64> {
 fn set_after_snapshot() {
     let _snapshot = black_box(copy_context());
     set();
+}
+
+enum Order {
+    LastFirst,
+    FirstFirst,
+    Any,
+}
+
+/// Makes and drops ten times as many guards, in batches of as many that are live at once, with a read and a write in between
+/// and a copy of the context that stays.
+fn guards(live: usize, order: Order, times: u64) {
+    let mut guards = Vec::with_capacity(live);
+    let mut indexes: Vec<usize> = (0..live).collect();
+    match order {
+        Order::LastFirst => indexes.reverse(),
+        Order::FirstFirst => {}
+        Order::Any => fastrand::Rng::with_seed(7).shuffle(&mut indexes),
+    }
+    with_id(1).run(|| {
+        for _ in 0..times * 10 / live as u64 {
+            guards.extend((0..live).map(|_| Some(ID.scoped(black_box(2)))));
+            let _copy = black_box(copy_context());
+            for &index in &indexes {
+                drop(guards[index].take());
+                black_box(ID.get());
+                set();
+            }
+            guards.clear();
+        }
+    });
 }
 
 fn run(times: u64) {

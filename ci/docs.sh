@@ -6,6 +6,6 @@ export RUSTDOCFLAGS="-D warnings"
 cargo doc --quiet --no-deps --all-features
 # Without the features, links to what they gate have no target.
 RUSTDOCFLAGS+=" -A rustdoc::broken-intra-doc-links"
-for features in "" tokio async-std smol async-channel rayon hyper tower ctrl-c conformance; do
+for features in "" tokio async-std smol async-channel futures-executor rayon hyper tower ctrl-c conformance; do
     cargo doc --quiet --no-deps --features "$features"
 done

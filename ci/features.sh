@@ -4,7 +4,7 @@
 set -euo pipefail
 
 runtimes=(tokio async-std smol)
-others=(async-channel rayon hyper tower ctrl-c)
+others=(async-channel futures-executor rayon hyper tower ctrl-c)
 all=$(IFS=,; echo "${others[*]}")
 
 for ((subset = 0; subset < 1 << ${#runtimes[@]}; subset++)); do
@@ -24,7 +24,7 @@ done
 
 # All together are what the README's command tests. Those that bring no executor make no difference to the rows.
 rows() {
-    [[ " ${runtimes[*]} rayon " == *" $1 "* ]] && echo "conformance,$1" || echo "$1"
+    [[ " ${runtimes[*]} futures-executor rayon " == *" $1 "* ]] && echo "conformance,$1" || echo "$1"
 }
 for features in conformance $(for one in "${runtimes[@]}" "${others[@]}"; do rows "$one"; done); do
     echo "+ test, features: $features"

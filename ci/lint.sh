@@ -4,7 +4,7 @@ set -euo pipefail
 
 cargo fmt --all --check
 cargo fmt --manifest-path fuzz/Cargo.toml --check
-for features in "" tokio async-std smol async-channel rayon hyper tower ctrl-c conformance; do
+for features in "" tokio async-std smol async-channel futures-executor rayon hyper tower ctrl-c conformance; do
     echo "+ clippy, features: ${features:-none}"
     cargo clippy --quiet --all-targets --features "$features" -- -D warnings
 done

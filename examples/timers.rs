@@ -146,7 +146,7 @@ fn log(message: impl Display) {
     });
     let time = time.as_secs_f64();
     match (NUMBER.get(), NAME.get(), RUN.get()) {
-        (Some(number), Some(name), Some(run)) => print(format_args!(
+        (Some(number), Some(name), run) => print(format_args!(
             "{time:9.3} [{number} {name}, run {run}] {message}"
         )),
         _ => print(format_args!("{time:9.3} {message}")),

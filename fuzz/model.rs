@@ -29,8 +29,10 @@ impl Binding {
         self.owner == context && self.layers[layer].0.is_some_and(|id| !live.contains(&id))
     }
 
+    /// Whether another value shows than the topmost.
     fn is_stale(&self, context: u32, live: &BTreeSet<GuardId>) -> bool {
-        (0..self.layers.len()).any(|layer| self.ended(layer, context, live))
+        let top = self.layers.len().checked_sub(1);
+        top.is_some_and(|top| self.ended(top, context, live))
     }
 
     pub fn visible(&self, context: u32, live: &BTreeSet<GuardId>) -> Option<ValueId> {
@@ -104,7 +106,7 @@ impl Context {
         self.update(var, live, |_| ());
     }
 
-    /// A copy, without the layers that have ended. Those that have not keep their owner, who is not the copy.
+    /// A copy, in which the layers mean nothing. What shows is what is on top of them, or else alone.
     pub fn copy(&self, id: u32, live: &BTreeSet<GuardId>) -> Context {
         let mut copy = Context {
             id,
@@ -112,8 +114,11 @@ impl Context {
         };
         for (var, binding) in &self.bindings {
             if binding.is_stale(self.id, live) {
-                let settled = binding.settled(self.id, live);
-                copy.bindings.insert(*var, settled);
+                let visible = Binding {
+                    owner: id,
+                    layers: vec![(None, binding.visible(self.id, live))],
+                };
+                copy.bindings.insert(*var, visible);
             }
         }
         copy.bindings

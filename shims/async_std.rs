@@ -21,25 +21,23 @@
 //! ```
 
 use std::future::Future;
-use std::hash::BuildHasher;
 use std::pin::Pin;
-use std::sync::Once;
 use std::task::{self, Poll, ready};
 
 use ::async_std::task::{JoinHandle as NativeHandle, try_current};
-use futures::future::LocalBoxFuture;
+use futures_core::future::LocalBoxFuture;
 
 use super::ContextAwareExecutor;
 use super::block::BlockOnError;
 use super::entered::{self, FrameExecutor};
 use super::executor::{Executor, Job, LocalExecutor, LocalRunnable, Runnable};
-use super::join::JoinHandle;
 use super::join::abortable::{BoxedCancel, JoinTask, Joined, RawTask};
-use super::native::Native;
+use super::join::{JoinHandle, RunsOn};
+use super::native::{Native, task_in};
 use super::queue::QueueKey;
 use super::task::{CatchPanic, Unclaimed};
 use crate::current;
-use crate::id::BuildIdHasher;
+use crate::task_context::TaskContext;
 
 /// async-std's global executor.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,7 +60,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    executor().spawn(future)
+    spawn_in(current::inherit(), future)
 }
 
 /// Spawns a task that stays on this thread, in a copy of the current context, taken now. It runs while
@@ -127,14 +125,10 @@ pub(crate) fn is_current() -> bool {
     try_current().is_some()
 }
 
-/// Refuses writes in tasks that async-std runs and the shim did not spawn, from the first use on.
-fn install_probe() {
-    static INSTALL: Once = Once::new();
-    INSTALL.call_once(|| {
-        current::install_probe(|| {
-            try_current().map(|task| BuildIdHasher::default().hash_one(task.id()))
-        });
-    });
+/// The task that async-std runs on this thread. The future of `block_on` is one, blocking jobs are none.
+#[inline]
+pub(crate) fn running_task() -> Option<::async_std::task::TaskId> {
+    try_current().map(|task| task.id())
 }
 
 /// The frame of tasks on async-std.
@@ -146,6 +140,21 @@ impl entered::Home for Home {
     }
 }
 
+/// Spawns `future` in `context`.
+#[inline]
+#[track_caller]
+pub(crate) fn spawn_in<C, F>(context: C, future: F) -> JoinHandle<F::Output>
+where
+    C: TaskContext,
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    JoinHandle::from_async_std(
+        launch(task_in(Home, future, context)),
+        RunsOn::Frame(FrameExecutor::AsyncStd),
+    )
+}
+
 /// Spawns a finished task.
 #[inline]
 pub(crate) fn launch<F>(task: F) -> RawJoin<F::Output>
@@ -153,7 +162,6 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    install_probe();
     let task = CatchPanic::new(task);
     RawJoin(::async_std::task::spawn(task))
 }
@@ -187,7 +195,6 @@ impl Executor for Global {
     }
 
     fn spawn_blocking(&self, job: Job) {
-        install_probe();
         drop(::async_std::task::spawn_blocking(move || job.run()));
     }
 
@@ -204,7 +211,6 @@ impl Executor for Global {
     }
 
     fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
-        install_probe();
         ::async_std::task::block_on(future);
         Ok(())
     }
@@ -219,7 +225,6 @@ impl LocalExecutor for Local {
         &self,
         task: LocalBoxFuture<'static, ()>,
     ) -> Result<(), LocalBoxFuture<'static, ()>> {
-        install_probe();
         drop(::async_std::task::spawn_local(task));
         Ok(())
     }

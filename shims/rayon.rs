@@ -2,7 +2,8 @@
 //!
 //! A job of rayon's starts in what the worker has, which is nothing, or what another job has left there. The functions
 //! here start each closure in a copy of the caller's context, taken at the call and without variables declared `local`.
-//! What it sets stays in the copy; the closure and what it holds are dropped there. A panic is passed on as rayon does,
+//! What it sets stays in the copy; the closure and what it holds are dropped there. ([`apart`] and [`Pool::install`] hand
+//! the copy to their closure instead: see [below](#jobs-that-the-shim-did-not-start).) A panic is passed on as rayon does,
 //! and the worker keeps nothing (TH-05).
 //!
 //! The free functions go where rayon's go: to the pool whose worker calls them, or else to the global one. For a pool
@@ -15,10 +16,7 @@
 //!
 //! let pool = ::rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
 //! REQUEST_ID.set(7);
-//! let seen = rayon::on(&pool).install(|| {
-//!     // Inside the pool, from its context.
-//!     rayon::join(|| REQUEST_ID.get(), || { REQUEST_ID.set(8); REQUEST_ID.get() })
-//! });
+//! let seen = rayon::on(&pool).join(|| REQUEST_ID.get(), || { REQUEST_ID.set(8); REQUEST_ID.get() });
 //! assert_eq!((seen, REQUEST_ID.get()), ((Some(7), Some(8)), Some(7)));
 //! ```
 //!
@@ -44,7 +42,7 @@
 //! let scaled: Vec<u64> = items
 //!     .par_iter()
 //!     .in_current_context()
-//!     .map(|item| item * FACTOR.get().unwrap())
+//!     .map(|item| item * FACTOR.get())
 //!     .collect();
 //! assert!(scaled.iter().enumerate().all(|(n, item)| *item == 3 * n as u64));
 //! ```
@@ -77,9 +75,9 @@
 //! let sum: u64 = (0..10_u64)
 //!     .into_par_iter()
 //!     .in_current_context()
-//!     .flat_map(|n| (0..n).into_par_iter().in_current_context().map(|m| m * FACTOR.get().unwrap()))
+//!     .flat_map(|n| (0..n).into_par_iter().in_current_context().map(|m| m * FACTOR.get()))
 //!     .in_current_context()
-//!     .map(|m| m + FACTOR.get().unwrap())
+//!     .map(|m| m + FACTOR.get())
 //!     .sum();
 //! # assert_eq!(sum, 120 * 3 + 45 * 3);
 //! ```
@@ -105,10 +103,51 @@
 //!
 //! # Jobs that the shim did not start
 //!
-//! A bare job of rayon's has no context of its own. While a worker waits for the other half of a `join`, it runs other
-//! jobs of the pool. Those that it runs within a wait of the functions here find an empty context, whatever the one who
-//! waits has, and what they set is gone with the wait. Within a bare `rayon::join`, `rayon::scope` or parallel iterator they
-//! find the context of whoever waits, and a write goes there. So use the forms here in jobs that have a context.
+//! A bare job of rayon's has no context of its own. While a worker waits, for the other half of a
+//! `join` for example, it runs other jobs of its pool on top of its own, also those of other callers.
+//! What a bare job finds depends on what the worker waits in:
+//!
+//! | the worker waits in | a bare job reads | and its writes |
+//! |---|---|---|
+//! | a function of this module | nothing | are refused, as in [foreign tasks](super#tasks-that-the-shim-did-not-spawn) |
+//! | `rayon::join`, `scope` or a parallel iterator of rayon's own, in a job that has a context | that context | change that context |
+//! | nothing that has a context | what earlier bare jobs have left on that thread | stay on that thread |
+//!
+//! Where a write is refused, [`set`](crate::ContextVar::set) panics, and
+//! [`try_set`](crate::ContextVar::try_set) gives an error of the kind
+//! [`ForeignJob`](crate::SetErrorKind::ForeignJob).
+//!
+//! The second row is a leak that this crate cannot prevent, because rayon does not tell which job
+//! runs. So in a job that has a context, use the functions here, and call a library that uses rayon
+//! directly [apart] from the context:
+//!
+//! ```
+//! use aiocontextvars::{Context, context_var, shim};
+//!
+//! context_var! { static TENANT: &'static str; }
+//!
+//! /// Of a library that knows nothing of contexts.
+//! fn parallel_sum(n: u64) -> u64 {
+//!     if n == 0 { return 0; }
+//!     let (a, b) = rayon::join(|| parallel_sum(n / 2), || n);
+//!     a + b
+//! }
+//!
+//! TENANT.set("acme");
+//! let (sum, _) = shim::rayon::join(
+//!     || shim::rayon::apart(|context: &Context| {
+//!         // No job of anybody's finds the tenant here. The context has it.
+//!         assert_eq!((TENANT.get(), context.get(&TENANT)), (None, Some(&"acme")));
+//!         parallel_sum(100)
+//!     }),
+//!     || (),
+//! );
+//! assert_eq!(sum, 100 + 50 + 25 + 12 + 6 + 3 + 1);
+//! ```
+//!
+//! `Context::new().run(|| library())` hides the caller's values as well, but it can be written to:
+//! what one bare job sets there, the next one reads. [`Pool::install`] runs its closure apart, since
+//! that is where bare operations go. `pool.install(shim::bind(f))` does not.
 //!
 //! # Executors
 //!
@@ -143,6 +182,7 @@ mod parallel;
 
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 
 use ::rayon::{BroadcastContext, ThreadPool};
@@ -152,7 +192,7 @@ use super::entered;
 use super::executor::{Executor, Runnable};
 use crate::context::Context;
 use crate::current;
-use crate::future::{ContextExt, WithContext};
+use crate::with_context::{ContextExt, WithContext};
 
 /// `rayon::spawn`, in a copy of the current context, taken now.
 ///
@@ -210,16 +250,16 @@ pub fn spawn_in(context: Context, f: impl FnOnce() + Send + 'static) {
 ///
 /// fn depths(n: u32) -> u32 {
 ///     if n == 0 {
-///         return DEPTH.get().unwrap();
+///         return DEPTH.get();
 ///     }
 ///     let deeper = || {
-///         DEPTH.set(DEPTH.get_or(0) + 1);
+///         DEPTH.set(DEPTH.get() + 1);
 ///         depths(n - 1)
 ///     };
 ///     let (a, b) = shim::rayon::join(deeper, deeper);
 ///     a + b
 /// }
-/// assert_eq!((depths(3), DEPTH.get()), (8 * 3, Some(0)));
+/// assert_eq!((depths(3), DEPTH.get()), (8 * 3, 0));
 /// ```
 pub fn join<A, B>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B)
 where
@@ -227,7 +267,7 @@ where
     B: Send,
 {
     let (a, b) = pair(a, b);
-    apart(|| ::rayon::join(a, b))
+    wait(|| ::rayon::join(a, b))
 }
 
 /// `rayon::scope`: `f` and each job of the scope run in a copy of their own, of the context of whoever calls `scope` or
@@ -260,7 +300,7 @@ where
 /// ```
 pub fn scope<'scope, T: Send>(f: impl FnOnce(Scope<'_, 'scope>) -> T + Send) -> T {
     let f = f.in_current_context();
-    apart(|| ::rayon::scope(|scope| run(f, |f| f(Scope(scope)))))
+    wait(|| ::rayon::scope(|scope| run(f, |f| f(Scope(scope)))))
 }
 
 /// `rayon::broadcast`: calls `f` once on each thread of the pool, each time in a copy of the current context, taken now.
@@ -282,7 +322,25 @@ pub fn scope<'scope, T: Send>(f: impl FnOnce(Scope<'_, 'scope>) -> T + Send) -> 
 /// ```
 pub fn broadcast<T: Send>(f: impl Fn(BroadcastContext<'_>) -> T + Sync) -> Vec<T> {
     let f = f.in_current_context();
-    apart(|| ::rayon::broadcast(|thread| entered::nowhere(|| f.call(thread))))
+    leave(|| ::rayon::broadcast(|thread| entered::nowhere(|| f.call(thread))))
+}
+
+/// Calls `f` in an empty context that cannot be written to, and hands it a copy of the current one,
+/// without variables declared `local`.
+///
+/// For code in a job or task that uses rayon directly: while it waits, the worker may run jobs of
+/// others, which would find the context of whoever waits.
+///
+/// # Panics
+///
+/// If `f` does.
+///
+/// # Examples
+///
+/// See the [module](self#jobs-that-the-shim-did-not-start).
+pub fn apart<T>(f: impl FnOnce(&Context) -> T) -> T {
+    let context = Held(current::inherit());
+    leave(|| f(context.get()))
 }
 
 /// The functions of this module on `pool`.
@@ -305,7 +363,8 @@ pub fn on(pool: &ThreadPool) -> Pool<'_> {
 
 /// A pool whose jobs inherit; made by [`on`].
 ///
-/// Where the caller is no worker of the pool, the thread waits without running other jobs.
+/// A caller that is no worker waits without running jobs. A worker of another pool runs jobs of its
+/// own pool meanwhile, which see nothing of the caller's context.
 ///
 /// # Examples
 ///
@@ -344,7 +403,12 @@ impl Pool<'_> {
         self.0.spawn(job(context, f));
     }
 
-    /// `ThreadPool::install`: runs `f` on a worker of the pool, in a copy of the current context, taken now.
+    /// `ThreadPool::install`: runs `f` on a worker of the pool, [apart] from the caller's context, and
+    /// hands it a copy of that, taken now.
+    ///
+    /// What `f` calls of rayon directly waits inside of `f`, where the worker may run jobs of others.
+    /// So `f` is not in the context. Put parallel iterators into it by
+    /// [`in_context`](crate::ContextExt::in_context), and call other code by [`Context::call`].
     ///
     /// # Panics
     ///
@@ -360,15 +424,15 @@ impl Pool<'_> {
     ///
     /// # let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     /// FACTOR.set(2);
-    /// let sum: u64 = shim::rayon::on(&pool).install(|| {
-    ///     let items = (0..100_u64).into_par_iter().in_current_context();
-    ///     items.map(|item| item * FACTOR.get().unwrap()).sum()
+    /// let sum: u64 = shim::rayon::on(&pool).install(|context| {
+    ///     let items = (0..100_u64).into_par_iter().in_context(context.clone());
+    ///     items.map(|item| item * FACTOR.get()).sum()
     /// });
     /// assert_eq!(sum, 9900);
     /// ```
-    pub fn install<T: Send>(self, f: impl FnOnce() -> T + Send) -> T {
-        let f = job(current::inherit(), f);
-        apart(|| self.0.install(f))
+    pub fn install<T: Send>(self, f: impl FnOnce(&Context) -> T + Send) -> T {
+        let context = Held(current::inherit());
+        self.wait(|| f(context.get()))
     }
 
     /// As [`join`].
@@ -386,7 +450,7 @@ impl Pool<'_> {
         B: Send,
     {
         let (a, b) = pair(a, b);
-        apart(|| self.0.join(a, b))
+        self.wait(|| ::rayon::join(a, b))
     }
 
     /// As [`scope`].
@@ -405,7 +469,7 @@ impl Pool<'_> {
     /// ```
     pub fn scope<'scope, T: Send>(self, f: impl FnOnce(Scope<'_, 'scope>) -> T + Send) -> T {
         let f = f.in_current_context();
-        apart(|| self.0.scope(|scope| run(f, |f| f(Scope(scope)))))
+        self.wait(|| ::rayon::scope(|scope| run(f, |f| f(Scope(scope)))))
     }
 
     /// As [`broadcast`].
@@ -423,10 +487,15 @@ impl Pool<'_> {
     /// ```
     pub fn broadcast<T: Send>(self, f: impl Fn(BroadcastContext<'_>) -> T + Sync) -> Vec<T> {
         let f = f.in_current_context();
-        apart(|| {
+        leave(|| {
             self.0
                 .broadcast(|thread| entered::nowhere(|| f.call(thread)))
         })
+    }
+
+    /// As [`wait`], on a worker of the pool.
+    fn wait<T: Send>(self, f: impl FnOnce() -> T + Send) -> T {
+        leave(|| self.0.install(|| leave(f)))
     }
 }
 
@@ -495,10 +564,34 @@ fn run<F, T>(job: WithContext<F>, f: impl FnOnce(F) -> T) -> T {
     entered::nowhere(|| job.run(f))
 }
 
-/// Calls `wait`, in which a worker may run jobs that are nobody's here: in an empty context, so that they neither see nor
-/// change the caller's.
-fn apart<T>(wait: impl FnOnce() -> T) -> T {
-    entered::nowhere(|| current::enter_empty(wait))
+/// Calls `f` on a worker, which may run other jobs while `f` waits. See [`leave`].
+fn wait<T: Send>(f: impl FnOnce() -> T + Send) -> T {
+    leave(|| match ::rayon::current_thread_index() {
+        Some(_) => f(),
+        // rayon would have a worker of the global pool wait, in what that has.
+        None => ::rayon::scope(|_| leave(f)),
+    })
+}
+
+/// Calls `f` in an empty context that cannot be written to, so that jobs that run while `f` waits
+/// neither see nor change the caller's context, nor see what other such jobs have set.
+fn leave<T>(f: impl FnOnce() -> T) -> T {
+    entered::nowhere(|| current::enter_wait(f))
+}
+
+/// A context whose values are dropped as those of other units of work are.
+struct Held(Context);
+
+impl Held {
+    fn get(&self) -> &Context {
+        &self.0
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        current::drop_values(mem::take(&mut self.0));
+    }
 }
 
 impl Executor for ThreadPool {

@@ -46,16 +46,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ::smol::{Executor as SmolExecutor, LocalExecutor as SmolLocalExecutor, Timer};
-use futures::future::{BoxFuture, LocalBoxFuture};
+use futures_core::future::{BoxFuture, LocalBoxFuture};
 
 use super::ContextAwareExecutor;
 use super::block::BlockOnError;
 use super::entered::{self, FrameExecutor};
 use super::executor::{Clock, Executor, Job, LocalExecutor, LocalRunnable, Runnable};
-use super::join::JoinHandle;
-use super::native::Native;
+use super::join::{JoinHandle, RunsOn};
+use super::native::{Native, task_in};
 use super::queue::QueueKey;
 use super::task::{CatchPanic, StepTask};
+use crate::current;
+use crate::task_context::TaskContext;
 
 /// smol's global executor.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,7 +75,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    executor().spawn(future)
+    spawn_in(current::inherit(), future)
 }
 
 /// Spawns a task on the [`LocalExecutor`](SmolLocalExecutor) that is entered, in a copy of the current
@@ -147,6 +149,21 @@ impl entered::Home for Home {
     fn executor(&self) -> &FrameExecutor {
         const { &FrameExecutor::Smol }
     }
+}
+
+/// Spawns `future` in `context`.
+#[inline]
+#[track_caller]
+pub(crate) fn spawn_in<C, F>(context: C, future: F) -> JoinHandle<F::Output>
+where
+    C: TaskContext,
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    JoinHandle::from_steps(
+        launch(None, task_in(Home, future, context)),
+        RunsOn::Frame(FrameExecutor::Smol),
+    )
 }
 
 /// Spawns a finished task; without an executor, on the global one.

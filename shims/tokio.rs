@@ -24,24 +24,25 @@ use std::future::{self, Future};
 use std::hash::{BuildHasher, Hash};
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::task::{self, Poll};
 use std::time::Instant;
 
 use ::tokio::runtime::{Handle, RuntimeFlavor};
 use ::tokio::task::LocalSet;
-use futures::future::{BoxFuture, LocalBoxFuture};
+use futures_core::future::{BoxFuture, LocalBoxFuture};
 
 use super::ContextAwareExecutor;
 use super::block::{self, BlockOnError};
 use super::entered::{self, FrameExecutor};
 use super::executor::{Clock, Executor, Job, LocalExecutor, LocalRunnable, Runnable};
 use super::join::abortable::{BoxedCancel, JoinTask, Joined, RawTask};
-use super::join::{JoinError, JoinHandle};
-use super::native::Native;
+use super::join::{JoinError, JoinHandle, RunsOn};
+use super::native::{Native, task_in};
 use super::queue::QueueKey;
 use crate::current;
 use crate::id::BuildIdHasher;
+use crate::task_context::TaskContext;
 
 /// Spawns a task on the runtime of this thread, in a copy of the current context, taken now.
 ///
@@ -58,7 +59,10 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    executor().spawn(future)
+    // Named by its handle, which others than this thread can use.
+    let handle = Handle::current();
+    let task = launch(Some(&handle), task_in(Home, future, current::inherit()));
+    JoinHandle::from_tokio(task, RunsOn::Handle(Arc::new(handle)))
 }
 
 /// Spawns a task on the [`LocalSet`] that is entered, in a copy of the current context, taken now.
@@ -163,13 +167,10 @@ pub(crate) fn is_current() -> bool {
     Handle::try_current().is_ok()
 }
 
-/// Refuses writes in tasks that tokio runs and the shim did not spawn, from the first use on.
+/// The task that tokio runs on this thread: a blocking job is one, the future of `Runtime::block_on` is none.
 #[inline]
-fn install_probe() {
-    static INSTALL: Once = Once::new();
-    INSTALL.call_once(|| {
-        current::install_probe(|| ::tokio::task::try_id().map(|id| number(&id)));
-    });
+pub(crate) fn running_task() -> Option<::tokio::task::Id> {
+    ::tokio::task::try_id()
 }
 
 /// The number in one of tokio's ids, which show it to hashers only.
@@ -203,6 +204,19 @@ impl entered::Home for Polled {
     }
 }
 
+/// Spawns `future` in `context`, on this thread's runtime.
+#[inline]
+#[track_caller]
+pub(crate) fn spawn_in<C, F>(context: C, future: F) -> JoinHandle<F::Output>
+where
+    C: TaskContext,
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let task = launch(None, task_in(Home, future, context));
+    JoinHandle::from_tokio(task, RunsOn::Frame(FrameExecutor::Tokio))
+}
+
 /// Spawns a finished task; without a handle, on this thread's runtime.
 #[inline]
 #[track_caller]
@@ -211,7 +225,6 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    install_probe();
     RawJoin(match handle {
         Some(handle) => handle.spawn(task),
         None => ::tokio::spawn(task),
@@ -261,7 +274,6 @@ impl Executor for Handle {
     }
 
     fn spawn_blocking(&self, job: Job) {
-        install_probe();
         drop(Handle::spawn_blocking(self, move || job.run()));
     }
 
@@ -278,7 +290,6 @@ impl Executor for Handle {
     }
 
     fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
-        install_probe();
         let in_place = Handle::try_current()
             .is_ok_and(|current| current.runtime_flavor() == RuntimeFlavor::MultiThread);
         if !in_place {
@@ -362,7 +373,6 @@ impl LocalExecutor for LocalSet {
         &self,
         task: LocalBoxFuture<'static, ()>,
     ) -> Result<(), LocalBoxFuture<'static, ()>> {
-        install_probe();
         drop(LocalSet::spawn_local(self, task));
         Ok(())
     }
@@ -380,7 +390,6 @@ impl LocalExecutor for LocalSet {
     }
 
     fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
-        install_probe();
         let handle = Handle::try_current().map_err(|_| {
             BlockOnError::nested(
                 "a `LocalSet` needs a tokio runtime: enter one, as with `Runtime::enter`",

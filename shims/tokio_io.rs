@@ -6,7 +6,8 @@ use std::task::{Context, Poll};
 
 use ::tokio::io::{AsyncBufRead, AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
 
-use crate::future::{TaskContext, WithContext};
+use crate::task_context::TaskContext;
+use crate::with_context::WithContext;
 
 impl<T: AsyncRead, C: TaskContext> AsyncRead for WithContext<T, C> {
     fn poll_read(

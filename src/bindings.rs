@@ -4,7 +4,7 @@ use std::mem;
 
 use rpds::HashTrieMapSync;
 
-use crate::id::BuildIdHasher;
+use crate::id::{BuildIdHasher, VarKey};
 use crate::slot::Slot;
 
 /// How many slots are kept flat. A tree has to copy as many pointers for a change.
@@ -16,8 +16,8 @@ const DEGREE: u8 = 16;
 #[derive(Clone)]
 pub(crate) enum Bindings {
     /// In the order in which the variables were set first.
-    Few(Vec<(u64, Slot)>),
-    Many(HashTrieMapSync<u64, Slot, BuildIdHasher>),
+    Few(Vec<(VarKey, Slot)>),
+    Many(HashTrieMapSync<VarKey, Slot, BuildIdHasher>),
 }
 
 impl Bindings {
@@ -37,7 +37,7 @@ impl Bindings {
     }
 
     #[inline]
-    pub(crate) fn get(&self, var: u64) -> Option<&Slot> {
+    pub(crate) fn get(&self, var: VarKey) -> Option<&Slot> {
         match self {
             Bindings::Few(slots) => {
                 let found = slots.iter().find(|(id, _)| *id == var);
@@ -48,7 +48,7 @@ impl Bindings {
     }
 
     #[inline]
-    pub(crate) fn get_mut(&mut self, var: u64) -> Option<&mut Slot> {
+    pub(crate) fn get_mut(&mut self, var: VarKey) -> Option<&mut Slot> {
         match self {
             Bindings::Few(slots) => {
                 let found = slots.iter_mut().find(|(id, _)| *id == var);
@@ -59,7 +59,7 @@ impl Bindings {
     }
 
     /// Returns the slot that the variable had.
-    pub(crate) fn insert(&mut self, var: u64, slot: Slot) -> Option<Slot> {
+    pub(crate) fn insert(&mut self, var: VarKey, slot: Slot) -> Option<Slot> {
         if let Some(old) = self.get_mut(var) {
             return Some(mem::replace(old, slot));
         }
@@ -86,7 +86,7 @@ impl Bindings {
     }
 
     /// Returns the slot that the variable had.
-    pub(crate) fn remove(&mut self, var: u64) -> Option<Slot> {
+    pub(crate) fn remove(&mut self, var: VarKey) -> Option<Slot> {
         match self {
             Bindings::Few(slots) => {
                 let place = slots.iter().position(|(id, _)| *id == var)?;
@@ -100,36 +100,40 @@ impl Bindings {
         }
     }
 
-    pub(crate) fn slots(&self) -> impl Iterator<Item = &Slot> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (VarKey, &Slot)> {
         let (few, many) = match self {
             Bindings::Few(slots) => (Some(slots), None),
             Bindings::Many(slots) => (None, Some(slots)),
         };
-        let few = few.into_iter().flatten().map(|(_, slot)| slot);
-        few.chain(many.into_iter().flat_map(|slots| slots.values()))
+        let few = few.into_iter().flatten().map(|(var, slot)| (*var, slot));
+        let many = many.into_iter().flat_map(|slots| slots.iter());
+        few.chain(many.map(|(var, slot)| (*var, slot)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::sync::Arc;
+    use std::ptr;
 
     use super::*;
     use crate::name::Name;
-    use crate::node::Stored;
+    use crate::value::Stored;
 
     fn slot() -> Slot {
-        Slot::plain(Some(Arc::new(Stored {
+        let stored = Stored {
             name: Name::fixed("variable"),
             debug: None,
             value: 0_u8,
-        })))
+        };
+        Slot::plain(Some(stored.into_value()))
     }
 
     /// Which value it is.
     fn identity(slot: &Slot) -> Option<*const ()> {
-        slot.value.as_ref().map(|value| Arc::as_ptr(value).cast())
+        slot.value
+            .as_ref()
+            .map(|value| ptr::from_ref(&**value).cast())
     }
 
     /// Random insertions and removals, with copies that must stay as they were, around the size at which it changes form.
@@ -139,14 +143,21 @@ mod tests {
         for keys in [3, FEW as u64, 2 * FEW as u64, 200] {
             let mut copies: Vec<(Bindings, BTreeMap<u64, Option<*const ()>>)> = Vec::new();
             let (mut map, mut model) = (Bindings::new(), BTreeMap::new());
+            let keyed = |key| VarKey::new(key, false);
             for step in 0..3_000 {
                 let key = random.u64(1..=keys);
                 if random.u8(..) < 160 {
                     let slot = slot();
                     let expected = model.insert(key, identity(&slot));
-                    assert_eq!(map.insert(key, slot).as_ref().map(identity), expected);
+                    assert_eq!(
+                        map.insert(keyed(key), slot).as_ref().map(identity),
+                        expected
+                    );
                 } else {
-                    assert_eq!(map.remove(key).as_ref().map(identity), model.remove(&key));
+                    assert_eq!(
+                        map.remove(keyed(key)).as_ref().map(identity),
+                        model.remove(&key)
+                    );
                 }
                 if step % 100 == 0 {
                     copies.push((map.clone(), model.clone()));
@@ -156,11 +167,15 @@ mod tests {
             }
             copies.push((map, model));
             for (mut map, model) in copies {
-                assert_eq!(map.slots().count(), model.len());
+                assert_eq!(map.iter().count(), model.len());
                 for key in 0..=keys {
                     let expected = model.get(&key).copied();
-                    assert_eq!(map.get(key).map(identity), expected);
-                    assert_eq!(map.get_mut(key).map(|slot| identity(slot)), expected);
+                    assert_eq!(map.get(VarKey::new(key, false)).map(identity), expected);
+                    assert_eq!(
+                        map.get_mut(VarKey::new(key, false))
+                            .map(|slot| identity(slot)),
+                        expected
+                    );
                 }
             }
         }

@@ -1,11 +1,10 @@
 //! [`Carried`]: a value that has the context it was sent from with it.
 
 use std::fmt;
-use std::future::Future;
 
 use crate::context::Context;
 use crate::current;
-use crate::future::{ContextExt, WithContext};
+use crate::with_context::{ContextExt, WithContext};
 
 /// A value and the context it was sent from, for the way from one unit of work to another: a message to an actor, a job
 /// in a queue.
@@ -99,10 +98,10 @@ impl<T> Carried<T> {
     /// LEVEL.set(1);
     /// let message = Carried::new(4);
     /// let sum = message.run(|n| {
-    ///     LEVEL.set(LEVEL.get_or(0) + n);
+    ///     LEVEL.set(LEVEL.get() + n);
     ///     LEVEL.get()
     /// });
-    /// assert_eq!((sum, LEVEL.get()), (Some(5), Some(1)));
+    /// assert_eq!((sum, LEVEL.get()), (5, 1));
     /// ```
     pub fn run<R>(self, f: impl FnOnce(T) -> R) -> R {
         self.0.run(f)
@@ -129,7 +128,7 @@ impl<T> Carried<T> {
     /// }));
     /// assert_eq!(seen, ("hello", Some(1)));
     /// ```
-    pub fn scope<F: Future>(self, f: impl FnOnce(T) -> F) -> WithContext<F> {
+    pub fn scope<F>(self, f: impl FnOnce(T) -> F) -> WithContext<F> {
         self.map(f).0
     }
 
@@ -146,11 +145,11 @@ impl<T> Carried<T> {
     /// context_var! { static HOPS: u8 = 0; }
     ///
     /// let message = Carried::new("7").map(|text| {
-    ///     HOPS.set(HOPS.get_or(0) + 1);
+    ///     HOPS.set(HOPS.get() + 1);
     ///     text.parse::<u64>()
     /// });
-    /// assert_eq!(message.run(|number| (number, HOPS.get())), (Ok(7), Some(1)));
-    /// assert_eq!(HOPS.get(), Some(0));
+    /// assert_eq!(message.run(|number| (number, HOPS.get())), (Ok(7), 1));
+    /// assert_eq!(HOPS.get(), 0);
     /// ```
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Carried<U> {
         Carried(self.0.map_inner(f))
@@ -194,7 +193,7 @@ impl<T> Carried<T> {
     /// assert_eq!(Carried::new(7).context().get(&TENANT), Some(&"acme"));
     /// ```
     pub fn context(&self) -> &Context {
-        self.0.place()
+        self.0.context()
     }
 
     /// The value alone. The context is let go of.
@@ -232,8 +231,7 @@ impl<T> Carried<T> {
     /// assert_eq!(seen, ("hello", Some(1)));
     /// ```
     pub fn into_parts(self) -> (T, Context) {
-        let (context, value) = self.0.into_parts();
-        (value, context)
+        self.0.into_parts()
     }
 }
 

@@ -101,8 +101,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{self, Poll};
 
-use ::futures::sink::Sink;
-use ::futures::stream::{FusedStream, Stream};
+use futures_core::stream::{FusedStream, Stream};
+use futures_sink::Sink;
 use pin_project_lite::pin_project;
 
 pub use self::futures::SendError;

@@ -68,6 +68,7 @@ mod exits;
 mod fixtures;
 mod groups;
 mod harness;
+mod here;
 mod hook;
 mod isolating;
 mod meddler;
@@ -82,6 +83,7 @@ mod reports;
 mod returned;
 mod rows;
 mod runs;
+mod scopes;
 mod shared;
 mod sharing;
 mod suite;
@@ -117,10 +119,12 @@ use crate::shim::Executor;
 /// # Examples
 ///
 /// ```
+/// # #[cfg(feature = "futures-executor")] {
 /// use aiocontextvars::conformance;
 /// use futures::executor::ThreadPool;
 ///
 /// conformance::check(|| ThreadPool::builder().pool_size(2).create().unwrap());
+/// # }
 /// ```
 #[track_caller]
 pub fn check<E: Executor>(make: impl Fn() -> E + Send + Sync + 'static) -> Report {

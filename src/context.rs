@@ -3,15 +3,15 @@
 use std::fmt;
 use std::mem;
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
 
 use triomphe::UniqueArc;
 
-use crate::current::{self, Kind};
-use crate::future::{ContextExt, WithContext};
-use crate::id;
-use crate::node::{self, AnyValue, Garbage, Node, NodeRef, Value};
+use crate::id::{self, VarKey};
+use crate::node::{self, Garbage, Node, NodeRef};
 use crate::shared::SharedContext;
-use crate::slot::Slot;
+use crate::slot::{Guard, Slot};
+use crate::value::{self, AnyValue, ShowValue, Value};
 use crate::var::ContextVar;
 
 /// The bindings of context variables, as a value.
@@ -52,26 +52,6 @@ pub struct Context {
 impl UnwindSafe for Context {}
 impl RefUnwindSafe for Context {}
 
-/// A copy of the current context, PEP 567's `copy_context()` (CC-01).
-///
-/// Takes the same time at any number of variables, and allocates nothing.
-///
-/// # Examples
-///
-/// ```
-/// use aiocontextvars::{context_var, copy_context};
-///
-/// context_var! { static DEPTH: u32; }
-///
-/// DEPTH.set(1);
-/// let before = copy_context();
-/// DEPTH.set(2);
-/// assert_eq!(before.get(&DEPTH), Some(&1));
-/// ```
-pub fn copy_context() -> Context {
-    current::copy()
-}
-
 impl Context {
     /// An empty context.
     ///
@@ -84,39 +64,6 @@ impl Context {
     /// ```
     pub const fn new() -> Context {
         Context { node: None, id: 0 }
-    }
-
-    /// Calls `f` in this context and returns its result.
-    ///
-    /// What `f` sets stays in the context, also when it panics (RN-02, RN-03); the caller's context is
-    /// current again afterwards. The context replaces the caller's completely: variables it does not
-    /// bind are unset inside (RN-04). Entering a context that is entered does not compile, and with `run` as the
-    /// one way in there is no way to leave a context twice or out of order (RN-07, RN-10).
-    ///
-    /// `run` is for synchronous code. A future that `f` returns is polled later, outside the context;
-    /// use [`ContextExt::in_context`] for futures (RN-09). Nor may a stackful coroutine be suspended in `f`, and go on
-    /// after what it was resumed from has returned: contexts are left in the reverse order of being entered.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use aiocontextvars::{Context, context_var};
-    ///
-    /// context_var! { static LEVEL: u8 = 0; }
-    ///
-    /// let mut context = Context::new();
-    /// assert_eq!(context.run(|| { LEVEL.set(3); LEVEL.get() }), Some(3));
-    /// assert_eq!(context.run(|| LEVEL.get()), Some(3));
-    /// assert_eq!(LEVEL.get(), Some(0));
-    /// ```
-    ///
-    /// ```compile_fail,E0499
-    /// # use aiocontextvars::Context;
-    /// let mut context = Context::new();
-    /// context.run(|| context.run(|| ()));
-    /// ```
-    pub fn run<R>(&mut self, f: impl FnOnce() -> R) -> R {
-        current::enter(self, &Kind::Inside, f)
     }
 
     /// This context with `var` bound to `value`.
@@ -132,16 +79,37 @@ impl Context {
     /// assert_eq!(context.get(&TENANT), Some(&"acme"));
     /// ```
     #[must_use = "`with_value` returns the new context"]
-    pub fn with_value<T: Send + Sync + 'static>(
-        mut self,
-        var: &ContextVar<T>,
+    pub fn with_value<T: Send + Sync + 'static, D>(
+        self,
+        var: &ContextVar<T, D>,
         value: T,
     ) -> Context {
-        let slot = self
-            .settled_slot(var.id())
-            .with_value(Some(var.store(value)));
-        let garbage = self.replace_slot(var.id(), var.is_local(), slot);
-        drop(garbage);
+        self.with_stored(var.key(), Some(var.store(value)))
+    }
+
+    /// This context without a value for `var`: everything but one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::{context_var, copy_context};
+    ///
+    /// context_var! { static TENANT: &'static str; static TRANSACTION: u64; }
+    ///
+    /// TENANT.set("acme");
+    /// TRANSACTION.set(7);
+    /// let context = copy_context().without(&TRANSACTION);
+    /// assert_eq!((context.get(&TENANT), context.get(&TRANSACTION)), (Some(&"acme"), None));
+    /// ```
+    #[must_use = "`without` returns the new context"]
+    pub fn without<T: Send + Sync + 'static, D>(self, var: &ContextVar<T, D>) -> Context {
+        self.with_stored(var.key(), None)
+    }
+
+    /// This context with another value of a variable, or without one.
+    pub(crate) fn with_stored(mut self, var: VarKey, value: Option<Value>) -> Context {
+        let replaced = self.replace(var, value);
+        drop(replaced);
         self
     }
 
@@ -155,10 +123,10 @@ impl Context {
     /// context_var! { static LEVEL: u8 = 7; }
     ///
     /// assert_eq!(Context::new().get(&LEVEL), None);
-    /// assert_eq!(LEVEL.get(), Some(7));
+    /// assert_eq!(LEVEL.get(), 7);
     /// ```
-    pub fn get<T: Send + Sync + 'static>(&self, var: &ContextVar<T>) -> Option<&T> {
-        node::downcast(&**self.value(var.id())?)
+    pub fn get<T: Send + Sync + 'static, D>(&self, var: &ContextVar<T, D>) -> Option<&T> {
+        value::downcast(&**self.value(var.key())?)
     }
 
     /// Whether `var` is bound in this context.
@@ -172,8 +140,8 @@ impl Context {
     /// assert!(!Context::new().contains(&LEVEL));
     /// assert!(Context::new().with_value(&LEVEL, 1).contains(&LEVEL));
     /// ```
-    pub fn contains<T: Send + Sync + 'static>(&self, var: &ContextVar<T>) -> bool {
-        self.value(var.id()).is_some()
+    pub fn contains<T: Send + Sync + 'static, D>(&self, var: &ContextVar<T, D>) -> bool {
+        self.value(var.key()).is_some()
     }
 
     /// How many variables are bound.
@@ -216,80 +184,9 @@ impl Context {
     /// ```
     pub fn iter(&self) -> Iter<'_> {
         Iter {
-            values: match &self.node {
-                Some(node) => Box::new(node.values(self.id)),
-                None => Box::new(std::iter::empty()),
-            },
+            values: Box::new(self.values().map(|(_, value)| value)),
             left: self.len(),
         }
-    }
-
-    /// A function that calls `f` in this context, wherever it is called.
-    ///
-    /// `f` is dropped inside the context too, called or not. The function is `Send` and `Sync` if `f` is. It takes no
-    /// argument: those of [`bind_mut`](Self::bind_mut) and [`bind_fn`](Self::bind_fn) take one. For the *current*
-    /// context see [`shim::bind`](crate::shim::bind).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use aiocontextvars::{Context, context_var};
-    /// context_var! { static LEVEL: u8; }
-    ///
-    /// let read = Context::new().with_value(&LEVEL, 5).bind(|| LEVEL.get());
-    /// assert_eq!(std::thread::spawn(read).join().unwrap(), Some(5));
-    /// ```
-    pub fn bind<R>(self, f: impl FnOnce() -> R) -> impl FnOnce() -> R {
-        let bound = f.in_context(self);
-        move || bound.call_once()
-    }
-
-    /// A function that makes all calls of `f` in this one context: what a call sets, the next one sees, also after a
-    /// panic.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use aiocontextvars::{Context, context_var};
-    /// context_var! { static COUNT: u32 = 0; }
-    ///
-    /// let mut add = Context::new().bind_mut(|n: u32| {
-    ///     COUNT.set(COUNT.get_or(0) + n);
-    ///     COUNT.get()
-    /// });
-    /// assert_eq!((add(1), add(2)), (Some(1), Some(3)));
-    /// assert_eq!(COUNT.get(), Some(0));
-    /// ```
-    pub fn bind_mut<A, R>(self, f: impl FnMut(A) -> R) -> impl FnMut(A) -> R {
-        let mut bound = f.in_context(self);
-        move |argument| bound.call_mut(argument)
-    }
-
-    /// A function that makes each call of `f` in a copy of this context of its own. Calls may overlap, on any number of
-    /// threads.
-    ///
-    /// `A` is one type. Where `f` has to take references of any lifetime, run it by hand. The function is not `Clone`, even
-    /// if `f` is: put it in an `Arc`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use aiocontextvars::{Context, context_var};
-    /// context_var! { static COUNT: u32 = 0; }
-    ///
-    /// let add = Context::new().bind_fn(|n: u32| {
-    ///     COUNT.set(COUNT.get_or(0) + n);
-    ///     COUNT.get()
-    /// });
-    /// assert_eq!((add(1), add(2)), (Some(1), Some(2)));
-    ///
-    /// let context = Context::new().with_value(&COUNT, 7);
-    /// let longer = move |text: &str| context.clone().run(|| text.len() as u32 > COUNT.get_or(0));
-    /// assert!(longer(&"a".repeat(8)));
-    /// ```
-    pub fn bind_fn<A, R>(self, f: impl Fn(A) -> R) -> impl Fn(A) -> R {
-        let bound: WithContext<_> = f.in_context(self);
-        move |argument| bound.call(argument)
     }
 
     /// Turns the context into one that can be shared: entered in turn from several places, and seen
@@ -309,14 +206,22 @@ impl Context {
         SharedContext::from_context(self)
     }
 
-    pub(crate) fn value(&self, var: u64) -> Option<&Value> {
+    pub(crate) fn value(&self, var: VarKey) -> Option<&Value> {
         self.node.as_ref()?.value(var, self.id)
     }
 
-    /// The slot of a variable, to be written to.
-    pub(crate) fn settled_slot(&self, var: u64) -> Slot {
+    /// The variables that are bound, and their values.
+    pub(crate) fn values(&self) -> impl Iterator<Item = (VarKey, &Value)> {
+        self.node.iter().flat_map(|node| node.values(self.id))
+    }
+
+    /// The slot of a variable as a write finds it.
+    fn settled_slot(&self, var: VarKey) -> Slot {
         let slot = self.node.as_ref().and_then(|node| node.slot(var));
-        slot.map_or_else(Slot::default, |slot| slot.settled(self.id))
+        let mut slot = slot.cloned().unwrap_or_default();
+        // What it takes out, the context still has.
+        let _kept = slot.settle(self.id);
+        slot
     }
 
     /// The bindings, if there are any.
@@ -336,8 +241,12 @@ impl Context {
         self.id
     }
 
-    pub(crate) fn replace_slot(&mut self, var: u64, local: bool, slot: Slot) -> Garbage {
-        node::replace(&mut self.node, var, local, slot)
+    /// Replaces the value of a variable. Returns the slot as it was, and what is to be dropped.
+    pub(crate) fn replace(&mut self, var: VarKey, value: Option<Value>) -> (Slot, Garbage) {
+        let old = self.settled_slot(var);
+        let mut slot = old.clone();
+        slot.value = value;
+        (old, node::replace(&mut self.node, var, slot))
     }
 
     /// Replaces the value of a variable that has one and no guards, in a context with an id. Returns it, and the bindings
@@ -345,13 +254,72 @@ impl Context {
     #[inline]
     pub(crate) fn swap_value(
         &mut self,
-        var: u64,
+        var: VarKey,
         value: &mut Option<Value>,
     ) -> Option<(Value, Option<NodeRef>)> {
         match &mut self.node {
             Some(node) if self.id != 0 => node::swap_value(node, var, value),
             _ => None,
         }
+    }
+
+    /// Makes a guard for a variable, whose value is `value` under it, in a context with an id, where that can be done in
+    /// place. Otherwise `value` is still there.
+    #[inline]
+    pub(crate) fn push_in_place(
+        &mut self,
+        var: VarKey,
+        value: &mut Option<Value>,
+    ) -> Option<Arc<Guard>> {
+        match &mut self.node {
+            Some(node) if self.id != 0 => node::push_in_place(node, var, self.id, value),
+            _ => None,
+        }
+    }
+
+    /// The same, in whatever state the context is.
+    pub(crate) fn push(&mut self, var: VarKey, value: Value) -> (Arc<Guard>, Garbage) {
+        let id = self.ensure_id();
+        let mut slot = self.settled_slot(var);
+        let guard = slot.push(id, value);
+        (guard, node::replace(&mut self.node, var, slot))
+    }
+
+    /// Takes out the layer of a guard of this context that has ended, where that can be done in place. Returns its value.
+    #[inline]
+    pub(crate) fn pop_in_place(&mut self, var: VarKey, guard: &Arc<Guard>) -> Option<Value> {
+        node::pop_in_place(self.node.as_mut()?, var, guard)
+    }
+
+    /// The same in whatever state the context is, as far as it can be done now.
+    pub(crate) fn pop(&mut self, var: VarKey) -> Garbage {
+        let Some(mut slot) = self.node.as_ref().and_then(|node| node.slot(var)).cloned() else {
+            return Garbage::default();
+        };
+        match slot.settle(self.id) {
+            Some(_kept_by_the_context) => node::replace(&mut self.node, var, slot),
+            None => Garbage::default(),
+        }
+    }
+
+    /// A copy, if that takes no more than a count.
+    #[inline]
+    pub(crate) fn quick_copy(&self) -> Option<Context> {
+        let node = match &self.node {
+            Some(node) => Some(node::quick_copy(node)?),
+            None => None,
+        };
+        Some(Context { node, id: 0 })
+    }
+
+    /// What [`inherit`](Self::inherit) gives, if that takes no more than a count.
+    #[inline]
+    pub(crate) fn quick_inherit(&self) -> Option<Context> {
+        let node = match &self.node {
+            Some(node) => Some(node::quick_inherit(node)?),
+            None => None,
+        };
+        Some(Context { node, id: 0 })
     }
 
     #[inline]
@@ -477,7 +445,7 @@ impl<'a> Entry<'a> {
 
     /// The value, if it is a `T`.
     pub fn downcast_ref<T: Send + Sync + 'static>(&self) -> Option<&'a T> {
-        node::downcast(self.value)
+        value::downcast(self.value)
     }
 }
 
@@ -500,14 +468,5 @@ struct Verbatim<'a>(&'a str);
 impl fmt::Debug for Verbatim<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
-    }
-}
-
-/// Shows a value as its variable allows.
-pub(crate) struct ShowValue<'a>(pub(crate) &'a dyn AnyValue);
-
-impl fmt::Debug for ShowValue<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }

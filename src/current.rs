@@ -3,42 +3,190 @@
 //! It is in a thread-local without a destructor, so that reading, entering and leaving work for as long as the thread
 //! does, also while its thread-locals are destroyed. Only the root context, the thread's own, is freed at thread exit,
 //! by [`RootGuard`].
+//!
+//! # Whose frame it is
+//!
+//! What runs on a thread need not be what has entered the innermost frame: a runtime that is run there runs tasks of its
+//! own, which have entered nothing. They would read and write what is somebody else's. So each frame says who may use it,
+//! and what runs is known by the runtimes' ids of running tasks.
+//!
+//! ```text
+//! frame            reads                          writes
+//! root             by what runs in no task        the same
+//! block_on         by what it was entered under   the same
+//! call             by all                         by what it was entered under
+//! poll, drop       by all                         by all
+//! wait             it is empty                    by nobody
+//! ```
+//!
+//! A call is `Context::run`, a scope, a bound function, a callback, a job or a thread: all that it runs is meant to see its
+//! values, and no foreign task can have written them. A poll is a task's own, and asking there would double the price of a
+//! `set`.
 
 use std::mem;
-use std::sync::OnceLock;
+use std::ptr::NonNull;
+use std::sync::Arc;
 
 use crate::contain::{contain, in_destructor};
 use crate::context::Context;
-use crate::node::{Garbage, Node, Value};
-use crate::raw::Contexts;
+use crate::error::SetErrorKind;
+use crate::id::VarKey;
+use crate::node::{Garbage, Node};
+use crate::raw::{Contexts, Lookup, Reading};
+use crate::running_task::RunningTask;
 use crate::shared::SharedContext;
-use crate::slot::Slot;
+use crate::slot::{Guard, Slot};
 use crate::sync::thread_local;
+use crate::value::{self, Value};
 use crate::var::ContextVar;
 
 /// How a context came to be current.
-pub(crate) enum Kind {
-    /// Nothing was entered: the thread's own context.
-    Root,
-    /// `run`, a task, a callback, a job.
-    Inside,
-    /// A `block_on`, entered while this task was running.
-    BlockOn(RunningTask),
-    /// A shared context: writes are published to it.
-    Shared(SharedContext),
+pub(crate) struct Kind {
+    users: Users,
+    /// The shared context that writes are published to.
+    shared: Option<SharedContext>,
 }
 
-const ROOT_KIND: &Kind = &Kind::Root;
+/// Who may use a frame. See the head of this file.
+#[derive(Clone, Copy)]
+pub(crate) enum Users {
+    /// Nothing was entered.
+    Root,
+    /// A poll, or a drop.
+    Poll,
+    /// A `block_on`, entered while this task was running.
+    BlockOn(RunningTask),
+    /// A synchronous call, entered while this task was running.
+    Call(RunningTask),
+    /// A wait in which the thread may run whatever else there is to do.
+    #[cfg_attr(
+        not(feature = "rayon"),
+        expect(dead_code, reason = "only rayon waits so")
+    )]
+    Wait,
+    /// Destructors whose values have set variables too often.
+    Closed,
+}
+
+impl Users {
+    /// Those of a synchronous call from here.
+    #[inline]
+    pub(crate) fn call() -> Users {
+        Users::Call(RunningTask::now())
+    }
+
+    /// Those of a `block_on` from here.
+    fn block_on() -> Users {
+        Users::BlockOn(RunningTask::now())
+    }
+
+    /// In the frame of `self`, whether what runs now may read.
+    #[inline]
+    fn reading(self) -> Reading {
+        let expected = match self {
+            Users::Poll | Users::Call(_) | Users::Wait | Users::Closed => return Reading::Free,
+            // There is no other task to be found.
+            Users::Root | Users::BlockOn(_) if size_of::<RunningTask>() == 0 => {
+                return Reading::Free;
+            }
+            Users::Root => RunningTask::NONE,
+            Users::BlockOn(task) => task,
+        };
+        match expected.is_running() {
+            true => Reading::Once,
+            false => Reading::Nothing,
+        }
+    }
+
+    /// In the frame of `self`, whether what runs now may write.
+    fn writing(self) -> Result<(), SetErrorKind> {
+        let expected = match self {
+            Users::Poll => return Ok(()),
+            Users::Wait => return Err(SetErrorKind::ForeignJob),
+            Users::Closed => return Err(SetErrorKind::Busy),
+            Users::Root => RunningTask::NONE,
+            Users::BlockOn(task) | Users::Call(task) => task,
+        };
+        if !expected.is_running() {
+            return Err(SetErrorKind::ForeignTask);
+        }
+        match self {
+            // From now on the root context is freed when the thread exits.
+            Users::Root => ROOT.try_with(|_| ()).map_err(|_| SetErrorKind::ThreadExit),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Kind {
+    /// That of a poll or a drop.
+    pub(crate) const POLL: &Kind = &Kind::new(Users::Poll);
+
+    #[inline]
+    const fn new(users: Users) -> Kind {
+        Kind {
+            users,
+            shared: None,
+        }
+    }
+
+    /// That of a synchronous call from here.
+    #[inline]
+    pub(crate) fn call() -> Kind {
+        Kind::new(Users::call())
+    }
+
+    /// That of a `block_on` from here.
+    pub(crate) fn block_on() -> Kind {
+        Kind::new(Users::block_on())
+    }
+
+    pub(crate) fn users(&self) -> Users {
+        self.users
+    }
+}
+
+const ROOT_KIND: &Kind = &Kind::new(Users::Root);
 
 thread_local! {
-    static CONTEXTS: Contexts<Kind> = const { Contexts::new(Context::new(), ROOT_KIND) };
+    static CONTEXTS: Contexts<Context, Kind> = const { Contexts::new(Context::new(), ROOT_KIND) };
     static ROOT: RootGuard = const { RootGuard };
 }
 
-/// Runs `f`, which must not call user code, on the current context.
+impl Lookup for Context {
+    type Kept = Slot;
+
+    fn stamp(&self) -> u64 {
+        /// The stamp of a context without bindings.
+        const EMPTY: u64 = crate::id::RESERVED;
+        self.bindings().map_or(EMPTY, |bindings| bindings.stamp())
+    }
+
+    fn keep(&self, var: VarKey) -> Option<Slot> {
+        self.bindings()?.slot(var).cloned()
+    }
+
+    fn find<T: Send + Sync + 'static>(&self, var: VarKey) -> (Option<&T>, bool) {
+        let slot = self.bindings().and_then(|bindings| bindings.slot(var));
+        let value = slot.and_then(|slot| slot.visible(self.id()));
+        // The end of a guard shows through its layers, without new bindings.
+        let is_lasting = slot.is_none_or(|slot| !slot.has_layers());
+        (
+            value.and_then(|value| value::downcast(&**value)),
+            is_lasting,
+        )
+    }
+}
+
 #[inline]
-fn peek<R>(f: impl FnOnce(&Context, &Kind) -> R) -> R {
-    Contexts::here(&CONTEXTS).peek(f)
+fn contexts() -> &'static Contexts<Context, Kind> {
+    Contexts::here(&CONTEXTS)
+}
+
+/// Runs `f`, which must neither call user code nor allocate, on the current context. `None` if that is busy.
+#[inline]
+fn glance<R>(f: impl FnOnce(&Context, &Kind) -> R) -> Option<R> {
+    contexts().glance(f)
 }
 
 /// Frees the thread's own context when the thread exits.
@@ -48,8 +196,8 @@ impl Drop for RootGuard {
     fn drop(&mut self) {
         // In a frame (the process exits inside one) the root context is out of reach, and the process
         // is about to free everything anyway.
-        let garbage = Contexts::here(&CONTEXTS).change(|context, kind| match kind {
-            Kind::Root => mem::take(context),
+        let garbage = contexts().change(|context, kind| match kind.users {
+            Users::Root => mem::take(context),
             _ => Context::new(),
         });
         // A panic here would end the process.
@@ -59,118 +207,198 @@ impl Drop for RootGuard {
 
 /// Calls `f` on the current value of a variable, where it is.
 #[inline]
-pub(crate) fn read<T, R>(var: &ContextVar<T>, f: impl FnOnce(Option<&T>) -> R) -> R
+pub(crate) fn read<T, D, R>(var: &ContextVar<T, D>, f: impl FnOnce(Option<&T>) -> R) -> R
 where
     T: Send + Sync + 'static,
 {
-    Contexts::here(&CONTEXTS).read(var, f)
+    contexts().read(var.key(), reading, f)
+}
+
+/// How the current frame may be read now. Within a change of the frame, not at all.
+fn reading() -> Reading {
+    let users = glance(|_, kind| kind.users);
+    users.map_or(Reading::Nothing, Users::reading)
+}
+
+/// A copy of the current context as `quick` makes it, if it can without allocating, or else `thorough`. Neither calls user
+/// code. An empty one where what runs may not read.
+#[inline]
+fn copy_by(
+    quick: impl FnOnce(&Context) -> Option<Context>,
+    thorough: impl FnOnce(&Context) -> Context,
+) -> Context {
+    let copy = glance(|context, kind| match kind.users {
+        Users::Root | Users::BlockOn(_) => None,
+        _ => quick(context),
+    });
+    match copy {
+        Some(Some(copy)) => copy,
+        _ => copy_if_allowed(thorough),
+    }
+}
+
+#[cold]
+fn copy_if_allowed(thorough: impl FnOnce(&Context) -> Context) -> Context {
+    let copy = match reading() {
+        Reading::Nothing => None,
+        Reading::Once | Reading::Free => contexts().peek(|context, _| thorough(context)),
+    };
+    copy.unwrap_or_default()
 }
 
 /// A copy of the current context.
 #[inline]
 pub(crate) fn copy() -> Context {
-    peek(|context, _| context.clone())
+    copy_by(Context::quick_copy, Context::clone)
 }
 
 /// A copy of the current context for a new unit of work: without `local` variables.
 #[inline]
 pub(crate) fn inherit() -> Context {
-    peek(|context, _| context.inherit())
+    copy_by(Context::quick_inherit, Context::inherit)
 }
 
 /// Whether `shared` is the context of the innermost frame.
 pub(crate) fn is_innermost(shared: &SharedContext) -> bool {
-    peek(|_, kind| matches!(kind, Kind::Shared(current) if current.ptr_eq(shared)))
-}
-
-/// Why a write is refused.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Refusal {
-    /// The running task has no context of its own.
-    ForeignTask,
-    /// The thread's own context has been freed: the thread is exiting.
-    ThreadExit,
+    let is_same = |current: &SharedContext| current.ptr_eq(shared);
+    glance(|_, kind| kind.shared.as_ref().is_some_and(is_same)).unwrap_or_default()
 }
 
 /// Whether a write would stay within the work that makes it.
 #[inline]
-pub(crate) fn check_write() -> Result<(), Refusal> {
-    let is_inside = peek(|_, kind| matches!(kind, Kind::Inside | Kind::Shared(_)));
-    if is_inside { Ok(()) } else { check_outside() }
-}
-
-fn check_outside() -> Result<(), Refusal> {
-    // Asking runs code of runtimes, so not in `peek`.
-    let block_on = peek(|_, kind| match kind {
-        Kind::BlockOn(task) => Some(*task),
-        _ => None,
-    });
-    match block_on {
-        Some(task) if task.still_runs() => Ok(()),
-        None if !RunningTask::now().is_known() => {
-            ROOT.try_with(|_| ()).map_err(|_| Refusal::ThreadExit)
-        }
-        _ => Err(Refusal::ForeignTask),
+pub(crate) fn check_write() -> Result<(), SetErrorKind> {
+    match glance(|_, kind| kind.users) {
+        Some(Users::Poll) => Ok(()),
+        // Asking runs code of runtimes, so not in `peek`.
+        Some(users) => users.writing(),
+        None => Err(SetErrorKind::Busy),
     }
 }
 
-/// Replaces the slot of a variable by what `f` makes of it, and returns `f`'s second result.
-///
-/// `f` gets the id of the context and the slot, settled, and must not call user code. Callers that bring
-/// something new have asked [`check_write`].
-pub(crate) fn update<R>(var: u64, local: bool, f: impl FnOnce(u64, Slot) -> (Slot, R)) -> R {
+/// The id of the current context, if it was ever written and may be written now.
+pub(crate) fn writable_id() -> Option<u64> {
+    check_write().ok()?;
+    glance(|context, _| context.id()).filter(|&id| id != 0)
+}
+
+/// Replaces the value of a variable. Returns the id of the context and the slot as it was. The caller has asked
+/// [`check_write`].
+#[inline]
+pub(crate) fn replace(var: VarKey, value: Option<Value>) -> (u64, Slot) {
+    let mut value = value;
+    // Most variables have a value and no guards, and most contexts need not be published.
+    let swapped = contexts().change(|context, kind| match kind.shared {
+        Some(_) => None,
+        None if value.is_none() => None,
+        None => Some((context.swap_value(var, &mut value)?, context.id())),
+    });
+    if let Some(Some(((old, shared_by_others), context))) = swapped {
+        drop(shared_by_others);
+        return (context, Slot::plain(Some(old)));
+    }
     change(|context| {
         let id = context.ensure_id();
-        let (slot, result) = f(id, context.settled_slot(var));
-        (result, context.replace_slot(var, local, slot))
+        let (old, garbage) = context.replace(var, value);
+        ((id, old), garbage)
     })
 }
 
-/// Replaces the value of a variable that has one and no guards, as [`update`] would. Returns the id of the context and
-/// the value that was there, or `None` if there is more to do; then `value` is still there.
+/// Makes a guard for a variable, whose value is `value` under it. Returns it with the id of the context. The caller has
+/// asked [`check_write`].
 #[inline]
-pub(crate) fn swap(var: u64, value: &mut Option<Value>) -> Option<(u64, Value)> {
-    let (context, old, shared) = Contexts::here(&CONTEXTS).change(|context, kind| match kind {
-        // It would have to be published.
-        Kind::Shared(_) => None,
-        _ => {
-            let (old, shared) = context.swap_value(var, value)?;
-            Some((context.id(), old, shared))
-        }
-    })?;
-    drop(shared);
-    Some((context, old))
+pub(crate) fn push(var: VarKey, value: Value) -> (u64, Arc<Guard>) {
+    let mut value = Some(value);
+    let pushed = contexts().change(|context, kind| match kind.shared {
+        Some(_) => None,
+        None => Some((context.id(), context.push_in_place(var, &mut value)?)),
+    });
+    match (pushed.flatten(), value) {
+        (Some(pushed), _) => pushed,
+        (None, Some(value)) => change(|context| {
+            let id = context.ensure_id();
+            let (guard, garbage) = context.push(var, value);
+            ((id, guard), garbage)
+        }),
+        (None, None) => unreachable!("nobody has taken the value"),
+    }
 }
 
+/// Takes out the layer of a guard that has ended, if `context` is the id of the current context and that may be written.
+#[inline]
+pub(crate) fn pop(var: VarKey, context: u64, guard: &Arc<Guard>) {
+    if writable_id() != Some(context) {
+        return;
+    }
+    let popped = contexts().change(|context, kind| match kind.shared {
+        Some(_) => None,
+        None => context.pop_in_place(var, guard),
+    });
+    match popped.flatten() {
+        Some(value) => drop(value),
+        None => change(|context| ((), context.pop(var))),
+    }
+}
+
+/// Replaces the values of several variables at once. The caller has asked [`check_write`].
+pub(crate) fn replace_all(values: &Context) {
+    // Made here: nothing is allocated while the context changes, but by the context.
+    let mut kept = Vec::with_capacity(values.len());
+    change(|context| {
+        context.ensure_id();
+        for (var, value) in values.values().filter(|(var, _)| !var.is_local()) {
+            kept.push(context.replace(var, Some(value.clone())));
+        }
+        (mem::take(&mut kept), Garbage::default())
+    });
+}
+
+/// Changes the current context, and drops what that takes out. The caller has asked [`check_write`].
 #[inline]
 fn change<R>(f: impl FnOnce(&mut Context) -> (R, Garbage)) -> R {
-    let (result, garbage, published) = Contexts::here(&CONTEXTS).change(|context, kind| {
+    let changed = contexts().change(|context, kind| {
         let (result, garbage) = f(context);
-        let published: Option<Context> = match kind {
-            Kind::Shared(shared) => Some(shared.publish(context)),
-            _ => None,
-        };
+        let shared = kind.shared.as_ref();
+        let published = shared.map(|shared| shared.publish(context));
         (result, garbage, published)
     });
+    let Some((result, garbage, published)) = changed else {
+        unreachable!("a frame that was not busy when that was asked is not since");
+    };
     drop(published);
     drop(garbage);
     result
 }
 
-/// The id of the current context, 0 if it was never written.
-pub(crate) fn id() -> u64 {
-    peek(|context, _| context.id())
+/// The address of the current context, which tells it from those around it.
+pub(crate) fn frame() -> NonNull<Context> {
+    contexts().current()
 }
 
 /// Calls `f` while `context` is current; then `context` has what was set inside.
 #[inline]
 pub(crate) fn enter<R>(context: &mut Context, kind: &Kind, f: impl FnOnce() -> R) -> R {
-    Contexts::here(&CONTEXTS).enter(context, kind, f)
+    contexts().enter(context, kind, f)
+}
+
+/// Calls `f` in a frame of its own for the same context, which is that of a synchronous call.
+pub(crate) fn enter_call<R>(f: impl FnOnce() -> R) -> R {
+    let shared = glance(|_, kind| kind.shared.clone()).flatten();
+    let kind = Kind {
+        users: Users::call(),
+        shared,
+    };
+    contexts().enter_again(&kind, f)
 }
 
 /// Calls `f` in an empty context, for user code that is called outside of any context of its own.
 pub(crate) fn enter_empty<R>(f: impl FnOnce() -> R) -> R {
-    Frame::inside(Context::new()).enter(f)
+    Frame::new(Context::new(), Users::call()).enter(f)
+}
+
+/// Calls `f` in an empty context that cannot be written to, for waits in which a thread may run work of others.
+#[cfg(feature = "rayon")]
+pub(crate) fn enter_wait<R>(f: impl FnOnce() -> R) -> R {
+    Frame::new(Context::new(), Users::Wait).enter(f)
 }
 
 /// A context to be entered once, and let go of then.
@@ -181,14 +409,24 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    pub(crate) fn new(context: Context, kind: Kind) -> Frame {
-        Frame { context, kind }
-    }
-
     /// For work that has `context` to itself.
     #[inline]
-    pub(crate) fn inside(context: Context) -> Frame {
-        Frame::new(context, Kind::Inside)
+    pub(crate) fn new(context: Context, users: Users) -> Frame {
+        Frame {
+            context,
+            kind: Kind::new(users),
+        }
+    }
+
+    /// For work in `shared`, which has been marked as entered, and has the bindings of `context`.
+    pub(crate) fn shared(shared: SharedContext, context: Context, users: Users) -> Frame {
+        Frame {
+            context,
+            kind: Kind {
+                users,
+                shared: Some(shared),
+            },
+        }
     }
 
     /// Calls `f` in it.
@@ -211,12 +449,12 @@ impl Drop for Frame {
     /// The thread is in the outer frame, if this one was entered, so values may be dropped here.
     #[inline]
     fn drop(&mut self) {
-        let kind = mem::replace(&mut self.kind, Kind::Inside);
-        if let Kind::Shared(shared) = &kind {
+        let shared = self.kind.shared.take();
+        if let Some(shared) = &shared {
             shared.release();
         }
         drop_values(mem::take(&mut self.context));
-        if let Kind::Shared(shared) = kind {
+        if let Some(shared) = shared {
             shared.into_last().into_iter().for_each(drop_values);
         }
     }
@@ -233,64 +471,25 @@ pub(crate) fn drop_values(context: Context) {
     }
 }
 
+/// How often values are dropped that destructors of the ones before have set.
+const ROUNDS: u32 = 16;
+
 #[cold]
 fn drop_last(node: Node) {
-    enter_empty(|| in_destructor(|| drop(node)));
-}
-
-/// Tells which task of a runtime is running on this thread.
-pub(crate) type Probe = fn() -> Option<u64>;
-
-/// One place for each runtime that can be asked.
-static PROBES: [OnceLock<Probe>; 4] = [const { OnceLock::new() }; 4];
-
-/// From now on, writes are refused in tasks that `probe` knows and this crate did not start.
-#[cfg_attr(
-    not(any(feature = "tokio", feature = "async-std")),
-    expect(dead_code, reason = "only runtimes with task ids install a probe")
-)]
-pub(crate) fn install_probe(probe: Probe) {
-    for place in &PROBES {
-        if place.set(probe).is_ok() {
-            return;
-        }
-    }
-}
-
-/// The task that runs on this thread, as far as those probes know which are asked.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct RunningTask {
-    /// How many probes are asked.
-    probes: u8,
-    /// The place of the probe that knows the task, and the runtime's own id for it.
-    runtime: Option<u8>,
-    id: u64,
-}
-
-impl RunningTask {
-    /// Asks all probes that there are.
-    pub(crate) fn now() -> RunningTask {
-        let installed = PROBES.iter().map_while(OnceLock::get);
-        RunningTask::ask(installed.fold(0, |probes, _| probes + 1))
-    }
-
-    fn ask(probes: u8) -> RunningTask {
-        let mut asked = (0..probes).zip(PROBES.iter().map_while(OnceLock::get));
-        let known = asked.find_map(|(runtime, probe)| Some((runtime, probe()?)));
-        RunningTask {
-            probes,
-            runtime: known.map(|(runtime, _)| runtime),
-            id: known.map_or(0, |(_, id)| id),
-        }
-    }
-
-    fn is_known(self) -> bool {
-        self.runtime.is_some()
-    }
-
-    /// Whether this task is running. The probes that it was told by are asked again, and none that were installed
-    /// since: they would make another task of it.
-    fn still_runs(self) -> bool {
-        RunningTask::ask(self.probes) == self
+    let mut next = Some(node);
+    let mut round = 0;
+    while let Some(node) = next.take() {
+        // A destructor that sets a variable each time, as an allocator might that counts, comes to no end by itself.
+        let users = if round < ROUNDS {
+            Users::call()
+        } else {
+            Users::Closed
+        };
+        let mut frame = Frame::new(Context::new(), users);
+        enter(&mut frame.context, &frame.kind, || {
+            in_destructor(|| drop(node));
+        });
+        next = mem::take(&mut frame.context).into_last_node();
+        round += 1;
     }
 }

@@ -4,7 +4,6 @@ use std::error::Error;
 use std::fmt;
 use std::thread;
 
-use crate::current::Refusal;
 use crate::name::Name;
 
 /// A variable has no value in the current context, and no default (CV-04).
@@ -54,15 +53,61 @@ impl fmt::Display for LookupError {
 
 impl Error for LookupError {}
 
-/// Why a value was not set.
+/// Why a variable cannot be written here.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum SetErrorKind {
-    /// The running task was not spawned through the shim and has no context of its own: the value would
-    /// be seen by every other such task on the thread.
+    /// The running task was not spawned through the shim and has no context of its own: the value would be seen by other
+    /// tasks.
     ForeignTask,
+    /// The running job has no context of its own: a worker of a rayon pool runs it while it waits for something else, or it
+    /// is a closure of `install` or `apart` in `shim::rayon`. The value would be seen by other jobs.
+    ForeignJob,
+    /// The thread is in the middle of changing its current context: this is an allocator or a signal handler. Or it drops
+    /// values that destructors have set, and whose destructors have set others, over and over.
+    Busy,
     /// The thread is exiting, and its own context has been freed.
     ThreadExit,
+}
+
+impl SetErrorKind {
+    /// Whether a write that returns no error panics. Not where it would end the process: in an allocator, a signal handler
+    /// or the destructor of a thread-local, or while the thread is unwinding already. There the value is dropped.
+    fn panics(self) -> bool {
+        match self {
+            SetErrorKind::ForeignTask | SetErrorKind::ForeignJob => !thread::panicking(),
+            SetErrorKind::Busy | SetErrorKind::ThreadExit => false,
+        }
+    }
+
+    /// Says why `what` cannot be done and what to do instead, for a variable called `name` in examples.
+    fn explain(self, what: &str, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SetErrorKind::ForeignTask => write!(
+                f,
+                "{what} here: this task was not spawned through `aiocontextvars::shim`, so it has no context of its \
+                 own and the value would leak into other tasks; use `{name}.scope(value, future)`, wrap the task's \
+                 future with `.in_current_context()`, put `shim::tower::ContextLayer` around the service, or spawn \
+                 the task with `shim::spawn`; in a blocking job, bind the closure with `shim::bind`; for values that \
+                 are set at start-up, `let base = inherit_context();` and \
+                 `ContextLayer::with(move |_| base.clone())`"
+            ),
+            SetErrorKind::ForeignJob => write!(
+                f,
+                "{what} here: this job has no context of its own, and the value would leak into other jobs of the \
+                 pool; start the job with `aiocontextvars::shim::rayon`, or put the parallel iterator into a context \
+                 with `.in_current_context()`; in a closure of `install` or `apart`, call the code by `Context::call` \
+                 of the context that the closure is given"
+            ),
+            SetErrorKind::Busy => write!(
+                f,
+                "{what} in an allocator or a signal handler that has interrupted a change of the thread's context"
+            ),
+            SetErrorKind::ThreadExit => {
+                write!(f, "{what} while the thread's locals are destroyed")
+            }
+        }
+    }
 }
 
 /// A value that [`ContextVar::try_set`](crate::ContextVar::try_set) did not set.
@@ -88,11 +133,7 @@ pub struct SetError<T> {
 }
 
 impl<T> SetError<T> {
-    pub(crate) fn new(name: Name, refusal: Refusal, value: T) -> SetError<T> {
-        let kind = match refusal {
-            Refusal::ForeignTask => SetErrorKind::ForeignTask,
-            Refusal::ThreadExit => SetErrorKind::ThreadExit,
-        };
+    pub(crate) fn new(name: Name, kind: SetErrorKind, value: T) -> SetError<T> {
         SetError { name, kind, value }
     }
 
@@ -111,11 +152,10 @@ impl<T> SetError<T> {
         self.value
     }
 
-    /// Panics with this error, unless the write can be dropped without harm: the thread is exiting, or
-    /// unwinding already, where a second panic would abort the process.
+    /// Panics with this error, unless the value is rather dropped.
     #[track_caller]
-    pub(crate) fn panic_if_it_would_leak(self) {
-        if self.kind == SetErrorKind::ForeignTask && !thread::panicking() {
+    pub(crate) fn panic_or_drop(self) {
+        if self.kind.panics() {
             panic!("{self}");
         }
     }
@@ -133,24 +173,57 @@ impl<T> fmt::Debug for SetError<T> {
 impl<T> fmt::Display for SetError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.var_name();
-        match self.kind {
-            SetErrorKind::ForeignTask => write!(
-                f,
-                "context variable `{name}` cannot be set here: this task was not spawned through \
-                 `aiocontextvars::shim`, so it has no context of its own and the value would leak into \
-                 other tasks; use `{name}.scope(value, future)`, wrap the task's future with \
-                 `.in_current_context()`, put `shim::tower::ContextLayer` around the service, or spawn \
-                 the task with `shim::spawn`"
-            ),
-            SetErrorKind::ThreadExit => write!(
-                f,
-                "context variable `{name}` cannot be set while the thread's locals are destroyed"
-            ),
-        }
+        let what = format!("context variable `{name}` cannot be set");
+        self.kind.explain(&what, name, f)
     }
 }
 
 impl<T> Error for SetError<T> {}
+
+/// The values of a context that [`Context::try_apply`](crate::Context::try_apply) did not apply.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::{Context, SetErrorKind};
+///
+/// if let Err(error) = Context::new().try_apply() {
+///     assert_eq!(error.kind(), SetErrorKind::ForeignTask);
+///     eprintln!("{error}");
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct ApplyError {
+    kind: SetErrorKind,
+}
+
+impl ApplyError {
+    pub(crate) fn new(kind: SetErrorKind) -> ApplyError {
+        ApplyError { kind }
+    }
+
+    /// Why the values were not applied.
+    pub fn kind(&self) -> SetErrorKind {
+        self.kind
+    }
+
+    /// As [`SetError::panic_or_drop`].
+    #[track_caller]
+    pub(crate) fn panic_or_drop(self) {
+        if self.kind.panics() {
+            panic!("{self}");
+        }
+    }
+}
+
+impl fmt::Display for ApplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind
+            .explain("the values of a context cannot be applied", "VAR", f)
+    }
+}
+
+impl Error for ApplyError {}
 
 /// The shared context is entered already, on this thread or another (RN-05, RN-06).
 ///

@@ -36,6 +36,48 @@ pub(crate) fn next_var() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+/// A number that no other thread has while this one is alive. Not 0.
+pub(crate) fn thread() -> usize {
+    thread_local!(static HERE: u8 = const { 0 });
+    HERE.with(|here| std::ptr::from_ref(here).addr())
+}
+
+/// What contexts know a variable by: a number that no other has, and whether it is `local`.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct VarKey(u64);
+
+impl VarKey {
+    /// Set in the keys of `local` variables. No process counts as far as this.
+    const LOCAL: u64 = 1 << 63;
+
+    #[inline]
+    pub(crate) const fn new(id: u64, is_local: bool) -> VarKey {
+        VarKey(if is_local { id | VarKey::LOCAL } else { id })
+    }
+
+    #[inline]
+    pub(crate) const fn is_local(self) -> bool {
+        self.0 & VarKey::LOCAL != 0
+    }
+
+    /// The key with this [`number`](Self::number).
+    #[inline]
+    pub(crate) const fn from_number(number: u64) -> VarKey {
+        VarKey(number)
+    }
+
+    /// The number that it was made of.
+    pub(crate) const fn id(self) -> u64 {
+        self.0 & !VarKey::LOCAL
+    }
+
+    /// A number that no other key has. Not 0.
+    #[inline]
+    pub(crate) const fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// Hashes a `u64` to itself: the keys are dense and chosen by this crate, so there is nothing to mix
 /// and nobody to defend against.
 #[derive(Clone, Copy, Debug, Default)]

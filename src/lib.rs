@@ -24,6 +24,8 @@
 //! let token = REQUEST_ID.set(7);
 //! assert_eq!(REQUEST_ID.get(), Some(7));
 //! REQUEST_ID.reset(token).unwrap();
+//! // With a default there is always a value.
+//! assert_eq!(TENANT.get(), "public");
 //! ```
 //!
 //! What the [`shim`] spawns starts in a copy of the current context:
@@ -73,6 +75,7 @@
 //!
 //! - `tokio`, `async-std`, `smol`: the adapter of that runtime, `shim::tokio` and so on.
 //! - `async-channel`: its channels in [`channel`]. (`futures`' are always there, and tokio's with `tokio`.)
+//! - `futures-executor`: `ThreadPool` and `LocalSpawner` of `futures` as executors.
 //! - `rayon`: `shim::rayon`, its jobs and parallel iterators, and `ThreadPool` as an executor.
 //! - `ctrl-c`: `EventLoop::stop_on_ctrl_c`.
 //! - `hyper`: `hyper::rt::Executor` for `ContextAwareExecutor`.
@@ -98,6 +101,8 @@
 // The rows of the suite name the crate as its users do.
 extern crate self as aiocontextvars;
 
+mod access;
+mod bind;
 mod bindings;
 mod carried;
 pub mod channel;
@@ -107,44 +112,56 @@ mod contain;
 mod context;
 mod current;
 mod error;
-mod future;
 mod id;
 mod macros;
 mod name;
 mod node;
 mod raw;
+mod reentrancy;
+mod running_task;
+mod scope;
 mod scoped;
 mod shared;
 pub mod shim;
 mod slot;
 mod sync;
+mod task_context;
+mod teardown;
 mod token;
-mod underway;
+mod value;
 mod var;
+mod with_context;
 
+pub use crate::access::{copy_context, inherit_context};
+pub use crate::bind::in_own_context;
 pub use crate::carried::Carried;
-pub use crate::context::{Context, Entry, Iter, copy_context};
-pub use crate::error::{AlreadyEntered, LookupError, SetError, SetErrorKind};
-pub use crate::future::{ContextExt, TaskContext, WithContext};
+pub use crate::context::{Context, Entry, Iter};
+pub use crate::error::{AlreadyEntered, ApplyError, LookupError, SetError, SetErrorKind};
+#[doc(hidden)]
+pub use crate::macros::__name_of;
+pub use crate::scope::{Scope, ScopeContext};
 pub use crate::scoped::Scoped;
 pub use crate::shared::SharedContext;
 #[doc(inline)]
 pub use crate::shim::event_loop;
+pub use crate::task_context::TaskContext;
 pub use crate::token::{ResetError, ResetErrorKind, Token};
-pub use crate::var::ContextVar;
+pub use crate::var::{ContextVar, DefaultKind, NoDefault, WithDefault};
+pub use crate::with_context::{ContextExt, WithContext};
 
-/// The README's examples, which use all runtimes and the conformance suite.
+/// The README's examples, which use all runtimes, `futures`' executors and the conformance suite.
 #[cfg(all(
     doctest,
     feature = "tokio",
     feature = "async-std",
     feature = "smol",
+    feature = "futures-executor",
     feature = "conformance"
 ))]
 #[doc = include_str!("../README.md")]
 struct ReadmeExamples;
 
-/// The examples about policies.
-#[cfg(doctest)]
+/// The examples about policies, which use `futures`' executors.
+#[cfg(all(doctest, feature = "futures-executor"))]
 #[doc = include_str!("../docs/policies.md")]
 struct PolicyExamples;

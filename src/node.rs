@@ -1,59 +1,18 @@
-//! The immutable contents of a context: a persistent map from variables to slots, and what is asked of it often.
+//! The contents of a context, shared by all contexts with the same: a persistent map from variables to slots, and what
+//! is asked of it often.
 //!
-//! Invariant: no value is dropped inside this module. Every operation that takes a binding out of a
-//! map returns it as [`Garbage`], so that the caller can drop it once the context is consistent
-//! again: a value's `Drop` may call back into the crate.
+//! No value is dropped inside this module: a value's `Drop` may call back into the crate. Every operation that takes
+//! something out returns it as [`Garbage`], for the caller to drop once the context is consistent again.
 
-use std::any::Any;
-use std::fmt;
 use std::mem;
-use std::ptr;
 use std::sync::Arc;
 
 use triomphe::UniqueArc;
 
 use crate::bindings::Bindings;
-use crate::id;
-use crate::name::Name;
-use crate::slot::Slot;
-use crate::underway::{self, Work};
-
-pub(crate) type DebugValue<T> = fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result;
-
-/// A bound value, with what is needed to describe it without its variable at hand.
-pub(crate) struct Stored<T> {
-    pub(crate) name: Name,
-    pub(crate) debug: Option<DebugValue<T>>,
-    pub(crate) value: T,
-}
-
-pub(crate) trait AnyValue: Send + Sync {
-    fn name(&self) -> &str;
-    fn value(&self) -> &(dyn Any + Send + Sync);
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
-}
-
-impl<T: Send + Sync + 'static> AnyValue for Stored<T> {
-    fn name(&self) -> &str {
-        self.name.as_str()
-    }
-
-    fn value(&self) -> &(dyn Any + Send + Sync) {
-        &self.value
-    }
-
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.debug {
-            Some(debug) => {
-                let address = ptr::from_ref(self).addr();
-                underway::show(Work::ShowValue(address), f, |f| debug(&self.value, f))
-            }
-            None => f.write_str("<redacted>"),
-        }
-    }
-}
-
-pub(crate) type Value = Arc<dyn AnyValue>;
+use crate::id::{self, VarKey};
+use crate::slot::{Guard, Slot};
+use crate::value::Value;
 
 /// Shared by all contexts with the same bindings.
 pub(crate) type NodeRef = triomphe::Arc<Node>;
@@ -63,24 +22,60 @@ pub(crate) struct Node {
     /// Unique to these bindings: no node that has others has the same.
     stamp: u64,
     map: Bindings,
-    /// `None` if all slots are plain values of variables that are not `local`.
-    notes: Option<Box<Notes>>,
-}
-
-/// What of the map would otherwise have to be searched for.
-#[derive(Clone, Default)]
-struct Notes {
     /// How many slots have no value.
     unset: usize,
     /// The variables whose slots have layers.
-    layered: Vec<u64>,
+    layered: Vars,
     /// The variables declared `local` that have a slot.
-    locals: Vec<u64>,
+    locals: Vars,
 }
 
-impl Notes {
+/// A set of variables, which is empty or has one in all but a few contexts.
+#[derive(Clone)]
+enum Vars {
+    None,
+    One(VarKey),
+    #[expect(clippy::box_collection, reason = "every node has two of these")]
+    Several(Box<Vec<VarKey>>),
+}
+
+impl Vars {
     fn is_empty(&self) -> bool {
-        self.unset == 0 && self.layered.is_empty() && self.locals.is_empty()
+        matches!(self, Vars::None)
+    }
+
+    fn as_slice(&self) -> &[VarKey] {
+        match self {
+            Vars::None => &[],
+            Vars::One(var) => std::slice::from_ref(var),
+            Vars::Several(vars) => vars,
+        }
+    }
+
+    /// `var` is not there.
+    fn insert(&mut self, var: VarKey) {
+        *self = match mem::replace(self, Vars::None) {
+            Vars::None => Vars::One(var),
+            Vars::One(other) => Vars::Several(Box::new(vec![other, var])),
+            Vars::Several(mut vars) => {
+                vars.push(var);
+                Vars::Several(vars)
+            }
+        };
+    }
+
+    /// `var` is there.
+    fn remove(&mut self, var: VarKey) {
+        let rest = match self {
+            Vars::Several(vars) => {
+                vars.retain(|&other| other != var);
+                vars.is_empty()
+            }
+            _ => true,
+        };
+        if rest {
+            *self = Vars::None;
+        }
     }
 }
 
@@ -97,7 +92,9 @@ impl Node {
         Node {
             stamp: id::next(),
             map: Bindings::new(),
-            notes: None,
+            unset: 0,
+            layered: Vars::None,
+            locals: Vars::None,
         }
     }
 
@@ -105,77 +102,69 @@ impl Node {
         self.stamp
     }
 
-    pub(crate) fn slot(&self, var: u64) -> Option<&Slot> {
+    pub(crate) fn slot(&self, var: VarKey) -> Option<&Slot> {
         self.map.get(var)
     }
 
-    pub(crate) fn value(&self, var: u64, context: u64) -> Option<&Value> {
+    pub(crate) fn value(&self, var: VarKey, context: u64) -> Option<&Value> {
         self.slot(var)?.visible(context)
     }
 
     pub(crate) fn len(&self, context: u64) -> usize {
         if self.stale(context).next().is_none() {
-            self.map.len() - self.notes.as_ref().map_or(0, |notes| notes.unset)
+            self.map.len() - self.unset
         } else {
             self.values(context).count()
         }
     }
 
-    pub(crate) fn values(&self, context: u64) -> impl Iterator<Item = &Value> {
-        self.map
-            .slots()
-            .filter_map(move |slot| slot.visible(context))
+    pub(crate) fn values(&self, context: u64) -> impl Iterator<Item = (VarKey, &Value)> {
+        let visible = move |(var, slot): (VarKey, _)| Some((var, Slot::visible(slot, context)?));
+        self.map.iter().filter_map(visible)
     }
 
-    /// The variables with layers of `context` that have ended and not been taken out.
-    fn stale(&self, context: u64) -> impl Iterator<Item = u64> {
+    /// The variables whose visible value is not the one above all layers, as a copy has to have it.
+    fn stale(&self, context: u64) -> impl Iterator<Item = VarKey> {
         let is_stale = move |slot: &Slot| slot.is_stale(context);
-        let layered = self.notes.iter().flat_map(|notes| &notes.layered);
-        layered
-            .copied()
-            .filter(move |&var| self.slot(var).is_some_and(is_stale))
+        let layered = self.layered.as_slice().iter().copied();
+        layered.filter(move |&var| self.slot(var).is_some_and(is_stale))
     }
 
-    fn has_locals(&self) -> bool {
-        let mut notes = self.notes.iter();
-        notes.any(|notes| !notes.locals.is_empty())
+    /// Notes that the slot of `var` has changed, and was like `before`.
+    fn note(&mut self, var: VarKey, before: SlotShape, after: SlotShape) {
+        self.stamp = id::next();
+        self.unset += usize::from(after.is_unset());
+        self.unset -= usize::from(before.is_unset());
+        match (before.has_layers, after.has_layers) {
+            (false, true) => self.layered.insert(var),
+            (true, false) => self.layered.remove(var),
+            _ => {}
+        }
+        if var.is_local() {
+            match (before.is_bound(), after.is_bound()) {
+                (false, true) => self.locals.insert(var),
+                (true, false) => self.locals.remove(var),
+                _ => {}
+            }
+        }
     }
 
     /// Replaces the slot of `var`; a slot with neither value nor layers is removed.
-    fn replace(&mut self, var: u64, local: bool, slot: Slot) -> Option<Slot> {
-        self.stamp = id::next();
-        let (is_unset, has_layers) = (slot.value.is_none(), slot.layers.is_some());
-        let is_bound = !is_unset || has_layers;
-        let old = if is_bound {
+    fn replace(&mut self, var: VarKey, slot: Slot) -> Option<Slot> {
+        let after = SlotShape::of(&slot);
+        let before = if after.is_bound() {
             self.map.insert(var, slot)
         } else {
             self.map.remove(var)
         };
-        let was_unset = old.as_ref().is_some_and(|old| old.value.is_none());
-        let had_layers = old.as_ref().is_some_and(|old| old.layers.is_some());
-        if local || has_layers || had_layers {
-            let notes = self.notes.get_or_insert_default();
-            notes.unset += usize::from(is_bound && is_unset);
-            notes.unset -= usize::from(was_unset);
-            if had_layers != has_layers {
-                note(&mut notes.layered, var, has_layers);
-            }
-            // Also where nobody says that it is `local`: who takes out ended layers does not know.
-            match (is_bound, old.is_some()) {
-                (true, false) if local => note(&mut notes.locals, var, true),
-                (false, true) => note(&mut notes.locals, var, false),
-                _ => {}
-            }
-            if notes.is_empty() {
-                self.notes = None;
-            }
-        }
-        old
+        let shape = before.as_ref().map_or(SlotShape::NONE, SlotShape::of);
+        self.note(var, shape, after);
+        before
     }
 
     /// Replaces the value of a slot that is plain, and returns it. `None` if it is not; then `value` is still there.
     #[inline]
-    fn swap_value(&mut self, var: u64, value: &mut Option<Value>) -> Option<Value> {
+    fn swap_value(&mut self, var: VarKey, value: &mut Option<Value>) -> Option<Value> {
         match self.map.get_mut(var) {
             Some(slot) if slot.is_plain() => {
                 self.stamp = id::next();
@@ -186,7 +175,7 @@ impl Node {
     }
 
     /// The same in a copy of the bindings.
-    fn swap_in_copy(&self, var: u64, value: &mut Option<Value>) -> Option<(Value, NodeRef)> {
+    fn swap_in_copy(&self, var: VarKey, value: &mut Option<Value>) -> Option<(Value, NodeRef)> {
         if !self.slot(var).is_some_and(Slot::is_plain) {
             return None;
         }
@@ -198,32 +187,51 @@ impl Node {
     /// The same bindings without those of `local` variables.
     fn without_locals(&self) -> Node {
         let mut node = self.clone();
-        let locals = self.notes.iter().flat_map(|notes| &notes.locals);
-        for &var in locals {
+        for &var in self.locals.as_slice() {
             // The original still holds the slot, so nothing is dropped here.
-            let _kept = node.replace(var, true, Slot::default());
+            let _kept = node.replace(var, Slot::default());
         }
         node
     }
 }
 
-/// Puts `var` into `vars` or takes it out.
-fn note(vars: &mut Vec<u64>, var: u64, is_in: bool) {
-    if is_in {
-        vars.push(var);
-    } else {
-        vars.retain(|&other| other != var);
+/// What a node notes of a slot.
+#[derive(Clone, Copy)]
+struct SlotShape {
+    has_value: bool,
+    has_layers: bool,
+}
+
+impl SlotShape {
+    const NONE: SlotShape = SlotShape {
+        has_value: false,
+        has_layers: false,
+    };
+
+    fn of(slot: &Slot) -> SlotShape {
+        SlotShape {
+            has_value: slot.value.is_some(),
+            has_layers: slot.has_layers(),
+        }
+    }
+
+    fn is_bound(self) -> bool {
+        self.has_value || self.has_layers
+    }
+
+    fn is_unset(self) -> bool {
+        !self.has_value && self.has_layers
     }
 }
 
 /// Replaces the slot of `var` in `node`, in place when nobody else holds the node.
-pub(crate) fn replace(node: &mut Option<NodeRef>, var: u64, local: bool, slot: Slot) -> Garbage {
+pub(crate) fn replace(node: &mut Option<NodeRef>, var: VarKey, slot: Slot) -> Garbage {
     let mut garbage = Garbage::default();
     if let Some(unshared) = node.as_mut().and_then(NodeRef::get_mut) {
-        garbage._slot = unshared.replace(var, local, slot);
+        garbage._slot = unshared.replace(var, slot);
     } else {
         let mut copy = node.as_deref().map_or_else(Node::empty, Node::clone);
-        garbage._slot = copy.replace(var, local, slot);
+        garbage._slot = copy.replace(var, slot);
         garbage._node = node.replace(NodeRef::new(copy));
     }
     if node.as_ref().is_some_and(|node| node.map.is_empty()) {
@@ -238,7 +246,7 @@ pub(crate) fn replace(node: &mut Option<NodeRef>, var: u64, local: bool, slot: S
 #[inline]
 pub(crate) fn swap_value(
     node: &mut NodeRef,
-    var: u64,
+    var: VarKey,
     value: &mut Option<Value>,
 ) -> Option<(Value, Option<NodeRef>)> {
     if let Some(unshared) = NodeRef::get_mut(node) {
@@ -248,42 +256,80 @@ pub(crate) fn swap_value(
     Some((old, Some(mem::replace(node, copy))))
 }
 
-/// `node` for a copy of `context`, in which the layers mean nothing: those that have ended are taken out.
+/// Puts a layer with `value` on the slot of `var`, where it is, if nobody else holds the node, the slot has a value, and
+/// there is nothing to be taken out of it. `None` if there is more to do; then `value` is still there.
 #[inline]
-pub(crate) fn copy(node: &Option<NodeRef>, context: u64) -> Option<NodeRef> {
-    let shared = node.as_ref()?;
-    if shared.notes.is_none() {
-        return Some(NodeRef::clone(shared));
+pub(crate) fn push_in_place(
+    node: &mut NodeRef,
+    var: VarKey,
+    context: u64,
+    value: &mut Option<Value>,
+) -> Option<Arc<Guard>> {
+    let node = NodeRef::get_mut(node)?;
+    let slot = node.map.get_mut(var)?;
+    if slot.value.is_none() || !slot.is_settled(context) {
+        return None;
     }
-    copy_settled(shared, context)
+    if !slot.has_layers() {
+        node.layered.insert(var);
+    }
+    node.stamp = id::next();
+    Some(slot.push(context, value.take()?))
 }
 
-fn copy_settled(shared: &NodeRef, context: u64) -> Option<NodeRef> {
-    let stale: Vec<u64> = shared.stale(context).collect();
+/// Takes the layer of `guard`, which has ended, off the slot of `var`, where it is, if it is on top, there was a value before
+/// it and has been one since, and nobody else holds the node. Returns that. `None` if there is more to do.
+#[inline]
+pub(crate) fn pop_in_place(node: &mut NodeRef, var: VarKey, guard: &Arc<Guard>) -> Option<Value> {
+    let node = NodeRef::get_mut(node)?;
+    let slot = node.map.get_mut(var)?;
+    let value = slot.pop(guard)?;
+    if !slot.has_layers() {
+        node.layered.remove(var);
+    }
+    node.stamp = id::next();
+    Some(value)
+}
+
+/// `node` for a copy of its context, if that has no guards.
+#[inline]
+pub(crate) fn quick_copy(node: &NodeRef) -> Option<NodeRef> {
+    node.layered.is_empty().then(|| NodeRef::clone(node))
+}
+
+/// `node` as a new unit of work starts with it, if its context has neither guards nor `local` variables.
+#[inline]
+pub(crate) fn quick_inherit(node: &NodeRef) -> Option<NodeRef> {
+    let is_plain = node.layered.is_empty() && node.locals.is_empty();
+    is_plain.then(|| NodeRef::clone(node))
+}
+
+/// `node` for a copy of `context`, in which the layers mean nothing: what is visible is what is above them.
+pub(crate) fn copy(node: &Option<NodeRef>, context: u64) -> Option<NodeRef> {
+    let shared = node.as_ref()?;
+    quick_copy(shared).or_else(|| copy_visible(shared, context))
+}
+
+fn copy_visible(shared: &NodeRef, context: u64) -> Option<NodeRef> {
+    let stale: Vec<VarKey> = shared.stale(context).collect();
     if stale.is_empty() {
         return Some(NodeRef::clone(shared));
     }
     let mut node = Node::clone(shared);
     for var in stale {
-        let settled = shared.slot(var).map(|slot| slot.settled(context));
+        let visible = Slot::plain(shared.value(var, context).cloned());
         // The original still holds the slot, so nothing is dropped here.
-        let _kept = node.replace(var, false, settled.unwrap_or_default());
+        let _kept = node.replace(var, visible);
     }
     (!node.map.is_empty()).then(|| NodeRef::new(node))
 }
 
 /// `node` as a new unit of work starts with it: without the bindings of `local` variables.
-#[inline]
 pub(crate) fn inherit(node: &Option<NodeRef>, context: u64) -> Option<NodeRef> {
     let shared = copy(node, context)?;
-    if !shared.has_locals() {
+    if shared.locals.is_empty() {
         return Some(shared);
     }
     let node = shared.without_locals();
     (!node.map.is_empty()).then(|| NodeRef::new(node))
-}
-
-/// The value of `var` in `value`, which was stored under its id.
-pub(crate) fn downcast<T: Send + Sync + 'static>(value: &dyn AnyValue) -> Option<&T> {
-    value.value().downcast_ref()
 }

@@ -1,15 +1,18 @@
-//! What safe Rust cannot say: pointers to frames and values that the machine stack keeps alive. The only unsafe code of
-//! the crate.
+//! What safe Rust cannot say: pointers to what calls on the machine stack keep alive, and drops in a given place. The
+//! only unsafe code of the crate.
 //!
+//! - [`Stack`]: values that calls on this thread have pushed.
 //! - [`Frames`]: which `T` is current on this thread, without moving it there and back.
 //! - [`Contexts`]: reading a value of the current context where it is, without a reference count, and a cache of where
 //!   the values are.
-//! - [`Inside`]: a value that is dropped inside of something.
+//! - [`Inside`]: a value that is dropped inside of something; [`DisposedOf`]: one whose drop is somebody else's.
 //!
 //! The invariants that hold for all of them:
-//! - All three are entered by calling a closure, so that they are left in reverse order, also by a panic. (As for the
-//!   scoped thread-locals of other crates, code that suspends its machine stack may not do so in the middle.)
-//! - A `&mut` into a frame exists only in [`Frames::peek`], which refuses to be called again by its closure.
+//! - The first three are entered by calling a closure, so that they are left in reverse order, also by a panic. (As for
+//!   the scoped thread-locals of other crates, code that suspends its machine stack may not do so in the middle.)
+//! - A `&mut` into a frame exists only in [`Frames::peek`], which is not entered again for that frame by its closure.
+//! - An allocator or a signal handler may read variables at any instruction. So a store that makes something valid comes
+//!   after the stores of what it makes valid, with a compiler fence between them; nothing else is needed on one thread.
 //!
 //! And, for the conformance suite only, `waker`: one that hears of all that is done to it.
 
@@ -17,36 +20,18 @@
 
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::mem::{self, ManuallyDrop};
+use std::ops::Deref;
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
 #[cfg(feature = "conformance")]
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, compiler_fence};
 #[cfg(feature = "conformance")]
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use crate::contain::in_destructor;
-use crate::context::Context;
-use crate::id;
-use crate::node;
-use crate::slot::Slot;
+use crate::id::VarKey;
 use crate::sync::LocalKey;
-use crate::var::ContextVar;
-
-/// A stack of frames in a thread-local that has no destructor. The frames belong to the calls of
-/// [`enter`](Frames::enter); only the root is here.
-pub(crate) struct Frames<T, K: ?Sized + 'static> {
-    /// Null if it is the root.
-    innermost: Cell<*const Link<T, K>>,
-    root: UnsafeCell<ManuallyDrop<T>>,
-    root_kind: &'static K,
-    /// Whether there is a `&mut` into a frame.
-    peeked: Cell<bool>,
-}
-
-struct Link<T, K: ?Sized> {
-    value: NonNull<T>,
-    kind: NonNull<K>,
-}
 
 /// What a thread-local without a destructor holds. Unlike in a call of [`LocalKey::with`], what is done with it can be
 /// inlined where it is done.
@@ -72,6 +57,99 @@ pub(crate) fn cell_here<T>(
     unsafe { here(key) }
 }
 
+/// Values that calls on this thread have pushed, each for the time of its call. Nothing is allocated.
+pub(crate) struct Stack<T: 'static> {
+    /// Null if there is none.
+    innermost: Cell<*const Pushed<T>>,
+}
+
+struct Pushed<T> {
+    value: T,
+    outer: *const Pushed<T>,
+}
+
+impl<T: Copy + 'static> Stack<T> {
+    pub(crate) const fn new() -> Stack<T> {
+        Stack {
+            innermost: Cell::new(ptr::null()),
+        }
+    }
+
+    /// That of this thread.
+    pub(crate) fn here(key: &'static LocalKey<Stack<T>>) -> &'static Stack<T> {
+        // SAFETY: `Stack` has a cell, so it is not `Sync`.
+        unsafe { here(key) }
+    }
+
+    /// Calls `f` while `value` is on the stack.
+    pub(crate) fn push<R>(&self, value: T, f: impl FnOnce() -> R) -> R {
+        let pushed = Pushed {
+            value,
+            outer: self.innermost.get(),
+        };
+        compiler_fence(Ordering::Release);
+        // Dropped before `pushed`.
+        let _pop = PutBack::new(&self.innermost, &pushed);
+        f()
+    }
+
+    /// How many values there are, counted from the innermost outwards up to the first for which `stop` holds; and
+    /// whether there is such a one.
+    pub(crate) fn count_until(&self, stop: impl Fn(T) -> bool) -> (usize, bool) {
+        let (mut count, mut next) = (0, self.innermost.get());
+        // SAFETY: if it is not null, it is on the machine stack of a `push` that has not returned. That does not change in
+        // between: whatever `stop` pushes is popped when it returns.
+        while let Some(pushed) = unsafe { next.as_ref() } {
+            if stop(pushed.value) {
+                return (count, true);
+            }
+            count += 1;
+            next = pushed.outer;
+        }
+        (count, false)
+    }
+}
+
+/// Puts the former value of a cell back when dropped.
+struct PutBack<'a, T: Copy> {
+    cell: &'a Cell<T>,
+    before: T,
+}
+
+impl<'a, T: Copy> PutBack<'a, T> {
+    #[inline]
+    fn new(cell: &'a Cell<T>, value: T) -> PutBack<'a, T> {
+        PutBack {
+            cell,
+            before: cell.replace(value),
+        }
+    }
+}
+
+impl<T: Copy> Drop for PutBack<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.cell.set(self.before);
+    }
+}
+
+/// A stack of frames in a thread-local that has no destructor. The frames belong to the calls of
+/// [`enter`](Frames::enter); only the root is here.
+pub(crate) struct Frames<T, K: ?Sized + 'static> {
+    /// Null if it is the root.
+    innermost: Cell<*const Link<T, K>>,
+    root: UnsafeCell<ManuallyDrop<T>>,
+    root_kind: &'static K,
+    /// What there is a `&mut` to, in a call of [`peek`](Frames::peek). Null if there is none. Such calls can be within each
+    /// other, if other frames are entered in between; then this is the innermost one's.
+    busy: Cell<*const T>,
+}
+
+struct Link<T, K: ?Sized> {
+    value: NonNull<T>,
+    kind: NonNull<K>,
+}
+
 impl<T: 'static, K: ?Sized + 'static> Frames<T, K> {
     /// Those of this thread.
     #[inline]
@@ -85,157 +163,242 @@ impl<T: 'static, K: ?Sized + 'static> Frames<T, K> {
             innermost: Cell::new(ptr::null()),
             root: UnsafeCell::new(ManuallyDrop::new(value)),
             root_kind: kind,
-            peeked: Cell::new(false),
+            busy: Cell::new(ptr::null()),
         }
     }
 
     /// Calls `f` while `value` is the innermost frame.
     #[inline]
     pub(crate) fn enter<R>(&self, value: &mut T, kind: &K, f: impl FnOnce() -> R) -> R {
-        struct Leave<'a, T, K: ?Sized> {
-            innermost: &'a Cell<*const Link<T, K>>,
-            outer: *const Link<T, K>,
-        }
-        impl<T, K: ?Sized> Drop for Leave<'_, T, K> {
-            #[inline]
-            fn drop(&mut self) {
-                self.innermost.set(self.outer);
-            }
-        }
+        self.enter_link(NonNull::from(value), kind, f)
+    }
+
+    /// Calls `f` while the innermost frame has this kind.
+    pub(crate) fn enter_again<R>(&self, kind: &K, f: impl FnOnce() -> R) -> R {
+        self.enter_link(self.innermost().0, kind, f)
+    }
+
+    #[inline]
+    fn enter_link<R>(&self, value: NonNull<T>, kind: &K, f: impl FnOnce() -> R) -> R {
         let link = Link {
-            value: NonNull::from(value),
+            value,
             kind: NonNull::from(kind),
         };
+        compiler_fence(Ordering::Release);
         // Dropped before `link`.
-        let _leave = Leave {
-            innermost: &self.innermost,
-            outer: self.innermost.replace(&link),
-        };
+        let _leave = PutBack::new(&self.innermost, &link);
         f()
     }
 
-    /// Calls `f` on the innermost frame.
-    ///
-    /// # Panics
-    ///
-    /// If `f` does so, too.
+    /// The innermost frame.
     #[inline]
-    pub(crate) fn peek<R>(&self, f: impl FnOnce(&mut T, &K) -> R) -> R {
-        struct Unpeek<'a>(&'a Cell<bool>);
-        impl Drop for Unpeek<'_> {
-            #[inline]
-            fn drop(&mut self) {
-                self.0.set(false);
-            }
-        }
-        assert!(
-            !self.peeked.replace(true),
-            "user code ran while a frame was in use"
-        );
-        let _unpeek = Unpeek(&self.peeked);
-        // SAFETY: if it is not null, `enter` has set it and not returned, so that the link is alive.
-        let (value, kind) = match unsafe { self.innermost.get().as_ref() } {
-            Some(link) => (link.value.as_ptr(), link.kind),
+    fn innermost(&self) -> (NonNull<T>, NonNull<K>) {
+        // SAFETY: if it is not null, `enter_link` has set it and not returned, so that the link is alive.
+        match unsafe { self.innermost.get().as_ref() } {
+            Some(link) => (link.value, link.kind),
             // `ManuallyDrop` has the layout of what it holds.
-            None => (self.root.get().cast(), NonNull::from(self.root_kind)),
-        };
+            None => (
+                NonNull::from(&self.root).cast(),
+                NonNull::from(self.root_kind),
+            ),
+        }
+    }
+
+    /// Calls `f`, which must not call user code, on the innermost frame. `None` if the frame is busy: if this is within
+    /// such a call already, in an allocator or a signal handler.
+    #[inline]
+    pub(crate) fn peek<R>(&self, f: impl FnOnce(&mut T, &K) -> R) -> Option<R> {
+        let (value, kind) = self.innermost();
+        if self.busy.get() == value.as_ptr() {
+            return None;
+        }
+        let _busy = PutBack::new(&self.busy, value.as_ptr().cast_const());
+        compiler_fence(Ordering::SeqCst);
         // SAFETY: both are alive until `f` returns: the root as long as `self`, the others because `enter` has borrowed
         // them and not returned. There is no other reference to the value: `enter` has it mutably and does not use it
-        // while it calls its closure, and `peeked` keeps a second `peek` out. `kind` is only ever shared.
-        let (value, kind) = unsafe { (&mut *value, kind.as_ref()) };
-        f(value, kind)
+        // while it calls its closure; a `peek` or `glance` of the same value is kept out by `busy`, or has called its closure
+        // around this, which a `glance` does not. `busy` may be another's for a while, but only within a call that enters
+        // another frame, and then this value is not the innermost. `kind` is only ever shared.
+        let (value, kind) = unsafe { (&mut *value.as_ptr(), kind.as_ref()) };
+        let result = f(value, kind);
+        compiler_fence(Ordering::SeqCst);
+        Some(result)
     }
+
+    /// The same for what is only looked at. `f` must neither call user code nor allocate.
+    #[inline]
+    pub(crate) fn glance<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
+        let (value, kind) = self.innermost();
+        if self.busy.get() == value.as_ptr() {
+            return None;
+        }
+        // SAFETY: both are alive as in `peek`. There is no `&mut` to the value, which would be that of a `peek` around this,
+        // whose value is busy; and none is made before `f` returns, because `f` calls nobody who could. (A signal
+        // handler may come in between. It may read, and `peek` no frame that it has not entered itself but to look.)
+        let (value, kind) = unsafe { (value.as_ref(), kind.as_ref()) };
+        Some(f(value, kind))
+    }
+}
+
+/// What a frame has: bindings of variables to values. What the code below does rests on these promises.
+pub(crate) trait Lookup {
+    /// Keeps a value where it is when the bindings are gone.
+    type Kept;
+
+    /// A number that no other bindings have or ever had, but for those of a copy. Not 0. All changes of the bindings change
+    /// it.
+    fn stamp(&self) -> u64;
+
+    /// What keeps the value of `var` alive, and where it is.
+    fn keep(&self, var: VarKey) -> Option<Self::Kept>;
+
+    /// The value of `var`, and whether it is the same in all bindings with this stamp. Each `var` has one `T`.
+    fn find<T: Send + Sync + 'static>(&self, var: VarKey) -> (Option<&T>, bool);
+}
+
+/// How the current frame may be read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Reading {
+    /// By all that runs in it.
+    Free,
+    /// By what runs now, which is to be found out again for the next time.
+    Once,
+    /// Not by what runs now: for that it has no values.
+    Nothing,
 }
 
 /// The contexts that are entered on this thread, and reading the current one, which is the innermost.
 ///
-/// A stamp names one set of bindings for ever. So a place in the cache that names a variable and the stamp of the current
+/// A stamp names one set of bindings for ever. So an entry of the cache that names a variable and the stamp of the current
 /// bindings is right, whatever was current in between, and the value is alive, because the current context has its
 /// bindings. While one is read, user code runs, which may do anything, but:
-/// - Contexts that are not current stay as they are: the code that entered the next one has not returned.
+/// - Contexts that are not current stay as they are: the code that entered the next one has not returned. (One that was
+///   entered again has two frames, and is not current in neither.)
 /// - All changes to the current one go through [`change`](Contexts::change). Before it lets go of what somebody reads, it
 ///   gives that to the reader: the slot, whose values are behind reference counts of their own, where they stay.
-/// - Whenever another context becomes current, or its bindings change, the current stamp is forgotten.
-/// - A variable has one type (`ContextVar<T>` is invariant), and an id that no other has.
-pub(crate) struct Contexts<K: 'static> {
-    frames: Frames<Context, K>,
-    /// The stamp of the current bindings. 0 if it has not been looked at.
+/// - Whenever another context becomes current, or its bindings change, the current stamp becomes another.
+/// - A variable has one type (`ContextVar<T>` is invariant), and a key that no other has.
+pub(crate) struct Contexts<T: Lookup + 'static, K: 'static> {
+    frames: Frames<T, K>,
+    /// The stamp of the current bindings. 0 if it is to be looked up.
     stamp: Cell<u64>,
-    places: [Place; PLACES],
+    cache: [CacheEntry; ENTRIES],
+    /// Whether an entry is being written.
+    is_caching: Cell<bool>,
     /// Who reads, the innermost first.
-    reader: Cell<*const Reader>,
+    reader: Cell<*const Reader<T>>,
 }
 
-/// How many places the cache has. A power of two.
-const PLACES: usize = 64;
+/// A power of two.
+const ENTRIES: usize = 256;
 
 /// A variable, the stamp of the bindings that it was looked up in, and where its value is: null if it has none.
-struct Place {
-    /// 0 if nothing was looked up yet.
+struct CacheEntry {
+    /// 0 if the rest means nothing.
     var: Cell<u64>,
     stamp: Cell<u64>,
     value: Cell<*const ()>,
 }
 
-/// Somebody who has a reference to a value of this variable in the bindings with this stamp.
-struct Reader {
-    var: u64,
-    stamp: u64,
-    /// The variable's slot, once the context may have let go of it.
-    kept: Cell<Option<Slot>>,
-    outer: *const Reader,
+impl CacheEntry {
+    const fn new() -> CacheEntry {
+        CacheEntry {
+            var: Cell::new(0),
+            stamp: Cell::new(0),
+            value: Cell::new(ptr::null()),
+        }
+    }
+
+    fn write(&self, var: u64, stamp: u64, value: *const ()) {
+        self.var.set(0);
+        compiler_fence(Ordering::SeqCst);
+        self.stamp.set(stamp);
+        self.value.set(value);
+        compiler_fence(Ordering::SeqCst);
+        self.var.set(var);
+    }
 }
 
-impl<K: 'static> Contexts<K> {
+/// Somebody who has a reference to a value of this variable in the bindings with this stamp.
+struct Reader<T: Lookup> {
+    var: VarKey,
+    stamp: u64,
+    /// What has the value, once the context may have let go of it.
+    kept: Cell<Option<T::Kept>>,
+    outer: *const Reader<T>,
+}
+
+impl<T: Lookup + 'static, K: 'static> Contexts<T, K> {
     /// Those of this thread.
     #[inline]
-    pub(crate) fn here(key: &'static LocalKey<Contexts<K>>) -> &'static Contexts<K> {
+    pub(crate) fn here(key: &'static LocalKey<Contexts<T, K>>) -> &'static Contexts<T, K> {
         // SAFETY: `Contexts` has cells, so it is not `Sync`.
         unsafe { here(key) }
     }
 
-    pub(crate) const fn new(root: Context, kind: &'static K) -> Contexts<K> {
+    pub(crate) const fn new(root: T, kind: &'static K) -> Contexts<T, K> {
         Contexts {
             frames: Frames::new(root, kind),
             stamp: Cell::new(0),
-            places: [const {
-                Place {
-                    var: Cell::new(0),
-                    stamp: Cell::new(0),
-                    value: Cell::new(ptr::null()),
-                }
-            }; PLACES],
+            cache: [const { CacheEntry::new() }; ENTRIES],
+            is_caching: Cell::new(false),
             reader: Cell::new(ptr::null()),
         }
     }
 
     /// Calls `f` while `context` is current.
     #[inline]
-    pub(crate) fn enter<R>(&self, context: &mut Context, kind: &K, f: impl FnOnce() -> R) -> R {
-        struct Forget<'a>(&'a Cell<u64>);
-        impl Drop for Forget<'_> {
-            #[inline]
-            fn drop(&mut self) {
-                self.0.set(0);
-            }
-        }
-        self.stamp.set(0);
-        // Dropped when the context has been left.
-        let _forget = Forget(&self.stamp);
-        self.frames.enter(context, kind, f)
+    pub(crate) fn enter<R>(&self, context: &mut T, kind: &K, f: impl FnOnce() -> R) -> R {
+        // Put back when the context has been left: the one outside has not changed meanwhile.
+        let mut outside = PutBack {
+            cell: &self.stamp,
+            before: 0,
+        };
+        self.frames.enter(context, kind, || {
+            // In this order: a signal handler that reads in between makes the stamp that of the innermost frame.
+            compiler_fence(Ordering::SeqCst);
+            outside.before = self.stamp.replace(0);
+            f()
+        })
     }
 
-    /// Calls `f`, which must not call user code, on the current context.
+    /// Calls `f` while the current context's frame has this kind.
+    pub(crate) fn enter_again<R>(&self, kind: &K, f: impl FnOnce() -> R) -> R {
+        // It may change: its stamp is to be looked up afterwards.
+        let _forget = PutBack {
+            cell: &self.stamp,
+            before: 0,
+        };
+        self.frames.enter_again(kind, || {
+            compiler_fence(Ordering::SeqCst);
+            self.stamp.set(0);
+            f()
+        })
+    }
+
+    /// The address of the current context.
+    pub(crate) fn current(&self) -> NonNull<T> {
+        self.frames.innermost().0
+    }
+
+    /// Calls `f`, which must not call user code, on the current context. `None` if it is busy.
     #[inline]
-    pub(crate) fn peek<R>(&self, f: impl FnOnce(&Context, &K) -> R) -> R {
+    pub(crate) fn peek<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
         self.frames.peek(|context, kind| f(context, kind))
     }
 
-    /// Calls `f`, which must not call user code, to change the current context.
+    /// The same for an `f` that does not even allocate.
     #[inline]
-    pub(crate) fn change<R>(&self, f: impl FnOnce(&mut Context, &K) -> R) -> R {
+    pub(crate) fn glance<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
+        self.frames.glance(f)
+    }
+
+    /// Calls `f`, which must not call user code, to change the current context. `None` if it is busy.
+    #[inline]
+    pub(crate) fn change<R>(&self, f: impl FnOnce(&mut T, &K) -> R) -> Option<R> {
         self.frames.peek(|context, kind| {
             self.stamp.set(0);
+            compiler_fence(Ordering::SeqCst);
             if !self.reader.get().is_null() {
                 self.give_to_readers(context);
             }
@@ -244,32 +407,36 @@ impl<K: 'static> Contexts<K> {
     }
 
     #[cold]
-    fn give_to_readers(&self, context: &Context) {
-        let Some(bindings) = context.bindings() else {
-            return;
-        };
+    fn give_to_readers(&self, context: &T) {
+        let stamp = context.stamp();
         let mut next = self.reader.get();
         // SAFETY: a reader that is linked is on the stack of a `read` that has not returned.
         while let Some(reader) = unsafe { next.as_ref() } {
-            if reader.stamp == bindings.stamp() {
+            if reader.stamp == stamp {
                 // What was kept before is the same, and nothing is dropped.
-                reader.kept.set(bindings.slot(reader.var).cloned());
+                reader.kept.set(context.keep(reader.var));
             }
             next = reader.outer;
         }
     }
 
-    /// Calls `f` on the value of `var` in the current context.
+    /// Calls `f` on the value of `var`, a variable of type `V`, in the current context. If the current frame's stamp is not
+    /// known, `reading` is asked how it may be read.
     #[inline]
-    pub(crate) fn read<T, R>(&self, var: &ContextVar<T>, f: impl FnOnce(Option<&T>) -> R) -> R
+    pub(crate) fn read<V, R>(
+        &self,
+        var: VarKey,
+        reading: impl FnOnce() -> Reading,
+        f: impl FnOnce(Option<&V>) -> R,
+    ) -> R
     where
-        T: Send + Sync + 'static,
+        V: Send + Sync + 'static,
     {
-        struct Unlink<'a> {
-            innermost: &'a Cell<*const Reader>,
-            reader: &'a Reader,
+        struct Unlink<'a, T: Lookup> {
+            innermost: &'a Cell<*const Reader<T>>,
+            reader: &'a Reader<T>,
         }
-        impl Drop for Unlink<'_> {
+        impl<T: Lookup> Drop for Unlink<'_, T> {
             #[inline]
             fn drop(&mut self) {
                 self.innermost.set(self.reader.outer);
@@ -279,16 +446,16 @@ impl<K: 'static> Contexts<K> {
                 }
             }
         }
-        let (id, stamp) = (var.id(), self.stamp.get());
-        let (stamp, value) = match self.cached::<T>(id, stamp) {
+        let stamp = self.stamp.get();
+        let (stamp, value) = match self.cached::<V>(var, stamp) {
             Some(value) => (stamp, value),
-            None => self.look_up(id),
+            None => self.look_up(var, reading),
         };
         if value.is_null() {
             return f(None);
         }
         let reader = Reader {
-            var: id,
+            var,
             stamp,
             kept: Cell::new(None),
             outer: self.reader.get(),
@@ -298,61 +465,105 @@ impl<K: 'static> Contexts<K> {
             innermost: &self.reader,
             reader: &reader,
         };
-        // SAFETY: `value` was made from a `&T` into the bindings with this stamp, now or when its place was filled, and
-        // has the variable's type, because `id` is this variable's. These bindings are the current context's: `stamp` is
-        // what `look_up` found in it, or has been since, because whatever changes that forgets it. The value lives
+        // SAFETY: `value` was made from a `&V` into the bindings with this stamp, now or when its entry was written, and
+        // has the variable's type, because `var` is its key. These bindings are the current context's: `stamp` is
+        // what `look_up` found in it, or has been since, because whatever changes that replaces it. The value lives
         // until `f` returns, and stays where it is, behind a count of its own: the context keeps its slot or, since
-        // `reader` is linked, gives it to it.
+        // `reader` is linked, gives it to it. (Nothing could change the context before it was linked: a signal handler
+        // does not write.)
         f(unsafe { value.as_ref() })
     }
 
     #[inline]
-    fn place(&self, var: u64, stamp: u64) -> &Place {
-        &self.places[var.wrapping_add(stamp) as usize % PLACES]
+    fn entry(&self, var: u64, stamp: u64) -> &CacheEntry {
+        &self.cache[var.wrapping_add(stamp) as usize % ENTRIES]
     }
 
     /// Where the value of this variable is in the bindings with this stamp, if that is known. Null if it has none.
     #[inline]
-    fn cached<T>(&self, var: u64, stamp: u64) -> Option<*const T> {
-        let place = self.place(var, stamp);
-        let is_known = place.var.get() == var && place.stamp.get() == stamp;
-        is_known.then(|| place.value.get().cast())
+    fn cached<V>(&self, var: VarKey, stamp: u64) -> Option<*const V> {
+        let entry = self.entry(var.number(), stamp);
+        let is_known = entry.var.get() == var.number() && entry.stamp.get() == stamp;
+        is_known.then(|| entry.value.get().cast())
     }
 
     /// The stamp of the current context, and where the value of this variable is.
     #[cold]
     #[inline(never)]
-    fn look_up<T: Send + Sync + 'static>(&self, var: u64) -> (u64, *const T) {
-        self.peek(|context, _| {
-            let bindings = context.bindings();
-            let stamp = bindings.map_or(EMPTY, |bindings| bindings.stamp());
-            self.stamp.set(stamp);
+    fn look_up<V: Send + Sync + 'static>(
+        &self,
+        var: VarKey,
+        reading: impl FnOnce() -> Reading,
+    ) -> (u64, *const V) {
+        // Asked outside of `glance`: the answer may come from code of runtimes.
+        let reading = reading();
+        if reading == Reading::Nothing {
+            return (0, ptr::null());
+        }
+        let found = self.glance(|context, _| {
+            let stamp = context.stamp();
+            if reading == Reading::Free {
+                self.stamp.set(stamp);
+            }
             if let Some(value) = self.cached(var, stamp) {
                 return (stamp, value);
             }
-            let slot = bindings.and_then(|bindings| bindings.slot(var));
-            let value = slot.and_then(|slot| slot.visible(context.id()));
-            let value = value.and_then(|value| node::downcast::<T>(&**value));
+            let (value, is_lasting) = context.find::<V>(var);
             let value = value.map_or(ptr::null(), ptr::from_ref);
-            // The end of a guard shows through its layers, without new bindings.
-            if slot.is_none_or(|slot| slot.layers.is_none()) {
-                let place = self.place(var, stamp);
-                place.var.set(var);
-                place.stamp.set(stamp);
-                place.value.set(value.cast());
+            // A signal handler that comes in between leaves the entry alone.
+            if is_lasting && !self.is_caching.replace(true) {
+                compiler_fence(Ordering::SeqCst);
+                let entry = self.entry(var.number(), stamp);
+                entry.write(var.number(), stamp, value.cast());
+                compiler_fence(Ordering::SeqCst);
+                self.is_caching.set(false);
             }
             (stamp, value)
-        })
+        });
+        found.unwrap_or((0, ptr::null()))
     }
 }
 
 #[cold]
-fn drop_kept(kept: Option<Slot>) {
+fn drop_kept<K>(kept: Option<K>) {
     in_destructor(|| drop(kept));
 }
 
-/// The stamp of a context without bindings.
-const EMPTY: u64 = id::RESERVED;
+/// What becomes of a value when its owner drops it.
+pub(crate) trait Dispose: Sized {
+    /// Drops `self`, now or later.
+    fn dispose(self);
+}
+
+/// A value that is given to [`Dispose::dispose`] when this is dropped.
+#[repr(transparent)]
+#[derive(Clone, Debug)]
+pub(crate) struct DisposedOf<T: Dispose>(ManuallyDrop<T>);
+
+impl<T: Dispose> DisposedOf<T> {
+    #[inline]
+    pub(crate) fn new(value: T) -> DisposedOf<T> {
+        DisposedOf(ManuallyDrop::new(value))
+    }
+}
+
+impl<T: Dispose + Deref> Deref for DisposedOf<T> {
+    type Target = T::Target;
+
+    #[inline]
+    fn deref(&self) -> &T::Target {
+        self.0.deref()
+    }
+}
+
+impl<T: Dispose> Drop for DisposedOf<T> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the value is not used again: `self` is being dropped, and gives nobody else its field.
+        let value = unsafe { ManuallyDrop::take(&mut self.0) };
+        value.dispose();
+    }
+}
 
 /// What is done around the drop of a value.
 pub(crate) trait Around {

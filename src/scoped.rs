@@ -1,12 +1,17 @@
 //! [`Scoped`]: a value that goes when its guard does.
 
 use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
 
 use crate::contain::in_destructor;
-use crate::slot::Live;
+use crate::current;
+use crate::id::VarKey;
+use crate::name::Name;
+use crate::slot::Guard;
 use crate::var::ContextVar;
 
-/// Keeps a value bound until it is dropped; made by [`ContextVar::scoped`].
+/// Keeps a value bound until it is dropped; made by [`ContextVar::scoped`](crate::ContextVar::scoped).
 ///
 /// The guard belongs to the context in which it was made, not to the thread: it is `Send`, and may be
 /// held across `.await`. Wherever it is dropped, its value goes from that context, and nothing changes in any
@@ -30,30 +35,37 @@ use crate::var::ContextVar;
 /// ```
 #[must_use = "the value is unset when the guard is dropped; bind it to a variable: `let _guard = …`"]
 pub struct Scoped<'a, T: Send + Sync + 'static> {
-    var: &'a ContextVar<T>,
-    /// The id of the context that it was made in, and its layer there. `None` if nothing was set.
-    layer: Option<(u64, Live)>,
+    name: &'a Name,
+    var: VarKey,
+    /// The id of the context that it was made in, and what it shares with its layer there. `None` if nothing was set.
+    layer: Option<(u64, Arc<Guard>)>,
+    _value: PhantomData<fn() -> &'a T>,
 }
 
 impl<'a, T: Send + Sync + 'static> Scoped<'a, T> {
-    pub(crate) fn new(var: &'a ContextVar<T>, context: u64, live: Live) -> Scoped<'a, T> {
-        Scoped {
-            var,
-            layer: Some((context, live)),
-        }
+    #[inline]
+    pub(crate) fn new<D>(var: &'a ContextVar<T, D>, context: u64, guard: Arc<Guard>) -> Self {
+        let mut scoped = Scoped::dead(var);
+        scoped.layer = Some((context, guard));
+        scoped
     }
 
     /// The guard of a write that did not take place.
-    pub(crate) fn dead(var: &'a ContextVar<T>) -> Scoped<'a, T> {
-        Scoped { var, layer: None }
+    pub(crate) fn dead<D>(var: &'a ContextVar<T, D>) -> Scoped<'a, T> {
+        Scoped {
+            name: var.as_name(),
+            var: var.key(),
+            layer: None,
+            _value: PhantomData,
+        }
     }
 }
 
 impl<T: Send + Sync + 'static> Drop for Scoped<'_, T> {
     fn drop(&mut self) {
-        if let Some((context, live)) = &self.layer {
-            live.end();
-            in_destructor(|| self.var.settle(*context));
+        if let Some((context, guard)) = &self.layer {
+            guard.end();
+            in_destructor(|| current::pop(self.var, *context, guard));
         }
     }
 }
@@ -61,7 +73,7 @@ impl<T: Send + Sync + 'static> Drop for Scoped<'_, T> {
 impl<T: Send + Sync + 'static> fmt::Debug for Scoped<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scoped")
-            .field("var", &self.var.name())
+            .field("var", &self.name.as_str())
             .finish_non_exhaustive()
     }
 }

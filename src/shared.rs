@@ -1,18 +1,18 @@
 //! [`SharedContext`]: a context with identity, entered by one at a time and seen by all.
 
+pub(crate) mod enter;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::mem;
 use std::num::NonZeroU64;
 use std::sync::{Arc, PoisonError, TryLockError};
-use std::task::{self, Poll, Waker};
+use std::task::Waker;
 
-use crate::contain::{contain, in_destructor};
+use crate::contain::contain;
 use crate::context::Context;
-use crate::current::{self, Frame, Kind};
-use crate::error::AlreadyEntered;
-use crate::node;
-use crate::sync::{Mutex, MutexGuard, thread};
+use crate::sync::{Mutex, MutexGuard};
+use crate::value;
 use crate::var::ContextVar;
 
 /// A context *object*, as PEP 567 has it: `clone()` is the same context.
@@ -23,7 +23,7 @@ use crate::var::ContextVar;
 ///
 /// One thread at a time is inside. Who comes while it is taken:
 ///
-/// - [`run`](Self::run) gets [`AlreadyEntered`], from this thread or another (RN-05, RN-06);
+/// - [`run`](Self::run) gets [`AlreadyEntered`](crate::AlreadyEntered), from this thread or another (RN-05, RN-06);
 /// - a task parks until the context is free (TA-08), a callback or blocking job steps aside (CS-07);
 /// - a poll or drop *inside* a frame of this context, on the same thread, passes through;
 /// - a future that has to be dropped meanwhile is dropped in a copy.
@@ -69,7 +69,7 @@ use crate::var::ContextVar;
 /// let shared = SharedContext::new();
 /// shim::block_on(async {
 ///     for _ in 0..2 {
-///         shim::spawn_in(&shared, async { STEP.set(STEP.get_or(0) + 1); }).await.unwrap();
+///         shim::spawn_in(&shared, async { STEP.set(STEP.get() + 1); }).await.unwrap();
 ///     }
 /// });
 /// assert_eq!(shared.get(&STEP), Some(2));
@@ -113,31 +113,6 @@ impl SharedContext {
         }
     }
 
-    /// Calls `f` in this context and returns its result. What `f` sets stays in the context.
-    ///
-    /// # Errors
-    ///
-    /// [`AlreadyEntered`] if the context is entered, on this thread or another; `f` is not called then.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use aiocontextvars::{SharedContext, context_var};
-    /// context_var! { static LEVEL: u8; }
-    ///
-    /// let shared = SharedContext::new();
-    /// shared.run(|| {
-    ///     LEVEL.set(1);
-    ///     // A live view, also while the context is entered (CX-06).
-    ///     assert_eq!(shared.get(&LEVEL), Some(1));
-    /// })?;
-    /// # Ok::<(), aiocontextvars::AlreadyEntered>(())
-    /// ```
-    pub fn run<R>(&self, f: impl FnOnce() -> R) -> Result<R, AlreadyEntered> {
-        let frame = self.acquire().ok_or(AlreadyEntered { _private: () })?;
-        Ok(frame.enter(f))
-    }
-
     /// The bindings of this moment as a value; PEP 567's `copy()`. Allowed while the context is
     /// entered, from any thread (CX-08).
     ///
@@ -167,10 +142,10 @@ impl SharedContext {
     ///
     /// assert_eq!(Context::new().with_value(&LEVEL, 1).share().get(&LEVEL), Some(1));
     /// ```
-    pub fn get<T: Clone + Send + Sync + 'static>(&self, var: &ContextVar<T>) -> Option<T> {
+    pub fn get<T: Clone + Send + Sync + 'static, D>(&self, var: &ContextVar<T, D>) -> Option<T> {
         // Cloned out, so that `T::clone` does not run under the lock.
-        let value = self.lock().context.value(var.id()).cloned();
-        node::downcast(&*value?).cloned()
+        let value = self.lock().context.value(var.key()).cloned();
+        value::downcast(&**value.as_ref()?).cloned()
     }
 
     /// Whether `var` is bound at this moment.
@@ -183,7 +158,7 @@ impl SharedContext {
     ///
     /// assert!(!SharedContext::new().contains(&LEVEL));
     /// ```
-    pub fn contains<T: Send + Sync + 'static>(&self, var: &ContextVar<T>) -> bool {
+    pub fn contains<T: Send + Sync + 'static, D>(&self, var: &ContextVar<T, D>) -> bool {
         self.lock().context.contains(var)
     }
 
@@ -230,19 +205,6 @@ impl SharedContext {
         Arc::as_ptr(&self.state) as usize
     }
 
-    /// The frame for this context, which is entered from now on; `None` if it was already.
-    fn acquire(&self) -> Option<Frame> {
-        let mut state = self.lock();
-        if mem::replace(&mut state.entered, true) {
-            return None;
-        }
-        Some(self.frame(&state))
-    }
-
-    fn frame(&self, state: &State) -> Frame {
-        Frame::new(state.context.alias(), Kind::Shared(self.clone()))
-    }
-
     /// Records what was written inside. Returns what it replaces, to be dropped by the caller when no
     /// lock is held.
     #[must_use]
@@ -269,113 +231,9 @@ impl SharedContext {
         }
     }
 
-    /// Parks the calling thread until it may enter. For threads of their own, which may block.
-    pub(crate) fn acquire_blocking(&self) -> Frame {
-        let mut waiter = Waiter::from(self.clone());
-        let waker = Waker::from(Arc::new(Unpark(thread::current())));
-        loop {
-            match waiter.poll_frame(&mut task::Context::from_waker(&waker)) {
-                Poll::Ready(Some(frame)) => return frame,
-                Poll::Ready(None) => unreachable!("a new thread is in no frame of this context"),
-                Poll::Pending => thread::park(),
-            }
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         // No user code runs under this lock, so a panic cannot have left the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-struct Unpark(thread::Thread);
-
-impl task::Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-/// A place from which a shared context is entered again and again: a task's, for example.
-#[derive(Debug, Default)]
-pub struct Waiter {
-    /// `None` once moved out.
-    shared: Option<SharedContext>,
-    /// Our place in the line, if we ever had to wait since we were last inside.
-    ticket: Option<NonZeroU64>,
-}
-
-impl From<SharedContext> for Waiter {
-    fn from(shared: SharedContext) -> Waiter {
-        Waiter {
-            shared: Some(shared),
-            ticket: None,
-        }
-    }
-}
-
-impl Waiter {
-    pub(crate) fn shared(&self) -> Option<&SharedContext> {
-        self.shared.as_ref()
-    }
-
-    /// The frame for the context, which is entered from now on, or asks to be woken when it is free. `None`: this
-    /// thread's innermost frame is this context already.
-    pub(crate) fn poll_frame(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Frame>> {
-        let Some(shared) = &self.shared else {
-            return Poll::Ready(None);
-        };
-        if current::is_innermost(shared) {
-            return Poll::Ready(None);
-        }
-        if self.ticket.is_none() {
-            // The common case needs no waker.
-            if let Some(frame) = shared.acquire() {
-                return Poll::Ready(Some(frame));
-            }
-        }
-        // Wakers are user code: cloned before the lock is taken, dropped after it is released.
-        let waker = cx.waker().clone();
-        let mut state = shared.lock();
-        if state.entered {
-            let ticket = *self.ticket.get_or_insert_with(|| {
-                state.last_ticket += 1;
-                NonZeroU64::MIN.saturating_add(state.last_ticket)
-            });
-            let old = state.waiters.insert(ticket, waker);
-            drop(state);
-            drop(old);
-            return Poll::Pending;
-        }
-        state.entered = true;
-        let frame = shared.frame(&state);
-        let old = self
-            .ticket
-            .take()
-            .and_then(|ticket| state.waiters.remove(&ticket));
-        drop(state);
-        // If a destructor panics, the frame goes, and so the context is left.
-        current::enter_empty(|| drop((old, waker)));
-        Poll::Ready(Some(frame))
-    }
-
-    /// The frame for the context, or for a copy of it if it is taken. `None`: it is this thread's innermost frame.
-    pub(crate) fn frame_now(&self) -> Option<Frame> {
-        let shared = self.shared.as_ref()?;
-        if current::is_innermost(shared) {
-            return None;
-        }
-        let taken = || Frame::inside(shared.copy());
-        Some(shared.acquire().unwrap_or_else(taken))
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        if let (Some(shared), Some(ticket)) = (&self.shared, self.ticket) {
-            let waiting = shared.lock().waiters.remove(&ticket);
-            in_destructor(|| drop(waiting));
-        }
     }
 }
 

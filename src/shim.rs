@@ -49,11 +49,29 @@
 //!
 //! # Tasks that the shim did not spawn
 //!
-//! Such a task has no context of its own. Reading in it gives what the thread has. Writing would leak into
-//! other tasks: from the first use of the tokio or async-std shim in a process, `set`, `unset` and `scoped`
-//! panic there and [`try_set`](crate::ContextVar::try_set) returns an error; the message names the remedies.
-//! smol cannot be asked which task is running; its [adapter](self::smol) says what becomes of such a write. And an
-//! executor that is run inside a task is part of it, so that its bare tasks share the context of that task.
+//! A task of tokio or async-std that the shim did not spawn has an *empty, read-only* context, on every flavour of the
+//! runtime and whatever was called before: what it found on its thread would be somebody else's, and what it wrote there
+//! would be found by others.
+//!
+//! - Reads give the default or `None`, [`copy_context`](crate::copy_context) is empty, and what such a task spawns through
+//!   the shim inherits nothing.
+//! - [`set`](crate::ContextVar::set), `unset`, `update` and `scoped` panic with a message that names the variable and what
+//!   to write instead; the `try_` forms return an error. `reset` refuses the token.
+//! - What enters a context of its own may write there: `VAR.scope(value, future)`,
+//!   [`in_current_context`](crate::ContextExt::in_current_context), [`Context::run`](crate::Context::run), bound functions,
+//!   a `ContextLayer` (feature `tower`).
+//!
+//! tokio's blocking jobs are such tasks too. The future of tokio's `Runtime::block_on`, as that of `#[tokio::main]`, is
+//! none: it has the context of its thread. So has that of each `#[tokio::test]`, and with `--test-threads=1` all tests run
+//! on one thread. async-std's `block_on` makes a task of its future.
+//!
+//! A runtime that is run inside of [`Context::run`](crate::Context::run), a callback or a job runs its bare tasks there:
+//! they read what that frame has, and cannot write to it. In the poll of a task nobody is asked, because that would double
+//! the price of a `set`: an executor that a task runs by itself, as `LocalSet::run_until(f.in_current_context())`, is part
+//! of the task, and its bare tasks share the task's context.
+//!
+//! smol cannot be asked which task is running, nor can async-std about its blocking jobs; the [adapter](self::smol) says
+//! what becomes of a write there.
 //!
 //! # Examples
 //!
@@ -91,6 +109,8 @@ mod local;
 mod location;
 mod mark;
 mod native;
+mod parker;
+#[cfg(feature = "futures-executor")]
 mod pools;
 mod queue;
 mod runner;
@@ -122,6 +142,8 @@ mod tokio_io;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use futures_core::future::BoxFuture;
+
 pub use self::block::BlockOnError;
 pub use self::callback::{CallError, CallHandle, TimerHandle, set_exception_handler};
 #[cfg(feature = "conformance")]
@@ -146,7 +168,7 @@ use self::callback::Call;
 use self::event_loop::EventLoop;
 use self::search::Place;
 use crate::current;
-use crate::future::{BlockOnContext, TaskContext};
+use crate::task_context::TaskContext;
 
 /// The current executor, or a panic in the caller that says what to do.
 #[inline]
@@ -154,8 +176,14 @@ use crate::future::{BlockOnContext, TaskContext};
 fn place() -> Place {
     match search::place() {
         Ok(place) => place,
-        Err(error) => panic!("{error}"),
+        Err(error) => no_runtime(error),
     }
+}
+
+#[cold]
+#[track_caller]
+fn no_runtime(error: NoRuntime) -> ! {
+    panic!("{error}")
 }
 
 /// The frame of the current local executor, or a panic in the caller that says what to do.
@@ -163,7 +191,7 @@ fn place() -> Place {
 fn local_frame() -> entered::ExecutorFrame {
     match search::local_frame() {
         Ok(frame) => frame,
-        Err(error) => panic!("{error}"),
+        Err(error) => no_runtime(error),
     }
 }
 
@@ -197,13 +225,13 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    if let Some(runtime) = search::named() {
-        let destination = runtime.target().unfixed();
-        return destination.spawn(current::inherit(), future);
+    match search::first() {
+        Some(first) => first.spawn(current::inherit(), future),
+        None => match spawn_boxed(Box::pin(future)) {
+            Ok(task) => task,
+            Err(error) => no_runtime(error),
+        },
     }
-    let place = place();
-    let context = place.new_context();
-    place.spawn(context, future)
 }
 
 /// As [`spawn`].
@@ -227,9 +255,10 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let place = search::place()?;
-    let context = place.new_context();
-    Ok(place.spawn(context, future))
+    match search::first() {
+        Some(first) => Ok(first.spawn(current::inherit(), future)),
+        None => spawn_boxed(Box::pin(future)),
+    }
 }
 
 /// Spawns a task on the current executor, in `context`: a [`Context`](crate::Context), moved in, or a
@@ -258,7 +287,36 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    place().spawn(context, future)
+    match search::first() {
+        Some(first) => first.spawn(context, future),
+        None => match spawn_boxed_in(context, Box::pin(future)) {
+            Ok(task) => task,
+            Err(error) => no_runtime(error),
+        },
+    }
+}
+
+/// Spawns on any executor that is found, boxed: compiled for each type of output, and not for each future.
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn spawn_boxed<T: Send + 'static>(
+    future: BoxFuture<'static, T>,
+) -> Result<JoinHandle<T>, NoRuntime> {
+    let place = search::place()?;
+    let context = place.new_context();
+    Ok(place.spawn(context, future))
+}
+
+/// As [`spawn_boxed`], in `context`.
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn spawn_boxed_in<C: TaskContext, T: Send + 'static>(
+    context: C,
+    future: BoxFuture<'static, T>,
+) -> Result<JoinHandle<T>, NoRuntime> {
+    Ok(search::place()?.spawn(context, future))
 }
 
 /// Spawns a task that stays on this thread, on the local executor that is entered, in a copy of the current
@@ -398,13 +456,12 @@ pub fn try_block_on<F: Future>(future: F) -> Result<F::Output, BlockOnError> {
         Ok(Place::Here(frame)) => match frame.upgrade_local() {
             Some(local) => {
                 let context = frame.new_context();
-                let context = BlockOnContext(context);
                 block::block_on(|future| local.block_on(future), context, frame, future)
             }
             None => Err(BlockOnError::unsupported()),
         },
         Ok(Place::Anywhere(destination)) => {
-            let context = BlockOnContext(destination.new_context());
+            let context = destination.new_context();
             let frame = destination.frame();
             let executor = destination.executor.as_executor();
             block::block_on(|future| executor.block_on(future), context, frame, future)
@@ -657,8 +714,8 @@ pub fn bind<R>(f: impl FnOnce() -> R) -> impl FnOnce() -> R {
 ///
 /// context_var! { static COUNT: u32 = 0; }
 ///
-/// let mut next = shim::bind_mut(|()| { COUNT.set(COUNT.get_or(0) + 1); COUNT.get() });
-/// assert_eq!((next(()), next(())), (Some(1), Some(2)));
+/// let mut next = shim::bind_mut(|()| { COUNT.set(COUNT.get() + 1); COUNT.get() });
+/// assert_eq!((next(()), next(())), (1, 2));
 /// ```
 pub fn bind_mut<A, R>(f: impl FnMut(A) -> R) -> impl FnMut(A) -> R {
     current::inherit().bind_mut(f)
@@ -674,8 +731,8 @@ pub fn bind_mut<A, R>(f: impl FnMut(A) -> R) -> impl FnMut(A) -> R {
 ///
 /// context_var! { static COUNT: u32 = 0; }
 ///
-/// let next = shim::bind_fn(|()| { COUNT.set(COUNT.get_or(0) + 1); COUNT.get() });
-/// assert_eq!((next(()), next(())), (Some(1), Some(1)));
+/// let next = shim::bind_fn(|()| { COUNT.set(COUNT.get() + 1); COUNT.get() });
+/// assert_eq!((next(()), next(())), (1, 1));
 /// ```
 pub fn bind_fn<A, R>(f: impl Fn(A) -> R) -> impl Fn(A) -> R {
     current::inherit().bind_fn(f)
@@ -689,6 +746,7 @@ pub fn bind_fn<A, R>(f: impl Fn(A) -> R) -> impl Fn(A) -> R {
 /// # Examples
 ///
 /// ```
+/// # #[cfg(feature = "futures-executor")] {
 /// use aiocontextvars::shim::{self, ContextAwareExecutor};
 /// use futures::executor::ThreadPool;
 ///
@@ -696,6 +754,7 @@ pub fn bind_fn<A, R>(f: impl Fn(A) -> R) -> impl Fn(A) -> R {
 /// let (sender, receiver) = std::sync::mpsc::channel();
 /// shim::spawn(async move { sender.send(1) }).detach();
 /// assert_eq!(receiver.recv().unwrap(), 1);
+/// # }
 /// ```
 pub fn set_default(executor: ContextAwareExecutor<impl Executor>) {
     drop(search::set_default(executor.destination()));

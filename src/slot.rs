@@ -1,55 +1,104 @@
 //! What a context knows of one variable: its value, and the guards that are live on it.
+//!
+//! Each guard has a layer. The layers of a slot are a list, the innermost first, which slots share as persistent maps
+//! share their nodes: a copy of a slot is a count, and a layer never changes once others may see it.
+//!
+//! ```text
+//! Slot { value: 3, layers } ──> Layer { below: 2, next } ──> Layer { below: 1, next: None }
+//!        set, or a guard's             │ guard of 3                  │ guard of 2
+//! ```
+//!
+//! What is below a layer is the value that the variable had when the guard was made, and what comes back when it ends.
+//! A guard may end anywhere: in the middle of the list, and where its context is out of reach. That marks its layer as
+//! ended, and all goes on from there:
+//! - Reading passes over ended layers.
+//! - A write takes them out. Those on top cost a step each. Those in the middle cost a new list, so that they may stay,
+//!   if there are many layers, until they are half of them: then each of them has paid for two steps.
 
+use std::iter;
+use std::mem;
 use std::sync::Arc;
 
-use crate::node::Value;
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::value::Value;
 
 #[derive(Clone, Default)]
 pub(crate) struct Slot {
     /// `None` under a live guard whose variable was unset; such a slot does not count as set.
     pub(crate) value: Option<Value>,
-    pub(crate) layers: Option<Arc<Layers>>,
+    layers: Option<Arc<Layer>>,
 }
 
-/// The guards of one variable in one context, the innermost last.
+/// The place of a guard in one variable of one context.
 ///
-/// Layers belong to the context in which they were pushed. A copy of that context shares the slot, but
-/// its id differs, and there the layers mean nothing: the value under them is a plain value.
-///
-/// A guard may be dropped where its context is out of reach. That ends its layer all the same: reading passes
-/// over layers that have ended, and the next write takes them out.
-#[derive(Clone)]
-pub(crate) struct Layers {
-    context: u64,
-    stack: Vec<Layer>,
-}
-
-#[derive(Clone)]
+/// It belongs to the context in which the guard was made. A copy of that context shares the slot, but its id differs, and
+/// there the layers mean nothing: the value above them is a plain value.
 struct Layer {
-    live: Live,
-    /// The value of the variable when the layer was pushed, which is what comes back when it ends.
+    context: u64,
+    guard: Arc<Guard>,
+    /// The value of the variable when the guard was made.
     below: Option<Value>,
+    next: Option<Arc<Layer>>,
+    /// How many layers there are from here on.
+    depth: usize,
 }
 
-/// Whether a guard is live; shared by the guard and its layer.
-#[derive(Clone, Debug)]
-pub(crate) struct Live(Arc<AtomicBool>);
+/// What a guard and its layer share. Keeps no value.
+pub(crate) struct Guard {
+    is_live: AtomicBool,
+    /// In the guard that was the first of its list: how many layers of the list have ended and not been taken out.
+    ended: AtomicUsize,
+    /// `None` in that guard itself.
+    first: Option<Arc<Guard>>,
+}
 
-impl Live {
-    pub(crate) fn new() -> Live {
-        Live(Arc::new(AtomicBool::new(true)))
+impl Guard {
+    fn new(first: Option<Arc<Guard>>) -> Guard {
+        Guard {
+            is_live: AtomicBool::new(true),
+            ended: AtomicUsize::new(0),
+            first,
+        }
+    }
+
+    fn ended(&self) -> &AtomicUsize {
+        match &self.first {
+            Some(first) => &first.ended,
+            None => &self.ended,
+        }
     }
 
     /// The guard is gone.
     pub(crate) fn end(&self) {
-        self.0.store(false, Ordering::Release);
+        self.ended().fetch_add(1, Ordering::Relaxed);
+        // Released, and acquired by whoever finds it so: then the count above is known, too.
+        self.is_live.store(false, Ordering::Release);
     }
 
-    fn get(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+    fn is_live(&self) -> bool {
+        self.is_live.load(Ordering::Acquire)
     }
 }
+
+impl Layer {
+    /// This layer and those below.
+    fn iter(&self) -> impl Iterator<Item = &Layer> {
+        iter::successors(Some(self), |layer| layer.next.as_deref())
+    }
+}
+
+impl Drop for Layer {
+    fn drop(&mut self) {
+        // Not by recursion: the list may be longer than the machine stack.
+        let mut next = self.next.take();
+        while let Some(mut layer) = next.and_then(Arc::into_inner) {
+            next = layer.next.take();
+        }
+    }
+}
+
+/// Up to as many layers are looked through at each write.
+const FEW: usize = 8;
 
 impl Slot {
     pub(crate) fn plain(value: Option<Value>) -> Slot {
@@ -60,81 +109,155 @@ impl Slot {
     }
 
     /// Whether there is a value, and no guards.
+    #[inline]
     pub(crate) fn is_plain(&self) -> bool {
         self.value.is_some() && self.layers.is_none()
     }
 
+    pub(crate) fn has_layers(&self) -> bool {
+        self.layers.is_some()
+    }
+
     /// The layers that belong to `context`.
-    fn layers_of(&self, context: u64) -> Option<&Arc<Layers>> {
+    fn layers_of(&self, context: u64) -> Option<&Arc<Layer>> {
         self.layers
             .as_ref()
-            .filter(|layers| layers.context == context)
+            .filter(|layer| layer.context == context)
     }
 
     /// The value as `context` sees it: that of the innermost layer which is live, or what was set above it.
     pub(crate) fn visible(&self, context: u64) -> Option<&Value> {
         let mut value = &self.value;
-        if let Some(layers) = self.layers_of(context) {
-            for layer in layers.stack.iter().rev() {
-                if layer.live.get() {
-                    break;
-                }
-                value = &layer.below;
+        if let Some(top) = self.layers_of(context) {
+            let ended = top.iter().take_while(|layer| !layer.guard.is_live());
+            if let Some(lowest) = ended.last() {
+                value = &lowest.below;
             }
         }
         value.as_ref()
     }
 
-    /// Whether a layer of `context` has ended and not been taken out.
+    /// The same, of a slot that is used up.
+    pub(crate) fn into_visible(mut self, context: u64) -> Option<Value> {
+        if self.layers.is_none() {
+            return self.value.take();
+        }
+        self.visible(context).cloned()
+    }
+
+    /// Whether another value is visible to `context` than the one above all layers.
     pub(crate) fn is_stale(&self, context: u64) -> bool {
         self.layers_of(context)
-            .is_some_and(|layers| !layers.stack.iter().all(|layer| layer.live.get()))
+            .is_some_and(|top| !top.guard.is_live())
     }
 
-    /// This slot as it means something in `context`: without layers of others, and without those that have
-    /// ended.
-    pub(crate) fn settled(&self, context: u64) -> Slot {
-        let Some(layers) = self.layers_of(context) else {
-            return Slot::plain(self.value.clone());
-        };
-        if !self.is_stale(context) {
-            return self.clone();
+    /// Makes this slot mean the same in `context` as it does, without layers of others and, as far as that pays, without
+    /// those that have ended. If that changes anything, returns the slot as it was, for the caller to drop.
+    #[inline]
+    pub(crate) fn settle(&mut self, context: u64) -> Option<Slot> {
+        if self.is_settled(context) {
+            return None;
         }
-        let mut stack = Vec::new();
-        // What an ended layer had below is what the next one above it has below.
-        let mut handed_up = None;
-        for layer in &layers.stack {
-            let below = handed_up.take().unwrap_or_else(|| layer.below.clone());
-            if layer.live.get() {
-                let live = layer.live.clone();
-                stack.push(Layer { live, below });
-            } else {
-                handed_up = Some(below);
+        self.settle_layers(context)
+    }
+
+    fn settle_layers(&mut self, context: u64) -> Option<Slot> {
+        let before = self.clone();
+        let Some(top) = self.layers_of(context) else {
+            self.layers = None;
+            return Some(before);
+        };
+        let count = Arc::clone(&top.guard);
+        let count = count.ended();
+        // Those on top.
+        while let Some(top) = self.layers.take_if(|top| !top.guard.is_live()) {
+            count.fetch_sub(1, Ordering::Relaxed);
+            self.value = top.below.clone();
+            self.layers = top.next.clone();
+        }
+        if let Some(top) = &self.layers {
+            let is_worth = top.depth <= FEW || count.load(Ordering::Relaxed) * 2 > top.depth;
+            if is_worth && top.iter().any(|layer| !layer.guard.is_live()) {
+                let (layers, below) = without_ended(top);
+                if let Some(below) = below {
+                    self.value = below;
+                }
+                self.layers = layers;
             }
         }
-        Slot {
-            value: handed_up.unwrap_or_else(|| self.value.clone()),
-            layers: (!stack.is_empty()).then(|| Arc::new(Layers { context, stack })),
-        }
-    }
-
-    /// This slot, which is settled, with another value, as a plain `set` or `unset` leaves it.
-    pub(crate) fn with_value(mut self, value: Option<Value>) -> Slot {
-        self.value = value;
-        self
-    }
-
-    /// This slot, which is settled, with a new layer on top that has `value`.
-    pub(crate) fn push_layer(self, context: u64, live: Live, value: Value) -> Slot {
-        let mut stack = match &self.layers {
-            Some(layers) => layers.stack.clone(),
-            None => Vec::with_capacity(1),
+        let is_same = match (&before.layers, &self.layers) {
+            (Some(before), Some(after)) => Arc::ptr_eq(before, after),
+            _ => false,
         };
-        let below = self.value;
-        stack.push(Layer { live, below });
-        Slot {
-            value: Some(value),
-            layers: Some(Arc::new(Layers { context, stack })),
-        }
+        (!is_same).then_some(before)
     }
+
+    /// Puts a layer on top that has `value`. The slot is settled.
+    pub(crate) fn push(&mut self, context: u64, value: Value) -> Arc<Guard> {
+        let next = self.layers.take();
+        let first = next.as_ref().map(|top| match &top.guard.first {
+            Some(first) => Arc::clone(first),
+            None => Arc::clone(&top.guard),
+        });
+        let guard = Arc::new(Guard::new(first));
+        self.layers = Some(Arc::new(Layer {
+            context,
+            guard: Arc::clone(&guard),
+            below: self.value.replace(value),
+            depth: next.as_ref().map_or(1, |next| next.depth + 1),
+            next,
+        }));
+        guard
+    }
+
+    /// Whether there is nothing for [`settle`](Self::settle) to do.
+    #[inline]
+    pub(crate) fn is_settled(&self, context: u64) -> bool {
+        self.layers.as_ref().is_none_or(|top| {
+            top.context == context && top.guard.ended().load(Ordering::Acquire) == 0
+        })
+    }
+
+    /// Takes the layer on top off, if it is `guard`'s, which has ended, the slot is that of its context alone, and there was
+    /// a value before. Returns the value that it had; `None` if there is more to do, or it had none.
+    #[inline]
+    pub(crate) fn pop(&mut self, guard: &Arc<Guard>) -> Option<Value> {
+        let top = self.layers.as_mut()?;
+        if !Arc::ptr_eq(&top.guard, guard) || guard.ended().load(Ordering::Acquire) != 1 {
+            return None;
+        }
+        let top = Arc::get_mut(top)?;
+        if top.below.is_none() || self.value.is_none() {
+            return None;
+        }
+        guard.ended().fetch_sub(1, Ordering::Relaxed);
+        let value = mem::replace(&mut self.value, top.below.take());
+        self.layers = top.next.take();
+        value
+    }
+}
+
+/// The list from `top` on without the layers that have ended, and the value above it if `top` is one of these.
+///
+/// What an ended layer had below is what the next one above it has below. Each layer is asked once: it may end in between.
+fn without_ended(top: &Layer) -> (Option<Arc<Layer>>, Option<Option<Value>>) {
+    let mut layers: Vec<&Layer> = top.iter().collect();
+    let mut kept: Option<Arc<Layer>> = None;
+    let mut handed_up: Option<&Option<Value>> = None;
+    while let Some(layer) = layers.pop() {
+        let below = handed_up.take().unwrap_or(&layer.below);
+        if !layer.guard.is_live() {
+            layer.guard.ended().fetch_sub(1, Ordering::Relaxed);
+            handed_up = Some(below);
+            continue;
+        }
+        kept = Some(Arc::new(Layer {
+            context: layer.context,
+            guard: Arc::clone(&layer.guard),
+            below: below.clone(),
+            depth: kept.as_ref().map_or(1, |next| next.depth + 1),
+            next: kept,
+        }));
+    }
+    (kept, handed_up.cloned())
 }

@@ -6,17 +6,18 @@
 
 #[cfg(aiocontextvars_loom)]
 mod model;
+mod waker_cell;
+
+pub(crate) use self::waker_cell::WakerCell;
 
 #[cfg(aiocontextvars_loom)]
-pub(crate) use self::model::{AtomicWaker, LocalKey, StaticMutex, atomic, thread_local};
+pub(crate) use self::model::{LocalKey, StaticMutex, atomic, thread_local};
 #[cfg(aiocontextvars_loom)]
 pub(crate) use loom::{
     sync::{Condvar, Mutex, MutexGuard},
     thread,
 };
 
-#[cfg(not(aiocontextvars_loom))]
-pub(crate) use futures::task::AtomicWaker;
 #[cfg(not(aiocontextvars_loom))]
 pub(crate) use std::{
     sync::{Condvar, Mutex, Mutex as StaticMutex, MutexGuard, atomic},

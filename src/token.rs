@@ -5,10 +5,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use crate::context::ShowValue;
+use crate::id::VarKey;
 use crate::name::Name;
-use crate::node;
 use crate::slot::Slot;
+use crate::value::{self, ShowValue};
 use crate::var::ContextVar;
 
 /// Restores the value that a variable had before a `set`: PEP 567's `Token`.
@@ -31,7 +31,7 @@ use crate::var::ContextVar;
 /// ```
 pub struct Token<T> {
     name: Name,
-    var: u64,
+    var: VarKey,
     /// The id of the context that it was made in; 0 fits none.
     context: u64,
     old: Slot,
@@ -39,10 +39,10 @@ pub struct Token<T> {
 }
 
 impl<T> Token<T> {
-    pub(crate) fn new(var: &ContextVar<T>, context: u64, old: Slot) -> Token<T> {
+    pub(crate) fn new<D>(var: &ContextVar<T, D>, context: u64, old: Slot) -> Token<T> {
         Token {
             name: var.shared_name(),
-            var: var.id(),
+            var: var.key(),
             context,
             old,
             _value: PhantomData,
@@ -50,7 +50,7 @@ impl<T> Token<T> {
     }
 
     /// The token of a write that did not take place.
-    pub(crate) fn dead(var: &ContextVar<T>) -> Token<T> {
+    pub(crate) fn dead<D>(var: &ContextVar<T, D>) -> Token<T> {
         Token::new(var, 0, Slot::default())
     }
 
@@ -83,10 +83,10 @@ impl<T> Token<T> {
     where
         T: Send + Sync + 'static,
     {
-        node::downcast(&**self.old.value.as_ref()?)
+        value::downcast(&**self.old.value.as_ref()?)
     }
 
-    pub(crate) fn var_id(&self) -> u64 {
+    pub(crate) fn var(&self) -> VarKey {
         self.var
     }
 

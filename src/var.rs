@@ -2,27 +2,24 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::marker::PhantomData;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
 
-use crate::context::{Context, copy_context};
-use crate::current;
-use crate::error::{LookupError, SetError};
-use crate::future::{ContextExt, WithContext};
-use crate::id;
+use crate::id::{self, VarKey};
 use crate::name::Name;
-use crate::node::{DebugValue, Stored, Value};
-use crate::scoped::Scoped;
-use crate::slot::{Live, Slot};
-use crate::token::{ResetError, ResetErrorKind, Token};
-use crate::underway::{self, Underway, Work};
+use crate::reentrancy::{self, Activity};
+use crate::value::{DebugValue, Stored, Value};
 
-/// A variable whose value belongs to the current [`Context`]: PEP 567's `ContextVar`.
+/// A variable whose value belongs to the current [`Context`](crate::Context): PEP 567's `ContextVar`.
 ///
 /// Declare variables as statics, with [`context_var!`](crate::context_var) or by hand. Two variables
 /// are the same only if they are the same object; the name is for messages (CV-03). Reading never
 /// blocks.
+///
+/// The type says whether there is a default. A `ContextVar<T>` has none, and its [`get`](Self::get) returns an
+/// `Option<T>`. A variable with a default is a `ContextVar<T, WithDefault>`, and its `get` returns a `T`.
 ///
 /// Values are shared by reference between a context and its copies: setting a variable in one does not
 /// show in the other, while interior mutability of a value shows in both (CV-08).
@@ -42,6 +39,18 @@ use crate::underway::{self, Underway, Work};
 /// it, when a thread ends or a guard or a future is dropped by a panic, it goes no further than the panic hook. As with
 /// any collection, two values that go together and both panic end the process.
 ///
+/// # In allocators and signal handlers
+///
+/// An allocator may read variables, and may write them, at any time. If it is called while its thread changes the current
+/// context, a read gives the default or no value, and a write is dropped or is an error of the `try_` forms
+/// ([`Busy`](crate::SetErrorKind::Busy)). A default that allocates while it is computed reads as no value by
+/// [`with`](ContextVar::with) then, and panics by [`get`](ContextVar::get), as in any use within itself.
+///
+/// A signal handler may read variables whose values are `Copy`, by `get` or `with`: inside of a context that was entered, and
+/// at a thread's root if the thread has read a variable before. It finds the value of the context that is current, or of the
+/// one that is just being entered or left, or none. It must not write, because that allocates. Both hold on targets with
+/// 64-bit words.
+///
 /// # Examples
 ///
 /// ```
@@ -55,15 +64,102 @@ use crate::underway::{self, Underway, Work};
 /// REQUEST_ID.reset(token).unwrap();
 /// assert_eq!(REQUEST_ID.get(), None);
 /// ```
-pub struct ContextVar<T: 'static> {
+pub struct ContextVar<T: 'static, D = NoDefault> {
     name: Name,
-    /// 0 until the variable is first used.
-    id: AtomicU64,
+    /// The number of the variable's [`VarKey`]; 0 until it is first used.
+    key: AtomicU64,
     default: Option<fn() -> T>,
     /// The first result of `default` that was stored.
     first_default: OnceLock<T>,
+    /// The thread that has stored it, or is about to. 0 if there is none.
+    publisher: AtomicUsize,
     debug: Option<DebugValue<T>>,
     local: bool,
+    _default: PhantomData<fn() -> D>,
+}
+
+/// In [`ContextVar<T>`](ContextVar): the variable has no default, so that [`get`](ContextVar::get) returns an
+/// `Option<T>`.
+#[derive(Debug)]
+pub enum NoDefault {}
+
+/// In `ContextVar<T, WithDefault>`: the variable has a default, so that [`get`](ContextVar::get) returns a `T`.
+#[derive(Debug)]
+pub enum WithDefault {}
+
+/// Whether a variable has a default: [`NoDefault`] or [`WithDefault`].
+///
+/// This trait is sealed. A function that takes variables of both kinds needs it only for
+/// [`get`](ContextVar::get).
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::{ContextVar, context_var};
+///
+/// context_var! {
+///     static USER: String;
+///     static LOCALE: String = "en".to_owned();
+/// }
+///
+/// fn show<D>(var: &ContextVar<String, D>) -> String {
+///     var.with(|value| format!("{}: {value:?}", var.name()))
+/// }
+///
+/// assert_eq!(show(&USER), "USER: None");
+/// assert_eq!(show(&LOCALE), "LOCALE: Some(\"en\")");
+/// ```
+pub trait DefaultKind: sealed::Read {}
+
+impl DefaultKind for NoDefault {}
+impl DefaultKind for WithDefault {}
+
+mod sealed {
+    use super::*;
+
+    pub trait Read: Sized {
+        /// What reading a variable gives.
+        type Output<T>;
+
+        /// The value that was found in the current context, or else the default.
+        fn read<T: Clone>(found: Option<T>, var: &ContextVar<T, Self>) -> Self::Output<T>;
+    }
+
+    #[inline]
+    #[track_caller]
+    fn default<T: Clone>(var: &ContextVar<T, WithDefault>) -> T {
+        match var.default() {
+            DefaultValue::First(default) => default.clone(),
+            DefaultValue::Own(default) => default,
+            DefaultValue::None => panic!(
+                "the default of context variable `{}` reads the variable by `get`; there, use `with`, which \
+                 finds no value, or `get_or`",
+                var.name()
+            ),
+        }
+    }
+
+    impl Read for NoDefault {
+        type Output<T> = Option<T>;
+
+        #[inline]
+        fn read<T: Clone>(found: Option<T>, _: &ContextVar<T>) -> Option<T> {
+            found
+        }
+    }
+
+    impl Read for WithDefault {
+        type Output<T> = T;
+
+        #[inline]
+        #[track_caller]
+        fn read<T: Clone>(found: Option<T>, var: &ContextVar<T, WithDefault>) -> T {
+            match found {
+                Some(value) => value,
+                None => default(var),
+            }
+        }
+    }
 }
 
 impl<T> ContextVar<T> {
@@ -84,8 +180,9 @@ impl<T> ContextVar<T> {
     /// A variable whose value is `default()` in contexts that do not bind it.
     ///
     /// The default is computed on first use, without a lock: threads that race may compute it twice,
-    /// and the first stored result is the only one that is ever seen. A default that reads its own
-    /// variable sees `None`. A default is not a binding: it is never part of a [`Context`] (CV-05).
+    /// and the first stored result is the only one that is ever seen. In a default, its own variable has
+    /// no value for [`with`](Self::with), and [`get`](Self::get) panics. A default is not a binding: it is
+    /// never part of a [`Context`](crate::Context) (CV-05).
     ///
     /// It runs in the reader's context and may use it. If it sets its own variable, this read still gives the default,
     /// and the next one what was set. If it panics, so does the read, and the next one computes it again.
@@ -93,12 +190,16 @@ impl<T> ContextVar<T> {
     /// # Examples
     ///
     /// ```
-    /// use aiocontextvars::ContextVar;
+    /// use aiocontextvars::{ContextVar, WithDefault};
     ///
-    /// static LOCALE: ContextVar<String> = ContextVar::with_default("LOCALE", || "en".to_owned());
-    /// assert_eq!(LOCALE.get().as_deref(), Some("en"));
+    /// static LOCALE: ContextVar<String, WithDefault> =
+    ///     ContextVar::with_default("LOCALE", || "en".to_owned());
+    /// assert_eq!(LOCALE.get(), "en");
     /// ```
-    pub const fn with_default(name: &'static str, default: fn() -> T) -> ContextVar<T> {
+    pub const fn with_default(
+        name: &'static str,
+        default: fn() -> T,
+    ) -> ContextVar<T, WithDefault> {
         ContextVar::build(Name::fixed(name), Some(default))
     }
 
@@ -124,15 +225,19 @@ impl<T> ContextVar<T> {
             None,
         )
     }
+}
 
-    const fn build(name: Name, default: Option<fn() -> T>) -> ContextVar<T> {
+impl<T, D> ContextVar<T, D> {
+    const fn build(name: Name, default: Option<fn() -> T>) -> ContextVar<T, D> {
         ContextVar {
             name,
-            id: AtomicU64::new(0),
+            key: AtomicU64::new(0),
             default,
             first_default: OnceLock::new(),
+            publisher: AtomicUsize::new(0),
             debug: None,
             local: false,
+            _default: PhantomData,
         }
     }
 
@@ -150,7 +255,7 @@ impl<T> ContextVar<T> {
     /// assert_eq!(format!("{context:?}"), "Context {SECRET: <redacted>, SHOWN: 1}");
     /// ```
     #[must_use = "`debug` returns the variable"]
-    pub const fn debug(mut self) -> ContextVar<T>
+    pub const fn debug(mut self) -> ContextVar<T, D>
     where
         T: fmt::Debug,
     {
@@ -175,7 +280,7 @@ impl<T> ContextVar<T> {
     /// assert_eq!(shim::bind(|| CONNECTION.get())(), None);
     /// ```
     #[must_use = "`local` returns the variable"]
-    pub const fn local(mut self) -> ContextVar<T> {
+    pub const fn local(mut self) -> ContextVar<T, D> {
         self.local = true;
         self
     }
@@ -194,403 +299,122 @@ impl<T> ContextVar<T> {
         self.name.as_str()
     }
 
+    pub(crate) fn as_name(&self) -> &Name {
+        &self.name
+    }
+
     pub(crate) fn shared_name(&self) -> Name {
         self.name.clone()
     }
 
-    pub(crate) fn is_local(&self) -> bool {
-        self.local
-    }
-
-    /// The key of this variable. Assigned on first use, because `new` is `const`.
-    pub(crate) fn id(&self) -> u64 {
-        match self.id.load(Ordering::Relaxed) {
-            0 => self.assign_id(),
-            id => id,
+    /// What contexts know this variable by. Assigned on first use, because `new` is `const`.
+    #[inline]
+    pub(crate) fn key(&self) -> VarKey {
+        match self.key.load(Ordering::Relaxed) {
+            0 => self.assign_key(),
+            number => VarKey::from_number(number),
         }
     }
 
     #[cold]
-    fn assign_id(&self) -> u64 {
-        let fresh = id::next_var();
-        // The id publishes nothing but itself, so relaxed is enough.
+    fn assign_key(&self) -> VarKey {
+        let fresh = VarKey::new(id::next_var(), self.local);
+        // The key publishes nothing but itself, so relaxed is enough.
+        let assigned =
+            self.key
+                .compare_exchange(0, fresh.number(), Ordering::Relaxed, Ordering::Relaxed);
+        assigned.map_or_else(VarKey::from_number, |_| fresh)
+    }
+
+    /// The default, computed now if it never was.
+    #[inline]
+    pub(crate) fn default(&self) -> DefaultValue<'_, T> {
+        match self.first_default.get() {
+            Some(first) => DefaultValue::First(first),
+            None if self.default.is_none() => DefaultValue::None,
+            None => self.compute_default(),
+        }
+    }
+
+    #[cold]
+    fn compute_default(&self) -> DefaultValue<'_, T> {
+        let computed = self
+            .default
+            .and_then(|make| reentrancy::begin(Activity::Default(self.key().number()), make));
+        let Some(value) = computed else {
+            return DefaultValue::None;
+        };
+        // Who is first stores it, and nobody waits for a lock: this may be a signal handler.
+        let this_thread = id::thread();
         match self
-            .id
-            .compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed)
+            .publisher
+            .compare_exchange(0, this_thread, Ordering::Relaxed, Ordering::Relaxed)
         {
-            Ok(_) => fresh,
-            Err(assigned) => assigned,
-        }
-    }
-
-    /// The default, computed now if it never was. `None` while this thread is computing it.
-    fn default_value(&self) -> Option<&T> {
-        let default = self.default?;
-        if self.first_default.get().is_none() {
-            let computing = Underway::start(Work::Default(self.id()))?;
-            let value = default();
-            drop(computing);
-            // Another thread may have been first; then this result is the one that nobody sees.
-            let _lost = self.first_default.set(value);
-        }
-        self.first_default.get()
-    }
-}
-
-impl<T: Send + Sync + 'static> ContextVar<T> {
-    /// The value in the current context, else the default, else `None`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use aiocontextvars::context_var;
-    ///
-    /// context_var! { static LEVEL: u8 = 1; }
-    ///
-    /// assert_eq!(LEVEL.get(), Some(1));
-    /// LEVEL.set(2);
-    /// assert_eq!(LEVEL.get(), Some(2));
-    /// ```
-    pub fn get(&self) -> Option<T>
-    where
-        T: Clone,
-    {
-        self.with(|value| value.cloned())
-    }
-
-    /// The value in the current context, else `fallback`: the variable's own default comes last, as
-    /// with an argument to Python's `get` (CV-04).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use aiocontextvars::context_var;
-    ///
-    /// context_var! { static LEVEL: u8 = 1; }
-    ///
-    /// assert_eq!(LEVEL.get_or(9), 9);
-    /// LEVEL.set(2);
-    /// assert_eq!(LEVEL.get_or(9), 2);
-    /// ```
-    pub fn get_or(&self, fallback: T) -> T
-    where
-        T: Clone,
-    {
-        current::read(self, |value| value.cloned()).unwrap_or(fallback)
-    }
-
-    /// The value in the current context or the default.
-    ///
-    /// # Errors
-    ///
-    /// A [`LookupError`] that names the variable, if there is neither.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use aiocontextvars::context_var;
-    ///
-    /// context_var! { static LEVEL: u8; }
-    ///
-    /// let error = LEVEL.try_get().unwrap_err();
-    /// assert_eq!(error.var_name(), "LEVEL");
-    /// ```
-    pub fn try_get(&self) -> Result<T, LookupError>
-    where
-        T: Clone,
-    {
-        self.get()
-            .ok_or_else(|| LookupError::new(self.shared_name()))
-    }
-
-    /// Calls `f` with a reference to the value, or to the default.
-    ///
-    /// `f` may call anything in this crate, and may set this variable: the reference stays valid.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use aiocontextvars::context_var;
-    ///
-    /// context_var! { static PATH: Vec<String>; }
-    ///
-    /// PATH.set(vec!["a".to_owned()]);
-    /// let length = PATH.with(|path| {
-    ///     PATH.set(Vec::new());
-    ///     path.map_or(0, Vec::len)
-    /// });
-    /// assert_eq!(length, 1);
-    /// ```
-    pub fn with<R>(&self, f: impl FnOnce(Option<&T>) -> R) -> R {
-        current::read(self, |value| match value {
-            Some(value) => f(Some(value)),
-            None => f(self.default_value()),
-        })
-    }
-
-    /// Binds the variable in the current context, and returns a token that can restore what was there
-    /// (CV-06). The token may be ignored.
-    ///
-    /// During thread-local destruction, when the thread's own context is gone, the value is dropped and
-    /// the token restores nothing.
-    ///
-    /// # Panics
-    ///
-    /// In a tokio or async-std task that was not spawned through the shim, where the value would leak
-    /// into other tasks; the message names the remedies. While the thread is unwinding the value is
-    /// dropped instead. For a form that does not panic, see [`try_set`](Self::try_set).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use aiocontextvars::context_var;
-    ///
-    /// context_var! { static LEVEL: u8; }
-    ///
-    /// LEVEL.set(1);
-    /// let token = LEVEL.set(2);
-    /// assert_eq!(token.old_value(), Some(&1));
-    /// ```
-    #[track_caller]
-    pub fn set(&self, value: T) -> Token<T> {
-        match current::check_write() {
-            Ok(()) => self.write(value),
-            Err(refusal) => {
-                SetError::new(self.shared_name(), refusal, value).panic_if_it_would_leak();
-                Token::dead(self)
+            Ok(_) => drop(self.first_default.set(value)),
+            // Interrupted in between, by a handler on this very thread.
+            Err(publisher) if publisher == this_thread => {
+                if self.first_default.get().is_none() {
+                    return DefaultValue::Own(value);
+                }
+            }
+            // That thread has nothing to do but to store it.
+            Err(_) => {
+                while self.first_default.get().is_none() {
+                    thread::yield_now();
+                }
             }
         }
-    }
-
-    /// As [`set`](Self::set), with an error where that panics or drops the value.
-    ///
-    /// # Errors
-    ///
-    /// A [`SetError`] that gives the value back, in a task that has no context of its own, or during
-    /// thread-local destruction.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use aiocontextvars::context_var;
-    ///
-    /// context_var! { static LEVEL: u8; }
-    ///
-    /// assert!(LEVEL.try_set(1).is_ok());
-    /// ```
-    pub fn try_set(&self, value: T) -> Result<Token<T>, SetError<T>> {
-        match current::check_write() {
-            Ok(()) => Ok(self.write(value)),
-            Err(refusal) => Err(SetError::new(self.shared_name(), refusal, value)),
-        }
-    }
-
-    /// Removes the binding from the current context, so that the variable has its default or no value.
-    ///
-    /// # Panics
-    ///
-    /// Where [`set`](Self::set) does; where that drops the value, so does this.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use aiocontextvars::context_var;
-    ///
-    /// context_var! { static LEVEL: u8; }
-    ///
-    /// LEVEL.set(1);
-    /// let token = LEVEL.unset();
-    /// assert_eq!(LEVEL.get(), None);
-    /// LEVEL.reset(token).unwrap();
-    /// assert_eq!(LEVEL.get(), Some(1));
-    /// ```
-    #[track_caller]
-    pub fn unset(&self) -> Token<T> {
-        match current::check_write() {
-            Ok(()) => {
-                let (context, old) = self.replace(None);
-                Token::new(self, context, old)
-            }
-            Err(refusal) => {
-                SetError::new(self.shared_name(), refusal, ()).panic_if_it_would_leak();
-                Token::dead(self)
-            }
-        }
-    }
-
-    /// Restores the value that the variable had before the `set` or `unset` that made `token`.
-    ///
-    /// Resets need not nest: each token restores its own old value (TK-09). A value that was set under
-    /// a [`scoped`](Self::scoped) guard that has gone since is not brought back; what was below that
-    /// guard is.
-    ///
-    /// # Errors
-    ///
-    /// A [`ResetError`] that gives the token back, if it belongs to another variable, or to another
-    /// context than the current one (TK-05, TK-06). Nothing is changed then, and the token can still be
-    /// used where it belongs (TK-08).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use aiocontextvars::{ResetErrorKind, context_var, copy_context};
-    ///
-    /// context_var! { static LEVEL: u8; }
-    ///
-    /// let token = LEVEL.set(1);
-    /// let error = copy_context().run(|| LEVEL.reset(token)).unwrap_err();
-    /// assert_eq!(error.kind(), ResetErrorKind::DifferentContext);
-    /// LEVEL.reset(error.into_token()).unwrap();
-    /// assert_eq!(LEVEL.get(), None);
-    /// ```
-    pub fn reset(&self, token: Token<T>) -> Result<(), ResetError<T>> {
-        if token.var_id() != self.id() {
-            return Err(ResetError::new(ResetErrorKind::DifferentVar, token));
-        }
-        if token.context() == 0 || token.context() != current::id() {
-            return Err(ResetError::new(ResetErrorKind::DifferentContext, token));
-        }
-        let old = token.into_old();
-        let replaced = current::update(self.id(), self.local, |context, now| {
-            let value = old.visible(context).cloned();
-            (now.clone().with_value(value), now)
-        });
-        drop(replaced);
-        Ok(())
-    }
-
-    /// Binds the variable until the guard is dropped.
-    ///
-    /// The guard may be held across `.await`, move between threads with its task, and be dropped in any
-    /// order with others of the same variable: once no guard is live, no guard's value is visible.
-    /// Plain `set`s made under a guard go with it (TK-13). Dropped in another context, a guard changes
-    /// nothing there (TK-14).
-    ///
-    /// # Panics
-    ///
-    /// Where [`set`](Self::set) does; where that drops the value, so does this.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use aiocontextvars::context_var;
-    ///
-    /// context_var! { static PRECISION: u8 = 28; }
-    ///
-    /// {
-    ///     let _guard = PRECISION.scoped(6);
-    ///     assert_eq!(PRECISION.get(), Some(6));
-    /// }
-    /// assert_eq!(PRECISION.get(), Some(28));
-    /// ```
-    #[must_use = "the value is unset when the guard is dropped; bind it to a variable: `let _guard = …`"]
-    #[track_caller]
-    pub fn scoped(&self, value: T) -> Scoped<'_, T> {
-        if let Err(refusal) = current::check_write() {
-            SetError::new(self.shared_name(), refusal, ()).panic_if_it_would_leak();
-            return Scoped::dead(self);
-        }
-        let value = self.store(value);
-        let live = Live::new();
-        let layer = live.clone();
-        let (context, old) = current::update(self.id(), self.local, |context, now| {
-            (
-                now.clone().push_layer(context, layer, value),
-                (context, now),
-            )
-        });
-        drop(old);
-        Scoped::new(self, context, live)
-    }
-
-    /// Takes out the layers that have ended, if `context` is the current one.
-    pub(crate) fn settle(&self, context: u64) {
-        if context == current::id() {
-            let old = current::update(self.id(), self.local, |_, now| (now.clone(), now));
-            drop(old);
-        }
-    }
-
-    /// Calls `f` in a copy of the current context in which the variable is `value`: nothing set inside
-    /// comes out.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use aiocontextvars::context_var;
-    ///
-    /// context_var! { static LEVEL: u8; static OTHER: u8; }
-    ///
-    /// LEVEL.sync_scope(5, || { OTHER.set(1); assert_eq!(LEVEL.get(), Some(5)); });
-    /// assert_eq!((LEVEL.get(), OTHER.get()), (None, None));
-    /// ```
-    pub fn sync_scope<R>(&self, value: T, f: impl FnOnce() -> R) -> R {
-        self.scope_context(value).run(f)
-    }
-
-    /// Polls and drops `future` in a copy of the current context, taken now, in which the variable is
-    /// `value`: nothing set inside comes out.
-    ///
-    /// # Cancel safety
-    ///
-    /// The returned future is as cancel safe as `future`: dropping it drops `future` inside the copy.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use aiocontextvars::{context_var, shim};
-    ///
-    /// context_var! { static LEVEL: u8; }
-    ///
-    /// let level = shim::block_on(LEVEL.scope(5, async { LEVEL.get() }));
-    /// assert_eq!((level, LEVEL.get()), (Some(5), None));
-    /// ```
-    pub fn scope<F: Future>(&self, value: T, future: F) -> WithContext<F> {
-        future.in_context(self.scope_context(value))
+        self.first_default
+            .get()
+            .map_or(DefaultValue::None, DefaultValue::First)
     }
 
     /// `value` as it is kept in a context.
     #[inline]
-    pub(crate) fn store(&self, value: T) -> Value {
-        Arc::new(Stored {
+    pub(crate) fn store(&self, value: T) -> Value
+    where
+        T: Send + Sync + 'static,
+    {
+        let stored = Stored {
             name: self.shared_name(),
             debug: self.debug,
             value,
-        })
-    }
-
-    #[inline]
-    fn write(&self, value: T) -> Token<T> {
-        let mut value = Some(self.store(value));
-        let (context, old) = match current::swap(self.id(), &mut value) {
-            Some((context, old)) => (context, Slot::plain(Some(old))),
-            None => self.replace(value),
         };
-        Token::new(self, context, old)
-    }
-
-    /// Returns the id of the context and the slot as it was.
-    fn replace(&self, value: Option<Value>) -> (u64, Slot) {
-        current::update(self.id(), self.local, |context, now| {
-            (now.clone().with_value(value), (context, now))
-        })
-    }
-
-    fn scope_context(&self, value: T) -> Context {
-        copy_context().with_value(self, value)
+        stored.into_value()
     }
 }
 
-impl<T> fmt::Debug for ContextVar<T> {
+/// What reading a variable's default gives.
+pub(crate) enum DefaultValue<'a, T> {
+    /// There is none, or this thread is computing it.
+    None,
+    /// The first result that was stored, the only one that is ever seen but for the next case.
+    First(&'a T),
+    /// One that was computed while this very thread was about to store the first.
+    Own(T),
+}
+
+impl<T> DefaultValue<'_, T> {
+    #[inline]
+    pub(crate) fn as_ref(&self) -> Option<&T> {
+        match self {
+            DefaultValue::None => None,
+            DefaultValue::First(value) => Some(value),
+            DefaultValue::Own(value) => Some(value),
+        }
+    }
+}
+
+impl<T, D> fmt::Debug for ContextVar<T, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("ContextVar");
         out.field("name", &self.name());
-        out.field("id", &self.id());
+        out.field("id", &self.key().id());
         match (self.debug, self.first_default.get()) {
             (Some(debug), Some(default)) => out.field(
                 "default",
                 &Shown {
-                    var: self.id(),
+                    var: self.key().number(),
                     debug,
                     value: default,
                 },
@@ -610,7 +434,7 @@ struct Shown<'a, T> {
 
 impl<T> fmt::Debug for Shown<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        underway::show(Work::ShowDefault(self.var), f, |f| {
+        reentrancy::show(Activity::ShowDefault(self.var), f, |f| {
             (self.debug)(self.value, f)
         })
     }

@@ -1,6 +1,7 @@
 //! Which public types are `Send`, `Sync`, `Unpin` and unwind safe: a promise, and easily broken by accident.
 //!
-//! What holds bindings is unwind safe, because they are immutable. Handles, groups and futures promise no such thing.
+//! What holds bindings is unwind safe, because they are immutable, and so are groups, whose state is behind a lock.
+//! Handles and futures promise no such thing.
 
 use std::cell::Cell;
 use std::future::Ready;
@@ -9,9 +10,9 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 
 use aiocontextvars::{
-    AlreadyEntered, Carried, Context, ContextVar, Entry, Iter, LookupError, ResetError,
-    ResetErrorKind, Scoped, SetError, SetErrorKind, SharedContext, Token, WithContext, channel,
-    event_loop, shim,
+    AlreadyEntered, ApplyError, Carried, Context, ContextVar, Entry, Iter, LookupError, NoDefault,
+    ResetError, ResetErrorKind, Scope, ScopeContext, Scoped, SetError, SetErrorKind, SharedContext,
+    Token, WithContext, WithDefault, channel, event_loop, shim,
 };
 
 mod public_types;
@@ -102,6 +103,9 @@ fn types() -> Vec<Row> {
     types! {
         //                                  Send Sync Unpin UnwindSafe RefUnwindSafe
         ContextVar<u8>:                         1 1 1 1 1;
+        ContextVar<u8, WithDefault>:            1 1 1 1 1;
+        NoDefault:                              1 1 1 1 1;
+        WithDefault:                            1 1 1 1 1;
         Context:                                1 1 1 1 1;
         SharedContext:                          1 1 1 1 1;
         Token<u8>:                              1 1 1 1 1;
@@ -111,6 +115,7 @@ fn types() -> Vec<Row> {
         Entry<'static>:                         1 1 1 1 1;
         LookupError:                            1 1 1 1 1;
         AlreadyEntered:                         1 1 1 1 1;
+        ApplyError:                             1 1 1 1 1;
         ResetError<u8>:                         1 1 1 1 1;
         ResetErrorKind:                         1 1 1 1 1;
         SetError<u8>:                           1 1 1 1 1;
@@ -121,6 +126,11 @@ fn types() -> Vec<Row> {
         WithContext<NotSend>:                   0 0 1 1 1;
         WithContext<PhantomPinned>:             1 1 0 1 1;
         WithContext<u8, SharedContext>:         1 1 1 1 1;
+        Scope<u8>:                              1 1 1 1 1;
+        Scope<NotSync>:                         1 0 1 1 0;
+        Scope<NotSend>:                         0 0 1 1 1;
+        Scope<PhantomPinned>:                   1 1 0 1 1;
+        ScopeContext:                           1 1 1 1 1;
         Carried<u8>:                            1 1 1 1 1;
         Carried<NotSync>:                       1 0 1 1 0;
         Carried<NotSend>:                       0 0 1 1 1;
@@ -151,9 +161,9 @@ fn types() -> Vec<Row> {
         shim::JoinSet<u8>:                      1 1 1 0 0;
         shim::JoinSet<NotSync>:                 1 1 1 0 0;
         shim::JoinSet<NotSend>:                 0 0 1 0 0;
-        shim::TaskGroup<u8>:                    1 1 1 0 0;
-        shim::TaskGroup<NotSync>:               1 1 1 0 0;
-        shim::TaskGroup<NotSend>:               0 0 1 0 0;
+        shim::TaskGroup<u8>:                    1 1 1 1 1;
+        shim::TaskGroup<NotSync>:               1 1 1 1 1;
+        shim::TaskGroup<NotSend>:               0 0 1 1 1;
         shim::TaskGroupError<u8>:               1 1 1 1 1;
         shim::TaskGroupError<NotSend>:          0 0 1 1 1;
         shim::TaskFailure<u8>:                  1 1 1 1 1;
@@ -238,7 +248,7 @@ fn what_functions_return_keeps_its_auto_traits() {
         set.join_next() => 1 1 0 0 0;
         set.shutdown() => 1 1 0 0 0;
         shim::JoinSet::<u8>::new().join_all() => 1 1 0 0 0;
-        shim::TaskGroup::<u8>::new().join() => 1 1 0 0 0;
+        shim::TaskGroup::<u8>::new().join() => 1 1 0 1 1;
         shim::TaskGroup::<u8>::scope(async |_| Ok(())) => 1 0 0 0 0;
     });
 }
@@ -287,7 +297,8 @@ fn cv_11_variables_tokens_and_guards_are_not_cloned() {
         };
     }
     // A clone of a variable would be another variable, and one of a token would work twice (TK-01, TK-04).
-    assert!(!clones!(ContextVar<u8>) && !clones!(Token<u8>) && !clones!(Scoped<'static, u8>));
+    assert!(!clones!(ContextVar<u8>) && !clones!(ContextVar<u8, WithDefault>));
+    assert!(!clones!(Token<u8>) && !clones!(Scoped<'static, u8>));
     assert!(!implements!(PhantomData::<Token<u8>>, PartialEq));
     assert!(!implements!(PhantomData::<Token<u8>>, std::hash::Hash));
     assert!(clones!(Context) && clones!(SharedContext));

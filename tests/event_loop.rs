@@ -665,6 +665,29 @@ fn slow_steps_and_callbacks_are_reported_in_debug_mode() {
 }
 
 #[test]
+fn a_slow_task_of_a_free_function_is_reported_where_it_was_spawned() {
+    let event_loop = EventLoop::new();
+    let lines = Rc::new(RefCell::new(Vec::new()));
+    let held = Rc::clone(&lines);
+    event_loop.set_slow_callback_duration(Duration::from_millis(20));
+    event_loop.set_slow_callback_handler(move |slow| {
+        held.borrow_mut().push(slow.location().unwrap().line());
+    });
+    event_loop.set_debug(true);
+    let slow = || thread::sleep(Duration::from_millis(25));
+    let first = line!() + 2;
+    event_loop.run_until_complete(async {
+        let spawned = shim::spawn(async move { slow() });
+        let tried = shim::try_spawn(async move { slow() }).unwrap();
+        let given = shim::spawn_in(Context::new(), async move { slow() });
+        for task in [spawned, tried, given] {
+            task.await.unwrap();
+        }
+    });
+    assert_eq!(lines.take(), [first, first + 1, first + 2]);
+}
+
+#[test]
 fn closing_drops_what_is_left() {
     let event_loop = EventLoop::new();
     let handle = event_loop.handle();

@@ -28,12 +28,27 @@ fn is_there(name: &str, source: &str) -> bool {
     starts.iter().any(|start| source.contains(start))
 }
 
-/// How many tests a page links to. They all exist, and so do the files that it links to.
+/// Whether a page has a section that is linked to by this anchor.
+fn has_section(page: &str, anchor: &str) -> bool {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    let slug = |heading: &str| {
+        let words = heading.trim_start_matches('#').trim().to_lowercase();
+        let words = words.replace(' ', "-");
+        words.replace(|c: char| !c.is_alphanumeric() && c != '-', "")
+    };
+    headings.map(slug).any(|slug| slug == anchor)
+}
+
+/// How many tests a page links to. They all exist, and so do the files and sections that it links to.
 fn named_by(page: &str) -> usize {
     let docs = root().join("docs");
     let page = read(&docs.join(page));
     let mut named = 0;
     for (text, target) in links(&page) {
+        if let Some(anchor) = target.strip_prefix('#') {
+            assert!(has_section(&page, anchor), "there is no {anchor}");
+            continue;
+        }
         let source = read(&docs.join(target));
         // A test is in code font, and so is a file, whose path ends in what it is called.
         let name = text.trim_matches('`');
@@ -53,6 +68,34 @@ fn the_tests_that_are_linked_to_exist() {
     for page in ["policies.md", "testing.md"] {
         assert!(named_by(page) > 0, "{page} names none");
     }
+}
+
+/// The README is shown on its own on a package's page, where relative links lead nowhere.
+#[test]
+fn the_readme_links_to_files_that_exist_by_their_whole_addresses() {
+    let page = read(&root().join("README.md"));
+    let repository = env!("CARGO_PKG_REPOSITORY");
+    let raw = repository.replace("github.com", "raw.githubusercontent.com");
+    let mut files = 0;
+    for (_, target) in links(&page) {
+        let path = target
+            .strip_prefix(repository)
+            .map(|path| path.strip_prefix("/blob/main/"));
+        let path = path.or_else(|| {
+            target
+                .strip_prefix(&*raw)
+                .map(|path| path.strip_prefix("/main/"))
+        });
+        match path {
+            Some(path) => {
+                let path = path.unwrap_or_else(|| panic!("{target} is on no branch"));
+                assert!(root().join(path).exists(), "there is no {path}");
+                files += 1;
+            }
+            None => assert!(target.starts_with("https://"), "{target} is relative"),
+        }
+    }
+    assert!(files > 5, "only {files} files are linked to");
 }
 
 /// All files under a folder.

@@ -1,12 +1,14 @@
 //! `hyper::rt::Executor`: what hyper spawns inherits from whoever made it spawn.
 #![cfg(feature = "hyper")]
 
+#[path = "common/threads.rs"]
+mod threads;
+
 use std::sync::mpsc;
 
 use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::shim::ContextAwareExecutor;
 use aiocontextvars::{Context, context_var};
-use futures::executor::ThreadPool;
 use hyper::rt::Executor;
 
 context_var! {
@@ -15,10 +17,9 @@ context_var! {
 
 #[test]
 fn a_connection_task_inherits_or_is_fixed() {
-    let pool = ThreadPool::builder().pool_size(1).create().unwrap();
-    let inherits = ContextAwareExecutor::new(pool.clone());
+    let inherits = threads::threads(1);
     // For connections that are pooled, and outlive the request that opened them.
-    let fixed = ContextAwareExecutor::fixed(pool, Context::new());
+    let fixed = ContextAwareExecutor::fixed(inherits.get_ref().clone(), Context::new());
     let (sender, receiver) = mpsc::channel();
     ID.set(1);
     let tell = |sender: mpsc::Sender<_>| async move { sender.send(ID.get()).unwrap() };

@@ -1,7 +1,11 @@
 //! Executors of one's own that only pass steps and jobs on, in front of those that have an adapter.
 
+#[path = "../src/conformance/here.rs"]
+mod here;
 #[path = "common/leak.rs"]
 mod leak;
+#[path = "common/threads.rs"]
+mod threads;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -15,9 +19,11 @@ use aiocontextvars::shim::{
 };
 use aiocontextvars::{context_var, copy_context};
 use futures::channel::oneshot;
+#[cfg(feature = "futures-executor")]
 use futures::executor::{LocalPool, ThreadPool};
 use futures::future::{BoxFuture, LocalBoxFuture};
 
+use crate::here::Here;
 use crate::leak::leak;
 
 context_var! {
@@ -93,14 +99,21 @@ fn passes_on<E: Executor, P: Executor>(
 }
 
 #[test]
-fn of_a_thread_pool() {
-    let pool = || ThreadPool::builder().pool_size(1).create().unwrap();
+fn of_threads() {
+    let pool = || threads::threads(1).into_inner();
     passes_on(pool(), Arc::new, futures::executor::block_on);
     passes_on(pool(), leak, futures::executor::block_on);
     // Of one that is kept behind a pointer itself.
     passes_on(Arc::new(pool()), Arc::new, futures::executor::block_on);
     let dynamic: Arc<dyn Executor> = Arc::new(pool());
     passes_on(dynamic, Arc::new, futures::executor::block_on);
+}
+
+#[cfg(feature = "futures-executor")]
+#[test]
+fn of_a_thread_pool() {
+    let pool = ThreadPool::builder().pool_size(1).create().unwrap();
+    passes_on(pool, Arc::new, futures::executor::block_on);
 }
 
 #[test]
@@ -188,6 +201,13 @@ fn passes_on_here<E: LocalExecutor>(inner: E, drive: impl FnOnce(LocalBoxFuture<
     assert_eq!((ID.get(), copy_context().len()), (Some(4), 1));
 }
 
+#[test]
+fn of_one_thread() {
+    let here = Rc::new(Here::default());
+    passes_on_here(Rc::clone(&here), |work| here.run_until(work));
+}
+
+#[cfg(feature = "futures-executor")]
 #[test]
 fn of_a_local_pool() {
     let mut pool = LocalPool::new();

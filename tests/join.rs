@@ -1,5 +1,8 @@
 //! Join and abort handles where several have a hand in a task: races, panics, and what they keep alive.
 
+#[path = "common/threads.rs"]
+mod threads;
+
 use std::collections::HashSet;
 use std::future::{self, Future};
 use std::panic::{self, AssertUnwindSafe};
@@ -15,15 +18,14 @@ use aiocontextvars::shim::{
     self, AbortHandle, ContextAwareExecutor, FromSchedule, Runnable, TaskGroup,
 };
 use aiocontextvars::{context_var, shim::JoinHandle};
-use futures::executor::{ThreadPool, block_on};
+use futures::executor::block_on;
 
 context_var! {
     static ID: u64;
 }
 
-fn pool() -> ContextAwareExecutor<ThreadPool> {
-    let mut builder = ThreadPool::builder();
-    ContextAwareExecutor::new(builder.pool_size(1).create().unwrap())
+fn pool() -> ContextAwareExecutor<FromSchedule> {
+    threads::threads(1)
 }
 
 /// An executor that runs steps where they are scheduled.

@@ -2,6 +2,8 @@
 
 #[path = "../src/conformance/drops.rs"]
 mod drops;
+#[path = "common/threads.rs"]
+mod threads;
 
 use std::any::Any;
 use std::future;
@@ -9,10 +11,9 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
 use aiocontextvars::event_loop::EventLoop;
-use aiocontextvars::shim::{self, ContextAwareExecutor, JoinSet};
+use aiocontextvars::shim::{self, JoinSet};
 use aiocontextvars::{Context, context_var};
 use futures::channel::oneshot;
-use futures::executor::ThreadPool;
 
 use drops::Drops;
 
@@ -22,7 +23,7 @@ context_var! {
 
 #[test]
 fn each_way_to_spawn_takes_its_context_at_the_call() {
-    let pool = ContextAwareExecutor::new(ThreadPool::builder().pool_size(1).create().unwrap());
+    let pool = threads::threads(1);
     EventLoop::new().run_until_complete(async {
         let mut tasks = JoinSet::default();
         ID.set(1);
@@ -70,7 +71,7 @@ fn each_way_to_spawn_gives_a_handle_that_aborts() {
             future::pending::<()>().await
         }
     };
-    let pool = ContextAwareExecutor::new(ThreadPool::builder().pool_size(1).create().unwrap());
+    let pool = threads::threads(1);
     EventLoop::new().run_until_complete(async {
         let mut tasks = JoinSet::new();
         let handles = [

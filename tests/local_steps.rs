@@ -2,6 +2,8 @@
 
 #[path = "../src/conformance/drops.rs"]
 mod drops;
+#[path = "common/threads.rs"]
+mod threads;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -16,7 +18,6 @@ use std::time::Duration;
 use aiocontextvars::shim::{self, ContextAwareExecutor, JoinHandle, LocalExecutor, LocalRunnable};
 use aiocontextvars::{Context, context_var, copy_context};
 use futures::channel::oneshot;
-use futures::executor::ThreadPool;
 
 use drops::Drops;
 
@@ -361,10 +362,7 @@ fn done_callbacks_go_where_they_were_added() {
     // To the current executor, because the task's own has no callbacks for what is added elsewhere.
     let (steps, wrapper) = Steps::wrapped();
     let task = wrapper.spawn_local(async {});
-    let pools = [(); 2].map(|()| {
-        let mut builder = ThreadPool::builder();
-        ContextAwareExecutor::new(builder.pool_size(1).create().unwrap())
-    });
+    let pools = [(); 2].map(|()| threads::threads(1));
     let (sender, receiver) = mpsc::channel();
     for (n, pool) in [(0, &pools[0]), (1, &pools[1]), (2, &pools[0])] {
         let _entered = pool.enter();

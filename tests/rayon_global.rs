@@ -3,9 +3,11 @@
 #[path = "../src/conformance/drops.rs"]
 mod drops;
 
+use std::env;
+use std::process::Command;
 use std::sync::mpsc;
 
-use aiocontextvars::{Context, ContextExt, context_var, shim};
+use aiocontextvars::{Context, ContextExt, SetErrorKind, context_var, shim};
 use rayon::prelude::*;
 
 use crate::drops::{Counted, Drops};
@@ -15,7 +17,7 @@ context_var! {
     static HELD: Counted;
 }
 
-/// The only test of its process.
+/// The only test of its process that uses the pool.
 #[test]
 fn th_05_the_global_pool_pins_nothing_of_who_started_it() {
     let drops = Drops::new();
@@ -38,6 +40,11 @@ fn th_05_the_global_pool_pins_nothing_of_who_started_it() {
         assert!(everywhere.into_iter().all(|seen| seen == Some(1)));
         let items = (0..1000_u64).into_par_iter().in_current_context();
         assert!(items.all(|_| ID.get() == Some(1)));
+        // Too few to be divided.
+        for few in [0, 1] {
+            let items = (0..few).into_par_iter().in_current_context();
+            assert_eq!(items.filter(|_| ID.get() == Some(1)).count(), few);
+        }
         assert_eq!(ID.get(), Some(1));
     });
     assert_eq!((receiver.recv(), drops.count()), (Ok(Some(1)), 0));
@@ -46,4 +53,45 @@ fn th_05_the_global_pool_pins_nothing_of_who_started_it() {
     assert!(found.into_iter().all(|found| found == (None, false)));
     drop(context);
     assert_eq!(drops.count(), 1);
+}
+
+#[test]
+fn th_05_bare_jobs_in_a_wait_on_behalf_of_a_thread_cannot_write() {
+    let mut other = Command::new(env::current_exe().unwrap());
+    other.args(["with_a_pool_of_one_thread", "--exact", "--ignored"]);
+    let output = other.env("RAYON_NUM_THREADS", "1").output().unwrap();
+    let output = String::from_utf8_lossy(&output.stdout);
+    assert!(output.contains("1 passed"), "{output}");
+}
+
+/// There, what a job starts is what the thread has next.
+#[test]
+#[ignore = "run by the other, in a process of its own"]
+fn with_a_pool_of_one_thread() {
+    let bare = || {
+        let (sender, receiver) = mpsc::channel();
+        for _ in 0..2 {
+            let sender = sender.clone();
+            rayon::spawn(move || {
+                let refused = ID.try_set(2).map_err(|error| error.kind()).err();
+                sender.send((ID.get(), refused)).unwrap();
+            });
+        }
+        receiver
+    };
+    ID.set(1);
+    let (joined, ()) = shim::rayon::join(bare, || ());
+    let scoped = shim::rayon::scope(|scope| {
+        scope.spawn(|_| ());
+        bare()
+    });
+    let items = (0..2).into_par_iter().in_current_context();
+    let mut iterated: Vec<_> = items.map(|item| (item == 0).then(bare)).collect();
+    let iterated = iterated.swap_remove(0).unwrap();
+    for seen in [joined, scoped, iterated] {
+        let refused = (None, Some(SetErrorKind::ForeignJob));
+        assert_eq!(seen.iter().collect::<Vec<_>>(), [refused; 2]);
+    }
+    assert_eq!(rayon::broadcast(|_| ID.get()), [None]);
+    assert_eq!(ID.get(), Some(1));
 }

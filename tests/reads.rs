@@ -386,7 +386,7 @@ fn a_context_that_is_left_does_not_show_in_the_next() {
         for (number, context) in contexts.iter_mut().enumerate() {
             context.run(|| {
                 assert_eq!(NUMBER.get(), Some(number as u64));
-                assert_eq!(OTHER.get(), Some(1));
+                assert_eq!(OTHER.get(), 1);
                 Context::new().run(|| assert_eq!(NUMBER.get(), None));
                 assert_eq!(NUMBER.get(), Some(number as u64));
             });
@@ -404,11 +404,11 @@ fn an_unset_variable_is_remembered_as_such_only_until_it_is_set() {
             assert_eq!((NUMBER.get(), plain(&NUMBER)), (Some(number), Some(number)));
             NUMBER.reset(token).unwrap();
         }
-        assert_eq!(OTHER.get(), Some(1), "the default");
+        assert_eq!(OTHER.get(), 1, "the default");
         OTHER.set(2);
-        assert_eq!(OTHER.get(), Some(2));
+        assert_eq!(OTHER.get(), 2);
         drop(OTHER.unset());
-        assert_eq!(OTHER.get(), Some(1), "the default");
+        assert_eq!(OTHER.get(), 1, "the default");
     });
 }
 

@@ -16,7 +16,7 @@ context_var! {
 
 /// Code under test.
 fn greeting() -> String {
-    format!("hello, {}", TENANT.get().unwrap())
+    format!("hello, {}", TENANT.get())
 }
 
 /// The same, in a task of its own.
@@ -183,14 +183,14 @@ fn jobs_have_a_copy_of_the_submitters_context() {
                 let before = TENANT.get();
                 // Neither the submitter nor the next job is to see this.
                 TENANT.set("set by a job".to_owned());
-                sender.send(before.unwrap()).unwrap();
+                sender.send(before).unwrap();
             });
         }
         // Captured when it was submitted.
         TENANT.set("later".to_owned());
         assert_eq!(seen.recv(), Ok("acme".to_owned()));
         assert_eq!(seen.recv(), Ok("other".to_owned()));
-        assert_eq!(TENANT.get().as_deref(), Some("later"));
+        assert_eq!(TENANT.get(), "later");
     });
 }
 
@@ -231,10 +231,7 @@ fn no_test_sees_another_on_the_same_thread() {
         test();
         test();
         assert_eq!(copy_context().len(), before);
-        assert_eq!(
-            (TENANT.get().as_deref(), USER.get()),
-            (Some("public"), None)
-        );
+        assert_eq!((TENANT.get().as_str(), USER.get()), ("public", None));
     }
 }
 

@@ -2,14 +2,15 @@
 
 #[path = "../src/conformance/drops.rs"]
 mod drops;
+#[path = "common/threads.rs"]
+mod threads;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::thread;
 
 use aiocontextvars::event_loop::EventLoop;
-use aiocontextvars::shim::{self, ContextAwareExecutor, Runner};
+use aiocontextvars::shim::{self, ContextAwareExecutor, FromSchedule, Runner};
 use aiocontextvars::{Context, SharedContext, context_var};
-use futures::executor::ThreadPool;
 
 use drops::Drops;
 
@@ -17,8 +18,8 @@ context_var! {
     static ID: u64;
 }
 
-fn pool() -> ContextAwareExecutor<ThreadPool> {
-    ContextAwareExecutor::new(ThreadPool::builder().pool_size(1).create().unwrap())
+fn pool() -> ContextAwareExecutor<FromSchedule> {
+    threads::threads(1)
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Which executor the free functions of the shim go to. The default is the process's, so that only the first test
 //! may go without an executor of its own.
 
+#[path = "common/threads.rs"]
+mod threads;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
@@ -320,7 +323,7 @@ fn an_executor_that_is_run_within_a_step_of_another() {
     let inner = ContextAwareExecutor::from_schedule(move |step| drop(sender.send(step)));
     let (done, wait) = mpsc::channel();
     inner.call_soon(move || done.send(()).unwrap());
-    let pool = ContextAwareExecutor::new(futures::executor::ThreadPool::new().unwrap());
+    let pool = threads::threads(1);
     let runs = async move {
         while let Ok(step) = steps.recv() {
             step.run();
@@ -330,6 +333,7 @@ fn an_executor_that_is_run_within_a_step_of_another() {
     wait.recv().unwrap();
 }
 
+#[cfg(feature = "futures-executor")]
 #[test]
 fn a_cancelled_timer_keeps_no_executor_waiting() {
     let mut pool = futures::executor::LocalPool::new();
@@ -362,6 +366,7 @@ fn an_executor_that_is_left_late_takes_callbacks_again() {
     assert_eq!(receiver.try_recv(), Ok(Some(1)));
 }
 
+#[cfg(feature = "futures-executor")]
 #[test]
 fn a_timer_that_comes_before_the_one_that_is_waited_for() {
     let mut pool = futures::executor::LocalPool::new();

@@ -108,5 +108,5 @@ fn contest(
 }
 
 fn inside(pool: &ThreadPool, measure: impl FnOnce() -> f64 + Send) -> f64 {
-    context(10).run(|| shim::rayon::on(pool).install(measure))
+    context(10).run(|| shim::rayon::on(pool).install(|context| context.call(measure)))
 }

@@ -286,7 +286,7 @@ struct Turn {
 
 impl Turn {
     fn take(&self) {
-        let before = TURNS.get_or(0);
+        let before = TURNS.get();
         TURNS.set(before + 1);
         self.turns.fetch_add(1, Ordering::SeqCst);
     }

@@ -5,14 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Instant;
 
-use aiocontextvars::ContextExt;
 use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::shim::{ContextAwareExecutor, Runnable};
 use fastrand::Rng;
-use futures::executor::{LocalPool, ThreadPool};
 
 use crate::play::Play;
-use crate::round::{Local, Witness};
+use crate::round::Local;
 use crate::threads::check_outside;
 use crate::truth::Truth;
 
@@ -21,7 +19,9 @@ use crate::truth::Truth;
 pub(crate) enum Runtime {
     EventLoop,
     FromSchedule,
+    #[cfg(feature = "futures-executor")]
     ThreadPool,
+    #[cfg(feature = "futures-executor")]
     LocalPool,
     #[cfg(feature = "tokio")]
     Tokio,
@@ -51,7 +51,9 @@ impl Runtime {
     pub(crate) const ALL: &[Runtime] = &[
         Runtime::EventLoop,
         Runtime::FromSchedule,
+        #[cfg(feature = "futures-executor")]
         Runtime::ThreadPool,
+        #[cfg(feature = "futures-executor")]
         Runtime::LocalPool,
         #[cfg(feature = "tokio")]
         Runtime::Tokio,
@@ -73,7 +75,9 @@ impl Runtime {
         match self {
             Runtime::EventLoop => "event-loop",
             Runtime::FromSchedule => "from-schedule",
+            #[cfg(feature = "futures-executor")]
             Runtime::ThreadPool => "futures-thread-pool",
+            #[cfg(feature = "futures-executor")]
             Runtime::LocalPool => "futures-local-pool",
             #[cfg(feature = "tokio")]
             Runtime::Tokio => "tokio",
@@ -104,10 +108,8 @@ impl Runtime {
 
     /// Whether the thread that drives it runs nobody else's tasks, and may have a context of its own.
     fn has_own_thread(self) -> bool {
-        matches!(
-            self,
-            Runtime::EventLoop | Runtime::FromSchedule | Runtime::ThreadPool | Runtime::LocalPool
-        )
+        self.name().starts_with("futures")
+            || matches!(self, Runtime::EventLoop | Runtime::FromSchedule)
     }
 
     /// Works on this thread until `end`: on one runtime after another, or on the global one.
@@ -135,27 +137,8 @@ impl Runtime {
                 play.end(|| drop(event_loop));
             }
             Runtime::FromSchedule => from_schedule(self, rng),
-            Runtime::ThreadPool => {
-                let pool = ThreadPool::builder().pool_size(2).create();
-                let pool = pool.expect("threads can be started");
-                let spawner = pool.clone();
-                let witness: Witness = Box::new(move |f| spawner.spawn_ok(async move { f() }));
-                let play = Play::new(self, rng, Local::None, Some(witness)).until_it_is_idle();
-                play.publish(Arc::new(pool.clone()));
-                let executor = ContextAwareExecutor::new(pool);
-                executor.block_on(play.run());
-                play.end(|| drop(executor));
-            }
-            Runtime::LocalPool => {
-                let mut pool = LocalPool::new();
-                let executor = ContextAwareExecutor::new(pool.spawner());
-                let play = Play::new(self, rng, Local::All, None);
-                {
-                    let _entered = executor.enter();
-                    pool.run_until(play.run().in_current_context());
-                }
-                play.end(|| drop((pool, executor)));
-            }
+            #[cfg(feature = "futures-executor")]
+            Runtime::ThreadPool | Runtime::LocalPool => pools::play(self, rng),
             #[cfg(feature = "tokio")]
             Runtime::Tokio | Runtime::TokioCurrentThread | Runtime::TokioLocalSet => {
                 tokio::play(self, rng);
@@ -163,6 +146,8 @@ impl Runtime {
             #[cfg(feature = "async-std")]
             Runtime::AsyncStd => {
                 use aiocontextvars::shim;
+
+                use crate::round::Witness;
 
                 let witness: Witness =
                     Box::new(|f| drop(async_std::task::spawn(async move { f() })));
@@ -219,6 +204,39 @@ fn from_schedule(runtime: Runtime, rng: &mut Rng) {
     play.end(|| drop(executor));
 }
 
+#[cfg(feature = "futures-executor")]
+mod pools {
+    use super::*;
+
+    use aiocontextvars::ContextExt;
+    use futures::executor::{LocalPool, ThreadPool};
+
+    use crate::round::Witness;
+
+    pub(super) fn play(this: Runtime, rng: &mut Rng) {
+        if this == Runtime::ThreadPool {
+            let pool = ThreadPool::builder().pool_size(2).create();
+            let pool = pool.expect("threads can be started");
+            let spawner = pool.clone();
+            let witness: Witness = Box::new(move |f| spawner.spawn_ok(async move { f() }));
+            let play = Play::new(this, rng, Local::None, Some(witness)).until_it_is_idle();
+            play.publish(Arc::new(pool.clone()));
+            let executor = ContextAwareExecutor::new(pool);
+            executor.block_on(play.run());
+            play.end(|| drop(executor));
+        } else {
+            let mut pool = LocalPool::new();
+            let executor = ContextAwareExecutor::new(pool.spawner());
+            let play = Play::new(this, rng, Local::All, None);
+            {
+                let _entered = executor.enter();
+                pool.run_until(play.run().in_current_context());
+            }
+            play.end(|| drop((pool, executor)));
+        }
+    }
+}
+
 #[cfg(feature = "tokio")]
 mod tokio {
     use super::*;
@@ -227,6 +245,9 @@ mod tokio {
 
     use ::tokio::runtime::Builder;
     use ::tokio::task::LocalSet;
+    use aiocontextvars::ContextExt;
+
+    use crate::round::Witness;
 
     pub(super) fn play(this: Runtime, rng: &mut Rng) {
         let mut builder = match this {
@@ -281,6 +302,8 @@ mod smol {
     use ::smol::{Executor, LocalExecutor};
     use aiocontextvars::shim;
     use futures::channel::oneshot;
+
+    use crate::round::Witness;
 
     // smol's executors are not dropped in the middle of work: a task that another thread, such as that of the timers, is
     // waking just then is handed to the queue of an executor that is gone, where it stays.

@@ -64,7 +64,7 @@ impl Job {
         let timer = shim::call_at_in(&self.context, when, move || {
             // Armed first: a run that panics is reported, and is not the last.
             job.arm(when);
-            RUN.set(RUN.get_or(0) + 1);
+            RUN.set(RUN.get() + 1);
             work(&job.name);
         });
         *self.timer() = Some(timer);

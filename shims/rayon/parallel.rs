@@ -3,16 +3,12 @@
 //! rayon turns an iterator's consumer into a folder for each job, feeds that, and asks for its result. So it is the
 //! consumer that carries the context: when it is split, each half has a copy, and what becomes of it in a job keeps that copy.
 
-use std::mem;
-
 use ::rayon::iter::ParallelIterator;
 use ::rayon::iter::plumbing::{Consumer, Folder, Reducer, UnindexedConsumer};
 
-use super::{apart, run};
-use crate::context::Context;
-use crate::current;
-use crate::future::{ContextExt, Place, WithContext};
+use super::{Held, leave, run, wait};
 use crate::shim::entered;
+use crate::with_context::{ContextExt, WithContext};
 
 /// Each job of what consumes the iterator runs in a copy of the context. See
 /// [`shim::rayon`](crate::shim::rayon#parallel-iterators).
@@ -20,20 +16,21 @@ impl<I: ParallelIterator> ParallelIterator for WithContext<I> {
     type Item = I::Item;
 
     fn drive_unindexed<C: UnindexedConsumer<I::Item>>(self, consumer: C) -> C::Result {
-        let (context, iterator) = self.into_parts();
+        let (iterator, context) = self.into_parts();
         let context = Held(context);
         let consumer = context.around(consumer);
         drop(context);
-        apart(|| iterator.drive_unindexed(consumer))
+        // A single item makes no jobs, and stays on this thread, as ever.
+        match iterator.opt_len() {
+            Some(0 | 1) => leave(|| iterator.drive_unindexed(consumer)),
+            _ => wait(|| iterator.drive_unindexed(consumer)),
+        }
     }
 
     fn opt_len(&self) -> Option<usize> {
         self.inner().opt_len()
     }
 }
-
-/// A context whose values are dropped as those of other units of work are.
-struct Held(Context);
 
 impl Held {
     fn copy(&self) -> Held {
@@ -46,13 +43,7 @@ impl Held {
     }
 
     fn enter<T>(&mut self, f: impl FnOnce() -> T) -> T {
-        entered::nowhere(|| self.0.run_now(f))
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        current::drop_values(mem::take(&mut self.0));
+        entered::nowhere(|| self.0.run(f))
     }
 }
 
@@ -71,7 +62,7 @@ impl<T> InJob<T> {
     }
 
     fn held(&self) -> Held {
-        Held(self.0.place().clone())
+        Held(self.0.context().clone())
     }
 }
 

@@ -3,9 +3,10 @@
 use std::error::Error;
 use std::fmt;
 use std::future::{self, Future};
+use std::pin::Pin;
 
-use ::futures::channel::mpsc::{self, TrySendError};
-use ::futures::stream::StreamExt;
+use futures_channel::mpsc::{self, TrySendError};
+use futures_core::stream::Stream;
 
 use super::{Mailbox, Sender, sealed};
 use crate::carried::Carried;
@@ -138,7 +139,7 @@ impl<T> Mailbox for mpsc::Receiver<Carried<T>> {
     type Message = T;
 
     fn next_carried(&mut self) -> impl Future<Output = Option<Carried<T>>> {
-        self.next()
+        future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx))
     }
 }
 
@@ -148,7 +149,7 @@ impl<T> Mailbox for mpsc::UnboundedReceiver<Carried<T>> {
     type Message = T;
 
     fn next_carried(&mut self) -> impl Future<Output = Option<Carried<T>>> {
-        self.next()
+        future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx))
     }
 }
 

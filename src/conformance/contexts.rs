@@ -38,7 +38,7 @@ pub(crate) fn cx_03_a_missing_variable_is_none() {
 }
 
 pub(crate) fn cx_04_contexts_ignore_defaults() {
-    assert_eq!(TENANT.get().as_deref(), Some("public"));
+    assert_eq!(TENANT.get(), "public");
     let context = copy_context();
     assert_eq!((context.get(&TENANT), context.len()), (None, 0));
     assert!(!context.contains(&TENANT) && context.iter().next().is_none());

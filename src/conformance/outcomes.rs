@@ -132,25 +132,22 @@ pub(crate) fn table_local_variables_stay_behind<H: Harness>() {
         ID.set(1);
         CONNECTION.set(5);
         let child = H::spawn(async { (ID.get(), CONNECTION.get()) });
-        assert_eq!(child.await.unwrap(), (Some(1), Some(0)));
+        assert_eq!(child.await.unwrap(), (Some(1), 0));
         let job = shim::spawn_blocking(|| (ID.get(), CONNECTION.get()));
-        assert_eq!(job.await.unwrap(), (Some(1), Some(0)));
+        assert_eq!(job.await.unwrap(), (Some(1), 0));
         let (sender, receiver) = oneshot::channel();
         H::call_soon(move || sender.send((ID.get(), CONNECTION.get())).unwrap());
-        assert_eq!(receiver.await, Ok((Some(1), Some(0))));
-        assert_eq!(
-            async { CONNECTION.get() }.in_current_context().await,
-            Some(0)
-        );
-        assert_eq!(shim::bind(|| CONNECTION.get())(), Some(0));
+        assert_eq!(receiver.await, Ok((Some(1), 0)));
+        assert_eq!(async { CONNECTION.get() }.in_current_context().await, 0);
+        assert_eq!(shim::bind(|| CONNECTION.get())(), 0);
         let thread = shim::thread::spawn(|| (ID.get(), CONNECTION.get()));
-        assert_eq!(thread.join().unwrap(), (Some(1), Some(0)));
+        assert_eq!(thread.join().unwrap(), (Some(1), 0));
         // Explicit contexts and scopes are taken as they are.
         let explicit = aiocontextvars::copy_context();
         let child = H::spawn_in(explicit, async { CONNECTION.get() });
-        assert_eq!(child.await.unwrap(), Some(5));
-        assert_eq!(ID.scope(2, async { CONNECTION.get() }).await, Some(5));
-        assert_eq!(CONNECTION.get(), Some(5));
+        assert_eq!(child.await.unwrap(), 5);
+        assert_eq!(ID.scope(2, async { CONNECTION.get() }).await, 5);
+        assert_eq!(CONNECTION.get(), 5);
     });
 }
 

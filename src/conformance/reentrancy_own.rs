@@ -18,11 +18,11 @@ use aiocontextvars::shim::{
     TaskGroup,
 };
 use futures::channel::oneshot;
-use futures::executor::LocalPool;
 use futures::future::BoxFuture;
 
 use crate::conformance::fixtures::{ID, Log, until};
 use crate::conformance::harness::message;
+use crate::conformance::here::Here;
 use crate::conformance::meddler::{OPERATIONS, Operation};
 use crate::conformance::reentrancy_panics::{Bomb, goes_off};
 
@@ -336,17 +336,17 @@ pub(crate) fn r_05_a_handler_of_slow_callbacks_may_use_the_crate() {
 }
 
 pub(crate) fn r_05_a_cancelled_timer_whose_destructor_panics_is_not_waited_for() {
-    let mut pool = LocalPool::new();
-    let wrapper = ContextAwareExecutor::new(pool.spawner());
+    let here = Rc::new(Here::default());
+    let wrapper = ContextAwareExecutor::new(Rc::clone(&here));
     let bomb = Bomb;
     let timer = wrapper.call_later_local(LONG, || drop(bomb));
     let (done, wait) = oneshot::channel();
     wrapper.call_soon_local(|| done.send(()).unwrap());
-    pool.run_until(wait).unwrap();
+    here.run_until(wait).unwrap();
     goes_off(|| timer.cancel());
     assert!(timer.is_cancelled());
     // The queue has nothing to wait for.
-    pool.run();
+    here.run();
 }
 
 pub(crate) fn r_05_errors_and_groups_may_be_shown_while_they_are_used() {

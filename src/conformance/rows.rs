@@ -21,6 +21,7 @@ macro_rules! __conformance_rows {
                 cv_05_defaults_are_no_bindings
                 cv_05_defaults_are_lazy_and_computed_once
                 cv_05_a_default_that_reads_its_own_variable_sees_none
+                cv_05_a_default_that_gets_its_own_variable_panics
                 cv_06_set_binds_in_the_current_context_only
                 cv_07_none_is_a_value
                 cv_08_values_are_shared_by_reference
@@ -171,6 +172,15 @@ macro_rules! __conformance_rows {
                 ta_18_channels
                 ta_18_guards
                 ta_18_wakers
+            }
+            scopes {
+                ta_18_branches_in_their_own_contexts
+                ta_19_scopes_compose
+                ta_19_scopes_in_loops_and_tasks
+                ta_19_a_scope_is_made_at_its_first_use
+                ta_19_a_scope_that_is_never_polled
+                ta_19_scopes_of_streams
+                ta_19_scopes_of_sinks_readers_and_writers
             }
             isolating {
                 ta_18_spawned_tasks

@@ -24,6 +24,7 @@ use super::table::{self, Row};
 /// # Examples
 ///
 /// ```
+/// # #[cfg(feature = "futures-executor")] {
 /// use std::time::Duration;
 /// use aiocontextvars::conformance::Suite;
 /// use futures::executor::ThreadPool;
@@ -31,6 +32,7 @@ use super::table::{self, Row};
 /// let suite = Suite::new(|| ThreadPool::builder().pool_size(2).create().unwrap());
 /// let report = suite.limit(Duration::from_secs(30)).only("ta_").report();
 /// assert!(report.is_ok(), "{report}");
+/// # }
 /// ```
 pub struct Suite {
     executor: &'static str,

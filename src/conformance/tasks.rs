@@ -119,7 +119,7 @@ pub(crate) fn ta_03_values_survive_interleaving<H: Harness>() {
         let parallel: Vec<_> = (0..16)
             .map(|n| {
                 H::spawn(async move {
-                    assert_eq!(NUMBER.get(), Some(-2));
+                    assert_eq!(NUMBER.get(), -2);
                     NUMBER.set(n);
                     shim::sleep(Duration::from_millis(5)).await;
                     NUMBER.get()
@@ -127,7 +127,7 @@ pub(crate) fn ta_03_values_survive_interleaving<H: Harness>() {
             })
             .collect();
         for (n, task) in parallel.into_iter().enumerate() {
-            assert_eq!(task.await.unwrap(), Some(n as i64));
+            assert_eq!(task.await.unwrap(), n as i64);
         }
         let interleaved: Vec<_> = (0..100)
             .map(|n| {
@@ -139,7 +139,7 @@ pub(crate) fn ta_03_values_survive_interleaving<H: Harness>() {
                         } else {
                             shim::yield_now().await;
                         }
-                        assert_eq!(NUMBER.get(), Some(n * 10 + step));
+                        assert_eq!(NUMBER.get(), n * 10 + step);
                     }
                 })
             })
@@ -147,9 +147,9 @@ pub(crate) fn ta_03_values_survive_interleaving<H: Harness>() {
         for task in interleaved {
             task.await.unwrap();
         }
-        assert_eq!(NUMBER.get(), Some(-2));
+        assert_eq!(NUMBER.get(), -2);
     });
-    assert_eq!(NUMBER.get(), Some(-1));
+    assert_eq!(NUMBER.get(), -1);
 }
 
 pub(crate) fn ta_04_awaiting_shares_the_context<H: Harness>() {
@@ -457,7 +457,7 @@ pub(crate) fn ta_18_what_shares_and_what_isolates<H: Harness>() {
 pub(crate) fn ta_19_guards_across_await<H: Harness>() {
     context_var! { static PRECISION: u32 = 28; }
     fn third() -> String {
-        format!("{:.*}", PRECISION.get().unwrap() as usize, 1.0 / 3.0)
+        format!("{:.*}", PRECISION.get() as usize, 1.0 / 3.0)
     }
     H::start().block_on(async {
         let compute = |precision, expected: &'static str| async move {
@@ -476,7 +476,7 @@ pub(crate) fn ta_19_guards_across_await<H: Harness>() {
         let (three, six) = (H::spawn(three), H::spawn(six));
         three.await.unwrap();
         six.await.unwrap();
-        assert_eq!(PRECISION.get(), Some(28));
+        assert_eq!(PRECISION.get(), 28);
     });
 }
 

@@ -136,11 +136,11 @@ pub(crate) fn tk_11_guards_restore_also_on_panic() {
     context_var! { static PRECISION: u8 = 28; }
     {
         let _guard = PRECISION.scoped(36);
-        assert_eq!(PRECISION.get(), Some(36));
+        assert_eq!(PRECISION.get(), 36);
         let _id = ID.scoped(1);
         assert_eq!(ID.get(), Some(1));
     }
-    assert_eq!((PRECISION.get(), ID.get()), (Some(28), None));
+    assert_eq!((PRECISION.get(), ID.get()), (28, None));
     assert!(copy_context().is_empty());
     ID.set(5);
     let payload = panic::catch_unwind(|| {
@@ -180,19 +180,19 @@ pub(crate) fn tk_13_plain_sets_under_a_guard_go_with_it() {
         let _guard = LEVEL.scoped(36);
         LEVEL.set(24);
         let token = LEVEL.set(12);
-        assert_eq!(LEVEL.get(), Some(12));
+        assert_eq!(LEVEL.get(), 12);
         LEVEL.reset(token).unwrap();
-        assert_eq!(LEVEL.get(), Some(24));
+        assert_eq!(LEVEL.get(), 24);
         LEVEL.set(6);
     }
-    assert_eq!((LEVEL.get(), copy_context().len()), (Some(0), 0));
+    assert_eq!((LEVEL.get(), copy_context().len()), (0, 0));
     LEVEL.set(42);
     {
         let _guard = LEVEL.scoped(36);
         LEVEL.unset();
-        assert_eq!(LEVEL.get(), Some(0));
+        assert_eq!(LEVEL.get(), 0);
     }
-    assert_eq!(LEVEL.get(), Some(42));
+    assert_eq!(LEVEL.get(), 42);
 }
 
 pub(crate) fn tk_13_guards_in_any_order_leave_nothing() {

@@ -5,13 +5,15 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::Waker;
+use std::sync::Arc;
+use std::task::{self, Waker};
 
 use super::entered::ExecutorFrame;
 use super::mark::Mark;
 use super::native::in_home;
-use crate::future::TaskContext;
+use super::parker::Parker;
 use crate::sync::thread_local;
+use crate::task_context::{BlockOnContext, TaskContext};
 
 /// `block_on` cannot run here.
 ///
@@ -54,7 +56,7 @@ pub(crate) fn block_on<F: Future>(
     frame: ExecutorFrame,
     future: F,
 ) -> Result<F::Output, BlockOnError> {
-    run(block, in_home(frame, future, context))
+    run(block, in_home(frame, future, BlockOnContext(context)))
 }
 
 /// Runs `future` by means of `block`.
@@ -82,6 +84,8 @@ thread_local! {
     static INLINE: Cell<bool> = const { Cell::new(false) };
     /// Who is woken from elsewhere when this thread has left its outermost step.
     static LATER: RefCell<Vec<Waker>> = const { RefCell::new(Vec::new()) };
+    /// Whether this thread is parked on a future, or polls it.
+    static PARKED: Cell<bool> = const { Cell::new(false) };
     /// Whether this thread is running a blocking job.
     static IN_JOB: Cell<bool> = const { Cell::new(false) };
 }
@@ -153,13 +157,27 @@ pub(crate) fn in_job() -> bool {
 }
 
 /// Parks the thread until `future` is done: for executors that run by themselves.
-pub(crate) fn park_on(future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
-    // The step would hold the thread that its own executor may need to complete the future.
-    if STEPS.get() > 0 || futures::executor::enter().is_err() {
+pub(crate) fn park_on(mut future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
+    // The thread may be the one that its executor needs to complete the future.
+    if STEPS.get() > 0 || PARKED.get() || is_in_futures_executor() {
         return Err(BlockOnError::nested(
             "this thread is running a task; await the future instead",
         ));
     }
-    futures::executor::block_on(future);
+    let _parked = Mark::set(&PARKED);
+    let parker = Arc::new(Parker::default());
+    let waker = Waker::from(Arc::clone(&parker));
+    let mut cx = task::Context::from_waker(&waker);
+    while future.as_mut().poll(&mut cx).is_pending() {
+        parker.park_until(None);
+    }
     Ok(())
+}
+
+/// Whether one of `futures`' executors runs on this thread. Their tasks are not all steps of ours.
+fn is_in_futures_executor() -> bool {
+    #[cfg(feature = "futures-executor")]
+    return futures_executor::enter().is_err();
+    #[cfg(not(feature = "futures-executor"))]
+    false
 }

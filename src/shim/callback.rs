@@ -22,11 +22,12 @@ use super::entered;
 use super::queue::Queue;
 use crate::contain::contain;
 use crate::context::Context;
-use crate::current::{self, Frame};
-use crate::future::{ContextExt, Place, TaskContext, WithContext};
+use crate::current::{self, Frame, Kind};
 use crate::shared::SharedContext;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard};
+use crate::task_context::{EnterContext, TaskContext};
+use crate::with_context::{ContextExt, WithContext};
 
 /// A callback that waits for its turn: one of the references to it.
 #[derive(Clone)]
@@ -166,7 +167,7 @@ impl<F: FnOnce(), C: TaskContext> Work<F, C> {
         // The outer net is for what is dropped when the context and the frame are left.
         let net = panic::catch_unwind(AssertUnwindSafe(|| {
             let _frame = entered::enter_fixed(fixed);
-            let (place, f) = f.into_parts();
+            let (place, f) = f.take_apart();
             by.enter(place, || {
                 report_panic(panic::catch_unwind(AssertUnwindSafe(f)), location)
             });
@@ -187,10 +188,10 @@ trait Enter<P> {
 /// By the callback.
 struct Free;
 
-impl<P: Place> Enter<P> for Free {
+impl<P: EnterContext> Enter<P> for Free {
     #[inline]
     fn enter(self, mut place: P, f: impl FnOnce()) {
-        place.run_last(f);
+        place.run_last(&Kind::call(), f);
     }
 }
 

@@ -5,8 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::future::{FutureObj, LocalFutureObj};
-use futures::task::{LocalSpawn, Spawn, SpawnError};
+use futures_task::{FutureObj, LocalFutureObj, LocalSpawn, Spawn, SpawnError};
 
 use super::callback::{Call, CallHandle, TimerHandle};
 use super::entered;
@@ -19,8 +18,8 @@ use super::search::Place;
 use super::submit;
 use super::time::deadline;
 use crate::context::Context;
-use crate::future::TaskContext;
 use crate::id;
+use crate::task_context::TaskContext;
 
 /// An executor whose units of work inherit the context of whoever submits them.
 ///
@@ -34,8 +33,8 @@ use crate::id;
 /// | `Rc<tokio::task::LocalSet>` | inside a multi-thread runtime; otherwise [enter](Self::enter) and call `LocalSet::block_on` |
 /// | `smol::Executor` and `LocalExecutor`, by `Arc`, `Rc` or `&'static` | runs the executor meanwhile |
 /// | `shim::smol::Global`, `shim::async_std::Global` | yes, nested too; a task that blocks holds a worker, of which there may be one only |
-/// | `futures::executor::ThreadPool` | parks the thread |
-/// | `futures::executor::LocalSpawner` | no: run the `LocalPool` |
+/// | `futures::executor::ThreadPool`, with the feature `futures-executor` | parks the thread |
+/// | `futures::executor::LocalSpawner`, with that feature | no: run the `LocalPool` |
 /// | `event_loop::LoopHandle` | from other threads, while the loop runs |
 /// | any `Fn(Runnable)` | parks the thread |
 ///
@@ -50,6 +49,7 @@ use crate::id;
 /// # Examples
 ///
 /// ```
+/// # #[cfg(feature = "futures-executor")] {
 /// use aiocontextvars::{context_var, shim::ContextAwareExecutor};
 /// use futures::executor::ThreadPool;
 ///
@@ -59,6 +59,7 @@ use crate::id;
 /// REQUEST_ID.set(7);
 /// let task = executor.spawn(async { REQUEST_ID.get() });
 /// assert_eq!(executor.block_on(task).unwrap(), Some(7));
+/// # }
 /// ```
 pub struct ContextAwareExecutor<E> {
     pub(crate) inner: Arc<E>,
@@ -126,6 +127,7 @@ impl<E> ContextAwareExecutor<E> {
     /// # Examples
     ///
     /// ```
+    /// # #[cfg(feature = "futures-executor")] {
     /// use aiocontextvars::shim::ContextAwareExecutor;
     /// use futures::executor::LocalPool;
     ///
@@ -133,6 +135,7 @@ impl<E> ContextAwareExecutor<E> {
     /// let executor = ContextAwareExecutor::new(pool.spawner());
     /// let task = executor.spawn_local(async { 1 });
     /// assert_eq!(pool.run_until(task).unwrap(), 1);
+    /// # }
     /// ```
     pub fn new(inner: E) -> Self {
         ContextAwareExecutor {
@@ -151,6 +154,7 @@ impl<E> ContextAwareExecutor<E> {
     /// # Examples
     ///
     /// ```
+    /// # #[cfg(feature = "futures-executor")] {
     /// use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
     /// use futures::executor::ThreadPool;
     ///
@@ -160,6 +164,7 @@ impl<E> ContextAwareExecutor<E> {
     /// REQUEST_ID.set(7);
     /// let task = background.spawn(async { REQUEST_ID.get() });
     /// assert_eq!(background.block_on(task).unwrap(), None);
+    /// # }
     /// ```
     pub fn fixed(inner: E, context: Context) -> Self {
         ContextAwareExecutor {
@@ -218,9 +223,8 @@ impl<E: Executor> ContextAwareExecutor<E> {
     ///
     /// ```
     /// # use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
-    /// # use futures::executor::ThreadPool;
     /// # context_var! { static ID: u64; }
-    /// # let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+    /// # let executor = ContextAwareExecutor::from_schedule(|step| drop(std::thread::spawn(|| step.run())));
     /// ID.set(7);
     /// let task = executor.spawn(async { ID.get() });
     /// assert_eq!(executor.block_on(task).unwrap(), Some(7));
@@ -242,9 +246,8 @@ impl<E: Executor> ContextAwareExecutor<E> {
     ///
     /// ```
     /// # use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
-    /// # use futures::executor::ThreadPool;
     /// # context_var! { static ID: u64; }
-    /// # let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+    /// # let executor = ContextAwareExecutor::from_schedule(|step| drop(std::thread::spawn(|| step.run())));
     /// ID.set(7);
     /// let task = executor.spawn_in(Context::new(), async { ID.get() });
     /// assert_eq!(executor.block_on(task).unwrap(), None);
@@ -266,9 +269,8 @@ impl<E: Executor> ContextAwareExecutor<E> {
     ///
     /// ```
     /// # use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
-    /// # use futures::executor::ThreadPool;
     /// # context_var! { static ID: u64; }
-    /// # let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+    /// # let executor = ContextAwareExecutor::from_schedule(|step| drop(std::thread::spawn(|| step.run())));
     /// ID.set(7);
     /// let job = executor.spawn_blocking(|| ID.get());
     /// assert_eq!(executor.block_on(job).unwrap(), Some(7));
@@ -288,9 +290,8 @@ impl<E: Executor> ContextAwareExecutor<E> {
     ///
     /// ```
     /// # use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
-    /// # use futures::executor::ThreadPool;
     /// # context_var! { static ID: u64; }
-    /// # let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+    /// # let executor = ContextAwareExecutor::from_schedule(|step| drop(std::thread::spawn(|| step.run())));
     /// let context = Context::new().with_value(&ID, 8);
     /// let job = executor.spawn_blocking_in(context, || ID.get());
     /// assert_eq!(executor.block_on(job).unwrap(), Some(8));
@@ -311,9 +312,8 @@ impl<E: Executor> ContextAwareExecutor<E> {
     ///
     /// ```
     /// # use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
-    /// # use futures::executor::ThreadPool;
     /// # context_var! { static ID: u64; }
-    /// # let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+    /// # let executor = ContextAwareExecutor::from_schedule(|step| drop(std::thread::spawn(|| step.run())));
     /// let (sender, receiver) = std::sync::mpsc::channel();
     /// ID.set(7);
     /// executor.call_soon(move || sender.send(ID.get()).unwrap());
@@ -332,9 +332,8 @@ impl<E: Executor> ContextAwareExecutor<E> {
     ///
     /// ```
     /// # use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
-    /// # use futures::executor::ThreadPool;
     /// # context_var! { static ID: u64; }
-    /// # let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+    /// # let executor = ContextAwareExecutor::from_schedule(|step| drop(std::thread::spawn(|| step.run())));
     /// let (sender, receiver) = std::sync::mpsc::channel();
     /// executor.call_soon_in(Context::new().with_value(&ID, 8), move || sender.send(ID.get()).unwrap());
     /// assert_eq!(receiver.recv(), Ok(Some(8)));
@@ -357,9 +356,8 @@ impl<E: Executor> ContextAwareExecutor<E> {
     ///
     /// ```
     /// # use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
-    /// # use futures::executor::ThreadPool;
     /// # context_var! { static ID: u64; }
-    /// # let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+    /// # let executor = ContextAwareExecutor::from_schedule(|step| drop(std::thread::spawn(|| step.run())));
     /// # use std::time::Duration;
     /// let (sender, receiver) = std::sync::mpsc::channel();
     /// ID.set(7);
@@ -379,9 +377,8 @@ impl<E: Executor> ContextAwareExecutor<E> {
     ///
     /// ```
     /// # use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
-    /// # use futures::executor::ThreadPool;
     /// # context_var! { static ID: u64; }
-    /// # let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+    /// # let executor = ContextAwareExecutor::from_schedule(|step| drop(std::thread::spawn(|| step.run())));
     /// # use std::time::Duration;
     /// let (sender, receiver) = std::sync::mpsc::channel();
     /// // A timer that keeps nothing of its maker alive.
@@ -408,9 +405,8 @@ impl<E: Executor> ContextAwareExecutor<E> {
     ///
     /// ```
     /// # use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
-    /// # use futures::executor::ThreadPool;
     /// # context_var! { static ID: u64; }
-    /// # let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+    /// # let executor = ContextAwareExecutor::from_schedule(|step| drop(std::thread::spawn(|| step.run())));
     /// # use std::time::Instant;
     /// let (sender, receiver) = std::sync::mpsc::channel();
     /// ID.set(7);
@@ -430,9 +426,8 @@ impl<E: Executor> ContextAwareExecutor<E> {
     ///
     /// ```
     /// # use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
-    /// # use futures::executor::ThreadPool;
     /// # context_var! { static ID: u64; }
-    /// # let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+    /// # let executor = ContextAwareExecutor::from_schedule(|step| drop(std::thread::spawn(|| step.run())));
     /// # use std::time::Instant;
     /// let (sender, receiver) = std::sync::mpsc::channel();
     /// executor.call_at_in(Context::new(), Instant::now(), move || sender.send(ID.get()).unwrap());
@@ -458,6 +453,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// # Examples
     ///
     /// ```
+    /// # #[cfg(feature = "futures-executor")] {
     /// # use std::{cell::Cell, rc::Rc, time::Duration};
     /// # use aiocontextvars::{Context, context_var, shim::{self, ContextAwareExecutor}};
     /// # use futures::executor::LocalPool;
@@ -467,6 +463,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// ID.set(7);
     /// let task = executor.spawn_local(async { Rc::new(ID.get()) });
     /// assert_eq!(*pool.run_until(task).unwrap(), Some(7));
+    /// # }
     /// ```
     #[track_caller]
     pub fn spawn_local<F>(&self, future: F) -> JoinHandle<F::Output>
@@ -484,6 +481,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// # Examples
     ///
     /// ```
+    /// # #[cfg(feature = "futures-executor")] {
     /// # use std::{cell::Cell, rc::Rc, time::Duration};
     /// # use aiocontextvars::{Context, context_var, shim::{self, ContextAwareExecutor}};
     /// # use futures::executor::LocalPool;
@@ -493,6 +491,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// ID.set(7);
     /// let task = executor.spawn_local_in(Context::new(), async { Rc::new(ID.get()) });
     /// assert_eq!(*pool.run_until(task).unwrap(), None);
+    /// # }
     /// ```
     #[track_caller]
     pub fn spawn_local_in<C: TaskContext, F>(&self, context: C, future: F) -> JoinHandle<F::Output>
@@ -510,6 +509,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// # Examples
     ///
     /// ```
+    /// # #[cfg(feature = "futures-executor")] {
     /// # use std::{cell::Cell, rc::Rc, time::Duration};
     /// # use aiocontextvars::{Context, context_var, shim::{self, ContextAwareExecutor}};
     /// # use futures::executor::LocalPool;
@@ -521,6 +521,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// executor.call_soon_local({ let seen = Rc::clone(&seen); move || seen.set(ID.get()) });
     /// pool.run_until_stalled();
     /// assert_eq!(seen.get(), Some(7));
+    /// # }
     /// ```
     #[track_caller]
     pub fn call_soon_local(&self, f: impl FnOnce() + 'static) -> CallHandle {
@@ -534,6 +535,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// # Examples
     ///
     /// ```
+    /// # #[cfg(feature = "futures-executor")] {
     /// # use std::{cell::Cell, rc::Rc, time::Duration};
     /// # use aiocontextvars::{Context, context_var, shim::{self, ContextAwareExecutor}};
     /// # use futures::executor::LocalPool;
@@ -545,6 +547,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// executor.call_soon_local_in(context, { let seen = Rc::clone(&seen); move || seen.set(ID.get()) });
     /// pool.run_until_stalled();
     /// assert_eq!(seen.get(), Some(8));
+    /// # }
     /// ```
     #[track_caller]
     pub fn call_soon_local_in<C: TaskContext>(
@@ -564,6 +567,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// # Examples
     ///
     /// ```
+    /// # #[cfg(feature = "futures-executor")] {
     /// # use std::{cell::Cell, rc::Rc, time::Duration};
     /// # use aiocontextvars::{Context, context_var, shim::{self, ContextAwareExecutor}};
     /// # use futures::executor::LocalPool;
@@ -574,6 +578,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// ID.set(7);
     /// executor.call_later_local(Duration::from_millis(1), move || sender.send(ID.get()).unwrap());
     /// assert_eq!(pool.run_until(receiver), Ok(Some(7)));
+    /// # }
     /// ```
     #[track_caller]
     pub fn call_later_local(&self, delay: Duration, f: impl FnOnce() + 'static) -> TimerHandle {
@@ -587,6 +592,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// # Examples
     ///
     /// ```
+    /// # #[cfg(feature = "futures-executor")] {
     /// # use std::time::Duration;
     /// # use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
     /// # use futures::executor::LocalPool;
@@ -598,6 +604,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// let delay = Duration::from_millis(1);
     /// executor.call_later_local_in(context, delay, move || sender.send(ID.get()).unwrap());
     /// assert_eq!(pool.run_until(receiver), Ok(Some(8)));
+    /// # }
     /// ```
     #[track_caller]
     pub fn call_later_local_in<C: TaskContext>(
@@ -618,6 +625,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// # Examples
     ///
     /// ```
+    /// # #[cfg(feature = "futures-executor")] {
     /// # use std::{cell::Cell, rc::Rc, time::Duration};
     /// # use aiocontextvars::{Context, context_var, shim::{self, ContextAwareExecutor}};
     /// # use futures::executor::LocalPool;
@@ -628,6 +636,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// ID.set(7);
     /// executor.call_at_local(shim::now(), move || sender.send(ID.get()).unwrap());
     /// assert_eq!(pool.run_until(receiver), Ok(Some(7)));
+    /// # }
     /// ```
     #[track_caller]
     pub fn call_at_local(&self, when: Instant, f: impl FnOnce() + 'static) -> TimerHandle {
@@ -641,6 +650,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// # Examples
     ///
     /// ```
+    /// # #[cfg(feature = "futures-executor")] {
     /// # use aiocontextvars::{Context, context_var, shim::{self, ContextAwareExecutor}};
     /// # use futures::executor::LocalPool;
     /// # context_var! { static ID: u64; }
@@ -650,6 +660,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// let context = Context::new().with_value(&ID, 8);
     /// executor.call_at_local_in(context, shim::now(), move || sender.send(ID.get()).unwrap());
     /// assert_eq!(pool.run_until(receiver), Ok(Some(8)));
+    /// # }
     /// ```
     #[track_caller]
     pub fn call_at_local_in<C: TaskContext>(

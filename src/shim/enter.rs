@@ -7,7 +7,6 @@ use super::block::{self, BlockOnError};
 use super::context_aware::ContextAwareExecutor;
 use super::entered::EnterGuard;
 use super::executor::{Executor, LocalExecutor};
-use crate::future::BlockOnContext;
 
 /// An executor of either kind, [`Executor`] or [`LocalExecutor`].
 ///
@@ -32,6 +31,7 @@ impl<E> ContextAwareExecutor<E> {
     /// # Examples
     ///
     /// ```
+    /// # #[cfg(feature = "futures-executor")] {
     /// use aiocontextvars::shim::{self, ContextAwareExecutor};
     /// use futures::executor::ThreadPool;
     ///
@@ -41,11 +41,13 @@ impl<E> ContextAwareExecutor<E> {
     ///     shim::spawn(async { 1 })
     /// };
     /// assert_eq!(executor.block_on(task).unwrap(), 1);
+    /// # }
     /// ```
     ///
     /// On an executor of one thread, [`shim::spawn_local`](super::spawn_local) goes to it as well:
     ///
     /// ```
+    /// # #[cfg(feature = "futures-executor")] {
     /// use std::rc::Rc;
     /// use aiocontextvars::shim::{self, ContextAwareExecutor};
     /// use futures::executor::LocalPool;
@@ -55,6 +57,7 @@ impl<E> ContextAwareExecutor<E> {
     /// let _guard = executor.enter();
     /// let task = shim::spawn_local(async { Rc::new(1) });
     /// assert_eq!(*pool.run_until(task).unwrap(), 1);
+    /// # }
     /// ```
     pub fn enter<Kind>(&self) -> EnterGuard<'_>
     where
@@ -73,11 +76,13 @@ impl<E> ContextAwareExecutor<E> {
     /// # Examples
     ///
     /// ```
+    /// # #[cfg(feature = "futures-executor")] {
     /// use aiocontextvars::shim::ContextAwareExecutor;
     /// use futures::executor::ThreadPool;
     ///
     /// let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
     /// assert_eq!(executor.block_on(async { 1 }), 1);
+    /// # }
     /// ```
     #[track_caller]
     pub fn block_on<F: Future, Kind>(&self, future: F) -> F::Output
@@ -100,12 +105,14 @@ impl<E> ContextAwareExecutor<E> {
     /// # Examples
     ///
     /// ```
+    /// # #[cfg(feature = "futures-executor")] {
     /// use aiocontextvars::shim::ContextAwareExecutor;
     /// use futures::executor::LocalPool;
     ///
     /// // A spawner cannot run its pool.
     /// let executor = ContextAwareExecutor::new(LocalPool::new().spawner());
     /// assert!(executor.try_block_on(async { 1 }).is_err());
+    /// # }
     /// ```
     pub fn try_block_on<F: Future, Kind>(&self, future: F) -> Result<F::Output, BlockOnError>
     where
@@ -113,7 +120,7 @@ impl<E> ContextAwareExecutor<E> {
     {
         block::block_on(
             |future| self.inner.block(future),
-            BlockOnContext(self.new_context()),
+            self.new_context(),
             E::running_frame(self),
             future,
         )

@@ -183,23 +183,27 @@ thread_local! {
 
 /// Reads the innermost frame. `f` must not call user code.
 #[inline]
-pub(crate) fn peek<R>(f: impl FnOnce(&dyn Home) -> R) -> R {
+pub(crate) fn peek<R>(f: impl Fn(&dyn Home) -> R) -> R {
     peek_added(|frame, _| f(frame))
 }
 
 #[inline]
-fn peek_added<R>(f: impl FnOnce(&dyn Home, Serves) -> R) -> R {
-    Frames::here(&FRAMES).peek(|added, home| {
+fn peek_added<R>(f: impl Fn(&dyn Home, Serves) -> R) -> R {
+    let peeked = Frames::here(&FRAMES).peek(|added, home| {
         let frame = match &added.frame {
             Some(frame) => frame,
             None => home,
         };
         f(frame, added.driving)
-    })
+    });
+    // Busy: a signal handler, which is on no executor.
+    peeked.unwrap_or_else(|| f(&Nowhere, Serves::default()))
 }
 
+/// A signal handler that comes in between changes nothing.
 fn replace(added: Added) -> Added {
-    Frames::here(&FRAMES).peek(|innermost, _| mem::replace(innermost, added))
+    let replaced = Frames::here(&FRAMES).peek(|innermost, _| mem::replace(innermost, added));
+    replaced.unwrap_or(Added::NOTHING)
 }
 
 /// Calls `f` while the innermost frame is that of `home`.
@@ -253,7 +257,8 @@ pub(crate) fn driving(serves: Serves) -> Driving {
 }
 
 fn set_driving(serves: Serves) -> Serves {
-    Frames::here(&FRAMES).peek(|added, _| mem::replace(&mut added.driving, serves))
+    let replaced = Frames::here(&FRAMES).peek(|added, _| mem::replace(&mut added.driving, serves));
+    replaced.unwrap_or_default()
 }
 
 pub(crate) struct Driving {

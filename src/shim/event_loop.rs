@@ -26,7 +26,6 @@ mod clock;
 mod ctrl_c;
 mod debug;
 mod handle;
-mod parker;
 mod run;
 mod tasks;
 
@@ -39,7 +38,7 @@ use std::sync::{Arc, Weak};
 use std::task;
 use std::time::{Duration, Instant};
 
-use futures::future::LocalBoxFuture;
+use futures_core::future::LocalBoxFuture;
 
 #[cfg(feature = "ctrl-c")]
 pub use self::ctrl_c::CtrlCError;
@@ -49,7 +48,6 @@ pub(crate) use self::tasks::{LoopHome, LoopTasks};
 
 use self::clock::LoopClock;
 use self::debug::Debug;
-use self::parker::Parker;
 use super::block::{self, BlockOnError};
 use super::callback::{Call, CallHandle, TimerHandle};
 use super::context_aware::ContextAwareExecutor;
@@ -57,11 +55,12 @@ use super::entered::{self, ExecutorFrame, FrameExecutor, FrameLocal, Serves};
 use super::executor::{Clock, Executor, LocalExecutor, LocalRunnable, Runnable};
 use super::join::JoinHandle;
 use super::native::Native;
+use super::parker::Parker;
 use super::queue::{Driver, Queue};
 use crate::current;
-use crate::future::{BlockOnContext, TaskContext};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread;
+use crate::task_context::TaskContext;
 
 /// An event loop of one thread.
 ///
@@ -239,7 +238,7 @@ impl EventLoop {
     pub fn try_run_until_complete<F: Future>(&self, future: F) -> Result<F::Output, BlockOnError> {
         block::block_on(
             |future| self.block(future),
-            BlockOnContext(current::inherit()),
+            current::inherit(),
             self.frame(),
             future,
         )

@@ -8,7 +8,7 @@ use std::rc::{self, Rc};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use futures::future::{BoxFuture, LocalBoxFuture};
+use futures_core::future::{BoxFuture, LocalBoxFuture};
 
 use super::block::{self, BlockOnError};
 use super::entered::{FrameExecutor, FrameLocal};

@@ -28,7 +28,7 @@ use super::native::Target;
 use super::search::{self, NoRuntime, Place};
 use super::task::StepTask;
 use crate::context::Context;
-use crate::future::TaskContext;
+use crate::task_context::TaskContext;
 
 /// Waits for a task, aborts it, or lets it go. Dropping the handle detaches the task: it runs on.
 ///

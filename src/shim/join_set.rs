@@ -1,16 +1,20 @@
 //! [`JoinSet`]: tasks of one kind, awaited in the order in which they end.
 
+mod woken;
+
 use std::fmt;
 use std::future::{self, Future};
 use std::pin::Pin;
-use std::task::{self, Poll};
+use std::sync::Arc;
+use std::task::{self, Poll, Waker};
 
-use futures::stream::{FuturesUnordered, Stream};
+use slab::Slab;
 
+use self::woken::{TaskWaker, Woken};
 use super::context_aware::ContextAwareExecutor;
 use super::executor::Executor;
 use super::join::{AbortHandle, JoinError, JoinHandle};
-use crate::future::TaskContext;
+use crate::task_context::TaskContext;
 
 /// Tasks with outputs of one type, awaited in the order in which they end: tokio's `JoinSet`, on every executor.
 ///
@@ -37,7 +41,14 @@ use crate::future::TaskContext;
 /// ```
 #[must_use = "dropping the set aborts its tasks"]
 pub struct JoinSet<T: 'static> {
-    tasks: FuturesUnordered<JoinHandle<T>>,
+    tasks: Slab<Member<T>>,
+    woken: Arc<Woken>,
+}
+
+/// A task whose result has not been taken out.
+struct Member<T: 'static> {
+    task: JoinHandle<T>,
+    waker: Arc<TaskWaker>,
 }
 
 impl<T: 'static> JoinSet<T> {
@@ -50,7 +61,8 @@ impl<T: 'static> JoinSet<T> {
     /// ```
     pub fn new() -> JoinSet<T> {
         JoinSet {
-            tasks: FuturesUnordered::new(),
+            tasks: Slab::new(),
+            woken: Arc::default(),
         }
     }
 
@@ -66,7 +78,9 @@ impl<T: 'static> JoinSet<T> {
 
     fn insert(&mut self, task: JoinHandle<T>) -> AbortHandle {
         let abort = task.abort_handle();
-        self.tasks.push(task);
+        let place = self.tasks.vacant_entry();
+        let waker = self.woken.insert(place.key());
+        place.insert(Member { task, waker });
         abort
     }
 
@@ -123,6 +137,7 @@ impl<T: 'static> JoinSet<T> {
     /// # Examples
     ///
     /// ```
+    /// # #[cfg(feature = "futures-executor")] {
     /// use aiocontextvars::shim::{ContextAwareExecutor, JoinSet};
     /// use futures::executor::ThreadPool;
     ///
@@ -130,6 +145,7 @@ impl<T: 'static> JoinSet<T> {
     /// let mut tasks = JoinSet::new();
     /// tasks.spawn_on(&pool, async { 1 });
     /// assert_eq!(pool.block_on(tasks.join_all()), [1]);
+    /// # }
     /// ```
     #[track_caller]
     pub fn spawn_on<E: Executor, F>(
@@ -239,7 +255,32 @@ impl<T: 'static> JoinSet<T> {
         &mut self,
         cx: &mut task::Context<'_>,
     ) -> Poll<Option<Result<T, JoinError>>> {
-        Pin::new(&mut self.tasks).poll_next(cx)
+        if self.tasks.is_empty() {
+            return Poll::Ready(None);
+        }
+        // First: a task may end while the others are asked.
+        self.woken.register(cx.waker());
+        for _ in 0..self.tasks.len() {
+            let Some(key) = self.woken.next() else {
+                return Poll::Pending;
+            };
+            // It may have been taken out since.
+            let Some(member) = self.tasks.get_mut(key) else {
+                continue;
+            };
+            let waker = Waker::from(Arc::clone(&member.waker));
+            member.waker.is_asked();
+            let mut cx = task::Context::from_waker(&waker);
+            if let Poll::Ready(result) = Pin::new(&mut member.task).poll(&mut cx) {
+                self.tasks.remove(key);
+                return Poll::Ready(Some(result));
+            }
+        }
+        // Each had its turn. Who is woken over and over must not keep the thread.
+        if self.woken.any() {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
     }
 
     /// The result of a task that has ended. `None` if there is no such task.
@@ -333,7 +374,9 @@ impl<T: 'static> JoinSet<T> {
     /// });
     /// ```
     pub fn abort_all(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.tasks
+            .iter()
+            .for_each(|(_, member)| member.task.abort());
     }
 
     /// Lets all tasks run on by themselves. The set is empty then.

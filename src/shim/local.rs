@@ -8,8 +8,8 @@ use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{self, Poll};
 
-use futures::channel::oneshot;
-use futures::future::LocalBoxFuture;
+use futures_channel::oneshot;
+use futures_core::future::LocalBoxFuture;
 use pin_project_lite::pin_project;
 use slab::Slab;
 
@@ -21,10 +21,10 @@ use super::location;
 use super::native::task_in;
 use super::task::{CatchPanic, Unclaimed};
 use crate::contain::contain;
-use crate::future::TaskContext;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread::{self, ThreadId};
-use crate::sync::{AtomicWaker, Mutex, thread_local};
+use crate::sync::{Mutex, WakerCell, thread_local};
+use crate::task_context::TaskContext;
 
 /// Spawns `future` in `context` on the executor that `frame` names. If that is gone, the task is cancelled.
 #[track_caller]
@@ -101,7 +101,7 @@ impl<F: Future> Future for LocalTask<F> {
 struct AbortFlag {
     aborted: AtomicBool,
     finished: AtomicBool,
-    waker: AtomicWaker,
+    waker: WakerCell,
     done: Done,
 }
 

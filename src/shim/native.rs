@@ -10,7 +10,8 @@ use super::join::completed::Completing;
 use super::join::{JoinHandle, RunsOn};
 use super::task;
 use crate::context::Context;
-use crate::future::{ContextExt, TaskContext, WithContext};
+use crate::task_context::TaskContext;
+use crate::with_context::{ContextExt, WithContext};
 
 /// An executor's native way to spawn, if this crate has an adapter for it.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +43,7 @@ pub(crate) enum Named {
 
 impl Named {
     /// The runtime that a frame names, or the thread's if it names nothing, if there is nothing else to be asked or told.
+    #[cfg(any(feature = "tokio", feature = "smol", feature = "async-std"))]
     #[inline]
     pub(crate) fn of_frame(frame: &dyn Home) -> Option<Named> {
         let named = match frame.executor() {
@@ -79,6 +81,73 @@ impl Named {
             Named::AsyncStd => Target::AsyncStd,
             #[cfg(feature = "smol")]
             Named::Smol => Target::Smol,
+        }
+    }
+}
+
+/// The executor for whose tasks [`shim::spawn`](super::spawn) does not box a future: the first
+/// runtime that is compiled in, or else the event loop.
+///
+/// To compile one way to spawn for a future takes longer than to compile the future. So this is the
+/// only one that is compiled for each; the others are compiled for each type of output.
+pub(crate) enum First {
+    #[cfg(feature = "tokio")]
+    Tokio,
+    #[cfg(all(feature = "smol", not(feature = "tokio")))]
+    Smol,
+    #[cfg(all(feature = "async-std", not(any(feature = "tokio", feature = "smol"))))]
+    AsyncStd,
+    #[cfg(not(any(feature = "tokio", feature = "smol", feature = "async-std")))]
+    Loop(Arc<LoopTasks>),
+}
+
+impl First {
+    #[cfg(any(feature = "tokio", feature = "smol", feature = "async-std"))]
+    #[inline]
+    pub(crate) fn of(runtime: Named) -> Option<First> {
+        match runtime {
+            #[cfg(feature = "tokio")]
+            Named::Tokio => Some(First::Tokio),
+            #[cfg(all(feature = "smol", not(feature = "tokio")))]
+            Named::Smol => Some(First::Smol),
+            #[cfg(all(feature = "async-std", not(any(feature = "tokio", feature = "smol"))))]
+            Named::AsyncStd => Some(First::AsyncStd),
+            #[allow(unreachable_patterns, reason = "there may be no other")]
+            _ => None,
+        }
+    }
+
+    #[cfg(not(any(feature = "tokio", feature = "smol", feature = "async-std")))]
+    pub(crate) fn of(destination: &Destination) -> Option<First> {
+        match destination.executor.native() {
+            Native::Loop(tasks) if destination.fixed.is_none() => {
+                Some(First::Loop(Arc::clone(tasks)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Spawns `future` in `context`.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn spawn<C, F>(self, context: C, future: F) -> JoinHandle<F::Output>
+    where
+        C: TaskContext,
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        match self {
+            #[cfg(feature = "tokio")]
+            First::Tokio => super::tokio::spawn_in(context, future),
+            #[cfg(all(feature = "smol", not(feature = "tokio")))]
+            First::Smol => super::smol::spawn_in(context, future),
+            #[cfg(all(feature = "async-std", not(any(feature = "tokio", feature = "smol"))))]
+            First::AsyncStd => super::async_std::spawn_in(context, future),
+            #[cfg(not(any(feature = "tokio", feature = "smol", feature = "async-std")))]
+            First::Loop(tasks) => {
+                let task = task_in(LoopHome(Arc::clone(&tasks)), future, context);
+                JoinHandle::from_steps(tasks.launch(task), RunsOn::Loop(tasks))
+            }
         }
     }
 }
@@ -263,15 +332,9 @@ impl Destination {
                 JoinHandle::from_tokio(super::tokio::launch(handle, task), runs_on)
             }
             #[cfg(feature = "async-std")]
-            Native::AsyncStd if self.fixed.is_none() => {
-                let task = task_in(super::async_std::Home, future, context);
-                JoinHandle::from_async_std(super::async_std::launch(task), runs_on)
-            }
+            Native::AsyncStd if self.fixed.is_none() => super::async_std::spawn_in(context, future),
             #[cfg(feature = "smol")]
-            Native::Smol(None) if self.fixed.is_none() => {
-                let task = task_in(super::smol::Home, future, context);
-                JoinHandle::from_steps(super::smol::launch(None, task), runs_on)
-            }
+            Native::Smol(None) if self.fixed.is_none() => super::smol::spawn_in(context, future),
             Native::Loop(tasks) if self.fixed.is_none() => {
                 let task = task_in(LoopHome(Arc::clone(tasks)), future, context);
                 JoinHandle::from_steps(tasks.launch(task), runs_on)

@@ -1,8 +1,8 @@
-//! The executors of the `futures` crate.
+//! The executors of the `futures` crate, with the feature `futures-executor`.
 
-use futures::executor::{LocalSpawner, ThreadPool};
-use futures::future::LocalBoxFuture;
-use futures::task::{LocalSpawn, SpawnError};
+use futures_core::future::LocalBoxFuture;
+use futures_executor::{LocalSpawner, ThreadPool};
+use futures_task::{LocalSpawn, SpawnError};
 
 use super::executor::{Executor, LocalExecutor, LocalRunnable, Runnable};
 

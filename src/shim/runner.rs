@@ -10,8 +10,9 @@ use super::enter::AnyExecutor;
 use super::entered::ExecutorFrame;
 use super::event_loop::EventLoop;
 use crate::current;
-use crate::future::{ContextExt, TaskContext};
 use crate::shared::SharedContext;
+use crate::task_context::{BlockOnContext, TaskContext};
+use crate::with_context::ContextExt;
 
 /// Runs futures one after another in one context, so that each sees what the ones before it have set (RU-02).
 /// asyncio's `Runner`.
@@ -29,12 +30,12 @@ use crate::shared::SharedContext;
 /// let mut runner = Runner::new();
 /// for n in 1..=3 {
 ///     let visits = runner.run(async {
-///         VISITS.set(VISITS.get_or(0) + 1);
+///         VISITS.set(VISITS.get() + 1);
 ///         VISITS.get()
 ///     });
-///     assert_eq!(visits, Some(n));
+///     assert_eq!(visits, n);
 /// }
-/// assert_eq!(VISITS.get(), Some(0));
+/// assert_eq!(VISITS.get(), 0);
 /// ```
 pub struct Runner {
     block: Box<BlockOn>,
@@ -64,11 +65,13 @@ impl Runner {
     /// # Examples
     ///
     /// ```
+    /// # #[cfg(feature = "futures-executor")] {
     /// use aiocontextvars::shim::{ContextAwareExecutor, Runner};
     /// use futures::executor::ThreadPool;
     ///
     /// let pool = ContextAwareExecutor::new(ThreadPool::new().unwrap());
     /// assert_eq!(Runner::on(pool).run(async { 1 }), 1);
+    /// # }
     /// ```
     pub fn on<E, Kind>(executor: ContextAwareExecutor<E>) -> Runner
     where
@@ -197,7 +200,7 @@ impl Runner {
     ) -> Result<F::Output, BlockOnError> {
         match &self.frame {
             Some(frame) => block::block_on(&mut self.block, context, frame.clone(), future),
-            None => block::run(&mut self.block, future.in_context(context)),
+            None => block::run(&mut self.block, future.in_context(BlockOnContext(context))),
         }
     }
 }

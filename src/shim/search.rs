@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::entered::{self, ExecutorFrame, Home};
 use super::executor::Clock;
-use super::native::{Destination, Named, Target};
+use super::native::{Destination, First, Named, Target};
 
 /// There is no executor to send work to.
 ///
@@ -82,10 +82,19 @@ pub(crate) enum Place {
     Here(ExecutorFrame),
 }
 
-/// The runtime that the innermost frame names, if that is all there is to [`place`].
+/// The executor for whose tasks a future need not be boxed, if [`place`] is there.
+#[cfg(any(feature = "tokio", feature = "smol", feature = "async-std"))]
 #[inline]
-pub(crate) fn named() -> Option<Named> {
-    entered::peek(Named::of_frame)
+pub(crate) fn first() -> Option<First> {
+    entered::peek(Named::of_frame).and_then(First::of)
+}
+
+#[cfg(not(any(feature = "tokio", feature = "smol", feature = "async-std")))]
+pub(crate) fn first() -> Option<First> {
+    match place() {
+        Ok(Place::Anywhere(destination)) => First::of(&destination),
+        _ => None,
+    }
 }
 
 /// Searches for the executor for a unit of work from here.

@@ -17,7 +17,8 @@ use super::search::Place;
 use super::task;
 use super::time::StdClock;
 use crate::context::Context;
-use crate::future::TaskContext;
+use crate::current;
+use crate::task_context::TaskContext;
 
 impl Place {
     #[inline]
@@ -184,7 +185,8 @@ impl<T, F: FnOnce() -> T> Future for Once<F> {
             .0
             .take()
             .expect("a blocking job was polled after it had completed");
-        Poll::Ready(f())
+        // What the job runs is not a task's own: a runtime, for example, whose tasks may not write to its context.
+        Poll::Ready(current::enter_call(f))
     }
 }
 

@@ -10,7 +10,6 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, PoisonError};
 use std::task::{self, Poll};
 
-use futures::FutureExt;
 use pin_project_lite::pin_project;
 use slab::Slab;
 
@@ -19,8 +18,8 @@ pub use self::error::{TaskFailure, TaskGroupError};
 use super::join::done::Notice;
 use super::join::{AbortHandle, JoinHandle};
 use super::task::CatchPanic;
-use crate::future::TaskContext;
-use crate::sync::{AtomicWaker, Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, WakerCell};
+use crate::task_context::TaskContext;
 
 /// Tasks that end together: when one of them fails, the others are aborted, and nobody goes on before all have
 /// ended. asyncio's `TaskGroup`.
@@ -69,7 +68,7 @@ pub struct TaskGroup<E> {
 struct Shared<E> {
     state: Mutex<State<E>>,
     /// Who waits for the tasks, or for the first failure.
-    waiter: AtomicWaker,
+    waiter: WakerCell,
 }
 
 struct State<E> {
@@ -114,7 +113,7 @@ impl<E: Send + 'static> TaskGroup<E> {
                     failures: Vec::new(),
                     handles: 1,
                 }),
-                waiter: AtomicWaker::new(),
+                waiter: WakerCell::default(),
             }),
         }
     }
@@ -143,14 +142,18 @@ impl<E: Send + 'static> TaskGroup<E> {
         let scope = Scope(TaskGroup::new());
         let group = &scope.0;
         let outcome = {
-            let mut body = pin!(AssertUnwindSafe(body(group.clone())).catch_unwind());
+            let mut body = pin!(body(group.clone()));
             future::poll_fn(|cx| {
                 // Registered first: a task may fail on another thread while the body is polled.
                 group.shared.waiter.register(cx.waker());
                 if group.has_failed() {
                     return Poll::Ready(None);
                 }
-                body.as_mut().poll(cx).map(Some)
+                // Nothing of it is used after a panic.
+                match panic::catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(cx))) {
+                    Ok(poll) => poll.map(|outcome| Some(Ok(outcome))),
+                    Err(payload) => Poll::Ready(Some(Err(payload))),
+                }
             })
             .await
         };
@@ -213,7 +216,7 @@ impl<E: Send + 'static> TaskGroup<E> {
     /// let done = shim::block_on(TaskGroup::scope(async |group| {
     ///     for _ in 0..2 {
     ///         group.spawn_in(&shared, async {
-    ///             COUNT.set(COUNT.get_or(0) + 1);
+    ///             COUNT.set(COUNT.get() + 1);
     ///             Ok::<_, String>(())
     ///         }).detach();
     ///     }

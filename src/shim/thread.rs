@@ -24,7 +24,8 @@ use std::io;
 use std::thread::{self, JoinHandle, ScopedJoinHandle};
 
 use crate::current;
-use crate::future::{AnyContext, ContextExt, TaskContext};
+use crate::task_context::{AnyContext, TaskContext};
+use crate::with_context::ContextExt;
 
 /// `std::thread::spawn`, in a copy of the current context, taken now.
 ///

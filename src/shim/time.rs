@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
-use futures::future::BoxFuture;
+use futures_core::future::BoxFuture;
 use pin_project_lite::pin_project;
 
 use super::executor::Clock;

@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use crate::context::Context;
 use crate::current;
-use crate::future::{ContextExt, WithContext};
+use crate::with_context::{ContextExt, WithContext};
 
 /// A tower layer that handles each request in a context of its own: a copy of the current one, or the one
 /// that a function makes of the request.

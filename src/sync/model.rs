@@ -1,10 +1,8 @@
 //! loom's primitives, in the shape of those that they stand for.
 
 use std::cell::{Cell, RefCell};
-use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{LockResult, PoisonError};
-use std::task::Waker;
 
 /// As `std::sync::atomic`.
 pub(crate) mod atomic {
@@ -15,29 +13,36 @@ pub(crate) mod atomic {
 
     /// Dropped without a trace. Who drops it is who lets go of the last `Arc` around it, and loom does not see that
     /// the standard library's puts this after all use.
-    #[derive(Debug)]
-    pub(crate) struct AtomicBool(ManuallyDrop<loom::sync::atomic::AtomicBool>);
+    macro_rules! untraced {
+        ($($name:ident: $value:ty;)*) => {$(
+            #[derive(Debug)]
+            pub(crate) struct $name(ManuallyDrop<loom::sync::atomic::$name>);
 
-    impl AtomicBool {
-        pub(crate) fn new(value: bool) -> AtomicBool {
-            AtomicBool(ManuallyDrop::new(loom::sync::atomic::AtomicBool::new(
-                value,
-            )))
-        }
+            impl $name {
+                pub(crate) fn new(value: $value) -> $name {
+                    $name(ManuallyDrop::new(loom::sync::atomic::$name::new(value)))
+                }
+            }
+
+            impl Default for $name {
+                fn default() -> $name {
+                    $name::new(Default::default())
+                }
+            }
+
+            impl Deref for $name {
+                type Target = loom::sync::atomic::$name;
+
+                fn deref(&self) -> &loom::sync::atomic::$name {
+                    &self.0
+                }
+            }
+        )*};
     }
 
-    impl Default for AtomicBool {
-        fn default() -> AtomicBool {
-            AtomicBool::new(false)
-        }
-    }
-
-    impl Deref for AtomicBool {
-        type Target = loom::sync::atomic::AtomicBool;
-
-        fn deref(&self) -> &loom::sync::atomic::AtomicBool {
-            &self.0
-        }
+    untraced! {
+        AtomicBool: bool;
+        AtomicUsize: usize;
     }
 }
 
@@ -80,30 +85,6 @@ impl<T> Deref for StaticMutexGuard<'_, T> {
 impl<T> DerefMut for StaticMutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         &mut self.value
-    }
-}
-
-/// As `futures::task::AtomicWaker`.
-#[derive(Default)]
-pub(crate) struct AtomicWaker(loom::future::AtomicWaker);
-
-impl AtomicWaker {
-    pub(crate) fn new() -> AtomicWaker {
-        AtomicWaker::default()
-    }
-
-    pub(crate) fn register(&self, waker: &Waker) {
-        self.0.register_by_ref(waker);
-    }
-
-    pub(crate) fn wake(&self) {
-        self.0.wake();
-    }
-}
-
-impl fmt::Debug for AtomicWaker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AtomicWaker").finish_non_exhaustive()
     }
 }
 

@@ -66,11 +66,11 @@ fn cc_02_a_copy_allocates_nothing_at_any_size() {
 fn reading_and_running_allocate_nothing() {
     let _alone = alone();
     // A default is computed once.
-    assert_eq!(LOCALE.get(), Some("en"));
+    assert_eq!(LOCALE.get(), "en");
     for mut context in contexts() {
         let counted = count(|| {
             context.run(|| {
-                assert_eq!((ID.get(), LOCALE.get()), (Some(1), Some("en")));
+                assert_eq!((ID.get(), LOCALE.get()), (Some(1), "en"));
                 assert_eq!((UNSET.get(), UNSET.get_or(3)), (None, 3));
                 assert_eq!(ID.with(|id| id.copied()), Some(1));
                 assert_eq!(ID.get_or(2), 1);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aiocontextvars::event_loop::{EventLoop, LoopHandle};
+use aiocontextvars::shim::JoinHandle;
 use aiocontextvars::{ContextExt, shim};
 
 use crate::counting::{alone, by_this_thread, count};
@@ -23,24 +24,40 @@ async fn of_tasks(counter: fn() -> u64, spawn: impl AsyncFn()) -> u64 {
     counter() - before
 }
 
-/// Tasks of the shim with ten variables to inherit.
-async fn ours(counter: fn() -> u64) -> u64 {
-    let spawn = async || {
-        let task = shim::spawn(async {
-            shim::yield_now().await;
-            ID.get()
-        });
-        assert_eq!(task.await.unwrap(), Some(1));
-    };
+/// What a task of the shim does.
+async fn work() -> Option<u64> {
+    shim::yield_now().await;
+    ID.get()
+}
+
+/// Tasks of the shim that `spawn` makes, with ten variables to inherit.
+async fn ours_by(counter: fn() -> u64, spawn: impl Fn() -> JoinHandle<Option<u64>>) -> u64 {
+    let spawn = async || assert_eq!(spawn().await.unwrap(), Some(1));
     let context = context_of(9).with_value(&ID, 1);
     of_tasks(counter, spawn).in_context(context).await
 }
 
+/// The same by the free function.
+async fn ours(counter: fn() -> u64) -> u64 {
+    ours_by(counter, || shim::spawn(work())).await
+}
+
+/// What `shim::spawn` boxes: futures of tasks on another executor than the first of tokio, smol,
+/// async-std and the event loop that is compiled in.
+fn boxes(is_first: bool) -> u64 {
+    if is_first { 0 } else { TIMES }
+}
+
 #[test]
-fn a_task_of_the_event_loop_is_one_allocation() {
+fn a_task_of_the_event_loop_is_one_allocation_and_with_a_runtime_compiled_in_a_box() {
     let _alone = alone();
     let counted = EventLoop::new().run_until_complete(ours(by_this_thread));
-    assert_eq!(counted, TIMES);
+    let is_first = !cfg!(any(
+        feature = "tokio",
+        feature = "smol",
+        feature = "async-std"
+    ));
+    assert_eq!(counted, TIMES + boxes(is_first));
 }
 
 #[test]
@@ -87,11 +104,21 @@ fn a_timer_of_the_event_loop_is_two_allocations() {
 /// The least of several rounds, since the harness of the tests has a thread too.
 #[cfg(any(feature = "tokio", feature = "smol", feature = "async-std"))]
 fn costs_no_more(bare: impl Fn() -> u64, ours: impl Fn() -> u64) {
+    costs_boxes(0, bare, ours);
+}
+
+/// The same, if our tasks are boxed.
+#[cfg(any(feature = "tokio", feature = "smol", feature = "async-std"))]
+fn costs_boxes(boxes: u64, bare: impl Fn() -> u64, ours: impl Fn() -> u64) {
     let _alone = alone();
     let least = |round: &dyn Fn() -> u64| (0..5).map(|_| round()).min().unwrap();
     let (bare, ours) = (least(&bare), least(&ours));
     assert!(bare >= TIMES, "{bare}");
-    assert_eq!(ours, bare);
+    // A runtime's queue that grows by blocks is off by one of them, by where a round begins.
+    assert!(
+        ours.abs_diff(bare + boxes) <= 1,
+        "{ours} beside {bare} and {boxes} boxes"
+    );
 }
 
 #[cfg(feature = "tokio")]
@@ -144,10 +171,13 @@ mod smol {
             });
             assert_eq!(task.await, Some(1));
         };
-        costs_no_more(
-            || block_on(of_tasks(by_all_threads, spawn)),
-            || shim::smol::block_on(ours(by_all_threads)),
-        );
+        let bare = || block_on(of_tasks(by_all_threads, spawn));
+        costs_no_more(bare, || {
+            shim::smol::block_on(ours_by(by_all_threads, || shim::smol::spawn(work())))
+        });
+        costs_boxes(boxes(!cfg!(feature = "tokio")), bare, || {
+            shim::smol::block_on(ours(by_all_threads))
+        });
     }
 
     #[test]
@@ -161,10 +191,13 @@ mod smol {
             assert_eq!(task.await, Some(1));
         };
         let wrapped = ContextAwareExecutor::new(Arc::clone(&executor));
-        costs_no_more(
-            || block_on(executor.run(of_tasks(by_all_threads, spawn))),
-            || wrapped.block_on(ours(by_all_threads)),
-        );
+        let bare = || block_on(executor.run(of_tasks(by_all_threads, spawn)));
+        costs_no_more(bare, || {
+            wrapped.block_on(ours_by(by_all_threads, || wrapped.spawn(work())))
+        });
+        costs_boxes(boxes(false), bare, || {
+            wrapped.block_on(ours(by_all_threads))
+        });
     }
 }
 
@@ -183,9 +216,13 @@ mod async_std {
             });
             assert_eq!(task.await, Some(1));
         };
-        costs_no_more(
-            || task::block_on(of_tasks(by_all_threads, spawn)),
-            || shim::async_std::block_on(ours(by_all_threads)),
-        );
+        let bare = || task::block_on(of_tasks(by_all_threads, spawn));
+        costs_no_more(bare, || {
+            shim::async_std::block_on(ours_by(by_all_threads, || shim::async_std::spawn(work())))
+        });
+        let is_first = !cfg!(any(feature = "tokio", feature = "smol"));
+        costs_boxes(boxes(is_first), bare, || {
+            shim::async_std::block_on(ours(by_all_threads))
+        });
     }
 }

@@ -8,6 +8,8 @@
 //! first, 1; the others count up from it. Without a `python3` the tests say so and pass, unless
 //! `REQUIRE_PYTHON` is set.
 
+#[path = "../common/any_var.rs"]
+mod any_var;
 #[path = "../common/comparison.rs"]
 mod comparison;
 mod oracle;

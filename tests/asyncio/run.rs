@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aiocontextvars::shim::{self, CallError};
-use aiocontextvars::{Context, ContextVar, SharedContext, TaskContext, Token, context_var};
+use aiocontextvars::{Context, ContextVar, SharedContext, TaskContext, Token};
 use futures::channel::oneshot;
 
+use crate::any_var::{AnyVar, on};
 use crate::comparison::nth_back;
 use crate::program::{Callback, Operation, Place, Program, SHARED, VARIABLES, When};
 
@@ -26,14 +27,12 @@ pub(crate) enum Time {
 /// Tokio's clock knows whole milliseconds.
 const TICK: Duration = Duration::from_millis(1);
 
-context_var! {
-    static A: i64;
-    static B: i64;
-    static C: i64;
-    static D: i64 = -1;
-}
-
-static VARS: [&ContextVar<i64>; VARIABLES] = [&A, &B, &C, &D];
+static VARS: [AnyVar<i64>; VARIABLES] = [
+    AnyVar::Plain(ContextVar::new("A")),
+    AnyVar::Plain(ContextVar::new("B")),
+    AnyVar::Plain(ContextVar::new("C")),
+    AnyVar::Defaulted(ContextVar::with_default("D", || -1)),
+];
 
 /// A run under way. Every callback that waits or runs has it, and so has a panic until it is reported: the
 /// last of them ends the run.
@@ -91,12 +90,13 @@ impl Run {
                     self.log(id, &format!("get {variable}: {value}"));
                 }
                 Operation::Set { variable, value } => {
-                    let token = VARS[variable].set(value.into());
+                    let token = on!(&VARS[variable], |var| var.set(value.into()));
                     self.progress().tokens.push((variable, token));
                 }
                 Operation::Reset { back } => self.reset(id, back),
                 Operation::Read { shared, variable } => {
-                    let value = show(self.shared[shared].get(VARS[variable]));
+                    let shared_context = &self.shared[shared];
+                    let value = show(on!(&VARS[variable], |var| shared_context.get(var)));
                     self.log(id, &format!("read {shared} {variable}: {value}"));
                 }
                 Operation::Schedule {
@@ -120,8 +120,8 @@ impl Run {
             return;
         };
         let (variable, token) = progress.tokens.remove(at);
-        let var = VARS[variable];
-        let seen = match var.reset(token) {
+        let var = &VARS[variable];
+        let seen = match on!(var, |var| var.reset(token)) {
             Ok(()) => show(var.get()),
             Err(error) => {
                 let token = error.into_token();
@@ -231,7 +231,7 @@ fn moment(ticks: i32) -> Instant {
 }
 
 fn values() -> String {
-    VARS.map(|var| show(var.get())).join(" ")
+    VARS.each_ref().map(|var| show(var.get())).join(" ")
 }
 
 fn show(value: Option<i64>) -> String {

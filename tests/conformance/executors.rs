@@ -4,11 +4,9 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
-use aiocontextvars::ContextExt;
-use aiocontextvars::conformance::{Anywhere, Driven, Nested, OneThread};
+use aiocontextvars::conformance::{Anywhere, Driven, Nested};
 use aiocontextvars::event_loop::{EventLoop, LoopHandle};
 use aiocontextvars::shim::{ContextAwareExecutor, FromSchedule, Runnable};
-use futures::executor::{LocalPool, LocalSpawner, ThreadPool};
 
 /// For an executor that its wrapper can block on.
 macro_rules! block_on_the_wrapper {
@@ -184,6 +182,7 @@ pub(crate) mod tokio_multi_thread {
 #[cfg(feature = "tokio")]
 pub(crate) mod tokio_current_thread {
     use super::*;
+    use aiocontextvars::ContextExt;
     use tokio::runtime::{Builder, Handle, Runtime};
 
     pub(crate) type Harness = Anywhere<CurrentThread>;
@@ -216,6 +215,8 @@ pub(crate) mod tokio_current_thread {
 #[cfg(feature = "tokio")]
 pub(crate) mod tokio_local_set {
     use super::*;
+    use aiocontextvars::ContextExt;
+    use aiocontextvars::conformance::OneThread;
     use std::rc::Rc;
     use tokio::runtime::{Builder, Runtime};
     use tokio::task::LocalSet;
@@ -347,6 +348,7 @@ pub(crate) mod smol_executor {
 pub(crate) mod smol_local_executor {
     use super::*;
     use ::smol::LocalExecutor;
+    use aiocontextvars::conformance::OneThread;
     use std::rc::Rc;
 
     pub(crate) type Harness = OneThread<Value>;
@@ -400,8 +402,10 @@ pub(crate) mod rayon_thread_pool {
     }
 }
 
+#[cfg(feature = "futures-executor")]
 pub(crate) mod futures_thread_pool {
     use super::*;
+    use futures::executor::ThreadPool;
 
     pub(crate) type Harness = Anywhere<Pool>;
 
@@ -427,9 +431,14 @@ pub(crate) mod futures_thread_pool {
     }
 }
 
+#[cfg(feature = "futures-executor")]
 pub(crate) mod futures_local_pool {
     use super::*;
+    use aiocontextvars::ContextExt;
+    use aiocontextvars::conformance::OneThread;
     use std::cell::RefCell;
+
+    use futures::executor::{LocalPool, LocalSpawner};
 
     pub(crate) type Harness = OneThread<Pool>;
 

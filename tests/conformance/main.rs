@@ -64,6 +64,7 @@ remote_suite! {
     smol_executor;
     #[cfg(feature = "rayon")]
     rayon_thread_pool;
+    #[cfg(feature = "futures-executor")]
     futures_thread_pool;
     from_schedule;
     thread_pool;
@@ -76,6 +77,7 @@ suite! {
     tokio_local_set;
     #[cfg(feature = "smol")]
     smol_local_executor;
+    #[cfg(feature = "futures-executor")]
     futures_local_pool;
 }
 
@@ -106,5 +108,6 @@ ending! {
     smol_executor;
     #[cfg(feature = "smol")]
     smol_local_executor;
+    #[cfg(feature = "futures-executor")]
     futures_local_pool;
 }

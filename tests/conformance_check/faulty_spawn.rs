@@ -6,9 +6,8 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{self, Poll};
 
 use aiocontextvars::conformance::{Harness, Suite};
-use aiocontextvars::shim::{self, ContextAwareExecutor, JoinHandle};
+use aiocontextvars::shim::{self, ContextAwareExecutor, FromSchedule, JoinHandle};
 use aiocontextvars::{Context, ContextExt, SharedContext, copy_context};
-use futures::executor::ThreadPool;
 use futures::future::BoxFuture;
 
 use crate::expect;
@@ -35,13 +34,11 @@ fn spawning(how: Spawns) -> MutexGuard<'static, ()> {
     alone
 }
 
-struct Runtime(ContextAwareExecutor<ThreadPool>);
+struct Runtime(ContextAwareExecutor<FromSchedule>);
 
 impl Harness for Runtime {
     fn start() -> Self {
-        let mut builder = ThreadPool::builder();
-        let pool = builder.pool_size(2).create().unwrap();
-        Runtime(ContextAwareExecutor::new(pool))
+        Runtime(crate::threads::threads(2))
     }
 
     fn block_on<F: Future>(&self, future: F) -> F::Output {

@@ -5,6 +5,8 @@ mod faulty_spawn;
 mod pool;
 mod printed;
 mod sound;
+#[path = "../common/threads.rs"]
+mod threads;
 
 use std::time::Duration;
 

@@ -9,7 +9,6 @@ use aiocontextvars::conformance::{self, Driven, Suite};
 use aiocontextvars::event_loop::{EventLoop, LoopHandle};
 use aiocontextvars::shim::{Clock, ContextAwareExecutor, Executor, Job, Runnable};
 use futures::channel::oneshot;
-use futures::executor::ThreadPool;
 use futures::future::{BoxFuture, FutureExt};
 
 use crate::pool::Pool;
@@ -224,8 +223,10 @@ fn the_event_loop_conforms_to_its_end() {
     assert!(!report.to_string().contains("left out"), "{report}");
 }
 
+#[cfg(feature = "futures-executor")]
 #[test]
 fn futures_thread_pool_conforms() {
+    use futures::executor::ThreadPool;
     conformance::check(|| ThreadPool::builder().pool_size(2).create().unwrap());
 }
 

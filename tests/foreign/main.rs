@@ -8,10 +8,14 @@ mod async_std;
 #[allow(dead_code, reason = "the conformance suite uses the rest")]
 #[path = "../../src/conformance/fixtures.rs"]
 mod fixtures;
+#[cfg(feature = "tokio")]
+mod frames;
 #[cfg(any(feature = "tokio", feature = "async-std"))]
 mod refused;
 #[cfg(feature = "smol")]
 mod smol;
+#[cfg(feature = "tokio")]
+mod table;
 #[cfg(feature = "tokio")]
 mod tokio;
 

@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
-use aiocontextvars::{ContextExt, SetErrorKind, SharedContext, Token, copy_context, shim};
+use aiocontextvars::{
+    Context, ContextExt, SetErrorKind, SharedContext, Token, copy_context, inherit_context, shim,
+};
 
 use super::fixtures::{Drops, HELD, ID, TENANT};
 use super::{seen, write};
@@ -57,6 +59,8 @@ pub(crate) fn writes_are_refused() {
         "`.in_current_context()`",
         "`shim::tower::ContextLayer`",
         "`shim::spawn`",
+        "`shim::bind`",
+        "`let base = inherit_context();`",
     ] {
         assert!(error.to_string().contains(remedy), "{error}");
     }
@@ -67,15 +71,33 @@ pub(crate) fn writes_are_refused() {
     drop(value);
     assert_eq!(drops.count(), 1);
 
-    let refusals: [fn(); 3] = [
+    assert_eq!(ID.try_unset().unwrap_err().to_string(), message);
+    assert_eq!(
+        ID.try_update(|_| unreachable!()).unwrap_err().to_string(),
+        message
+    );
+    assert_eq!(ID.try_scoped(6).unwrap_err().into_value(), 6);
+    let refusals: [fn(); 4] = [
         || drop(ID.set(5)),
         || drop(ID.unset()),
+        || drop(ID.update(|_| unreachable!())),
         || drop(ID.scoped(5)),
     ];
     for refused in refusals {
         assert_eq!(panic_of(refused), (message.clone(), file!().to_owned()));
         assert_eq!(seen(), before);
     }
+    let values = Context::new().with_value(&ID, 5);
+    assert_eq!(
+        values.try_apply().unwrap_err().kind(),
+        SetErrorKind::ForeignTask
+    );
+    let (text, file) = panic_of(|| values.apply());
+    assert_eq!(
+        (text, file.as_str()),
+        (values.try_apply().unwrap_err().to_string(), file!())
+    );
+    assert_eq!(seen(), before);
     panic_of(|| drop(HELD.set(drops.value())));
     panic_of(|| drop(HELD.scoped(drops.value())));
     assert_eq!(drops.count(), 3);
@@ -88,6 +110,8 @@ pub(crate) fn writes_are_refused() {
             HELD.set(drops.value());
             drop(HELD.scoped(drops.value()));
             ID.unset();
+            ID.update(|_| unreachable!());
+            Context::new().with_value(&ID, 5).apply();
             assert_eq!(seen(), before);
         });
         panic!("on purpose");
@@ -99,14 +123,14 @@ pub(crate) fn writes_are_refused() {
     assert_eq!(seen(), before);
 }
 
-/// Checks that reading works in the running task, and sees `id`.
-pub(crate) fn reads_see(id: Option<u64>) {
-    assert_eq!(ID.get(), id);
-    assert_eq!(ID.get_or(9), id.unwrap_or(9));
-    assert_eq!(ID.try_get().ok(), id);
-    assert_eq!(ID.with(|value| value.copied()), id);
-    assert_eq!(copy_context().get(&ID), id.as_ref());
-    assert_eq!(TENANT.get().as_deref(), Some("public"));
+/// Checks that reading works in the running task, and finds defaults and nothing else.
+pub(crate) fn reads_nothing() {
+    assert_eq!(ID.get(), None);
+    assert_eq!(ID.get_or(9), 9);
+    assert!(ID.try_get().is_err());
+    assert_eq!(ID.with(|value| value.copied()), None);
+    assert_eq!((copy_context().len(), inherit_context().len()), (0, 0));
+    assert_eq!(TENANT.get(), "public");
 }
 
 /// Checks that what the message of the refusal recommends works in the running task, and whatever else enters a

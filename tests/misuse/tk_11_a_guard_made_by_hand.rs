@@ -1,9 +1,7 @@
 //! TK-11: guards come from `scoped` only.
 
-use aiocontextvars::{Scoped, context_var};
-
-context_var! { static LEVEL: u8; }
+use aiocontextvars::Scoped;
 
 fn main() {
-    let _guard = Scoped { var: &LEVEL, layer: None };
+    let _guard: Scoped<'static, u8> = Scoped {};
 }

@@ -7,6 +7,8 @@
 //! Each test runs 10,000 programs, or `PROPTEST_CASES` if that is more. One that fails is made small and printed, and
 //! its seed is kept in `proptest-regressions/programs.txt`, to be tried first from then on.
 
+#[path = "../common/any_var.rs"]
+mod any_var;
 mod program;
 mod reference;
 mod run;

@@ -57,9 +57,20 @@ pub(crate) enum Frame {
 pub(crate) enum Entry {
     Owned(ContextId),
     Shared(ContextId),
+    /// That of a scope, by its index.
+    Scope(usize),
+}
+
+/// What a scope is made of, until its first use.
+struct Scope {
+    var: Var,
+    number: u32,
+    /// The copy of what was current at the first use.
+    context: Option<ContextId>,
 }
 
 pub(crate) struct Model {
+    scopes: Vec<Scope>,
     contexts: Vec<BTreeMap<Var, Vec<Layer>>>,
     /// Threads that a program waits for come after those that wait.
     frames: Vec<(Frame, ContextId)>,
@@ -69,6 +80,7 @@ impl Model {
     /// The program's thread, on which nothing is set.
     pub(crate) fn new() -> Model {
         Model {
+            scopes: Vec::new(),
             contexts: vec![BTreeMap::new()],
             frames: vec![(Frame::Thread, 0)],
         }
@@ -162,6 +174,31 @@ impl Model {
         layers.retain(|layer| layer.guard != Some(guard.number));
     }
 
+    pub(crate) fn scope(&mut self, var: Var, number: u32) -> Entry {
+        self.scopes.push(Scope {
+            var,
+            number,
+            context: None,
+        });
+        Entry::Scope(self.scopes.len() - 1)
+    }
+
+    /// The context of a scope, which is made now if this is the first use.
+    fn used(&mut self, scope: usize) -> ContextId {
+        let Scope {
+            var,
+            number,
+            context,
+        } = self.scopes[scope];
+        let context = context.unwrap_or_else(|| {
+            let copy = self.copy(self.current());
+            self.bind(copy, var, Some(number));
+            copy
+        });
+        self.scopes[scope].context = Some(context);
+        context
+    }
+
     pub(crate) fn enter(&mut self, frame: Frame, context: ContextId) {
         self.frames.push((frame, context));
     }
@@ -196,9 +233,10 @@ impl Model {
     }
 
     /// The context of a poll; `None` if it has to wait.
-    pub(crate) fn polled_in(&self, entry: Entry) -> Option<ContextId> {
+    pub(crate) fn polled_in(&mut self, entry: Entry) -> Option<ContextId> {
         match entry {
             Entry::Owned(context) => Some(context),
+            Entry::Scope(scope) => Some(self.used(scope)),
             Entry::Shared(context) => {
                 let passes = self.current() == context || !self.is_entered(context);
                 passes.then_some(context)
@@ -208,10 +246,10 @@ impl Model {
 
     /// The context of a drop, which cannot wait.
     pub(crate) fn dropped_in(&mut self, entry: Entry) -> ContextId {
-        let (Entry::Owned(context) | Entry::Shared(context)) = entry;
-        match self.polled_in(entry) {
-            Some(context) => context,
-            None => self.copy(context),
+        match (self.polled_in(entry), entry) {
+            (Some(context), _) => context,
+            (None, Entry::Shared(context)) => self.copy(context),
+            (None, _) => unreachable!("only a shared context is waited for"),
         }
     }
 }

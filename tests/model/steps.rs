@@ -7,6 +7,7 @@ use std::thread;
 
 use aiocontextvars::{Context, Scoped, SharedContext, Token, copy_context};
 
+use crate::any_var::on;
 use crate::program::{Action, Back, Place, Step, Var};
 use crate::reference::{ContextId, Entry, Frame};
 use crate::run::{Planned, Run};
@@ -31,15 +32,15 @@ impl Run {
         let number = step.number;
         match step.action {
             Action::Set(var) => {
-                let token = var.real().set(self.value(number));
+                let token = on!(var.real(), |var| var.set(self.value(number)));
                 self.written(var, number, Some(number), token);
             }
-            Action::TrySet(var) => match var.real().try_set(self.value(number)) {
+            Action::TrySet(var) => match on!(var.real(), |var| var.try_set(self.value(number))) {
                 Ok(token) => self.written(var, number, Some(number), token),
                 Err(error) => self.fail(error),
             },
             Action::Unset(var) => {
-                let token = var.real().unset();
+                let token = on!(var.real(), |var| var.unset());
                 self.written(var, number, None, token);
             }
             Action::Reset(back, other) => self.reset(back, other),
@@ -48,7 +49,7 @@ impl Run {
                 drop(token);
             }
             Action::Scoped(var) => {
-                let guard = var.real().scoped(self.value(number));
+                let guard = on!(var.real(), |var| var.scoped(self.value(number)));
                 let mut state = self.state();
                 let expected = state.model.scoped(var, number);
                 state.guards.push((guard, expected));
@@ -79,7 +80,8 @@ impl Run {
             Action::Restore(back, owned) => self.restore(back, owned),
             Action::WithValue(owned, var) => {
                 let (context, id) = self.take_owned(owned);
-                let context = context.with_value(var.real(), self.value(number));
+                let value = self.value(number);
+                let context = on!(var.real(), |var| context.with_value(var, value));
                 self.state().model.bind(id, var, Some(number));
                 self.put_owned(owned, (context, id));
             }
@@ -109,18 +111,19 @@ impl Run {
                 let context = self.scope_context(var, number);
                 let value = self.value(number);
                 self.block(|| {
-                    var.real()
-                        .sync_scope(value, || self.body(step, Frame::Inside, context));
+                    let body = || self.body(step, Frame::Inside, context);
+                    on!(var.real(), |var| var.sync_scope(value, body));
                 });
             }
             Action::With(var) => {
                 self.block(|| {
-                    var.real().with(|value| {
+                    let reader = |value: Option<&Value>| {
                         let number_of = |value: Option<&Value>| value.map(|value| value.number);
                         let before = number_of(value);
                         self.steps(&step.body);
                         self.expect("what a reader keeps", number_of(value), before);
-                    });
+                    };
+                    on!(var.real(), |var| var.with(reader));
                 });
             }
             Action::Resume(_)
@@ -152,7 +155,7 @@ impl Run {
         };
         self.uses(made_by);
         let var = other.unwrap_or(expected.var);
-        let seen = var.real().reset(token);
+        let seen = on!(var.real(), |var| var.reset(token));
         let expected_refusal = self.state().model.reset(var, &expected).err();
         let refused = seen.as_ref().err().map(|error| error.kind());
         self.expect("is the reset refused", refused, expected_refusal);
@@ -223,7 +226,7 @@ impl Run {
         });
     }
 
-    /// The copy of the current context that `scope` and `sync_scope` make.
+    /// The copy of the current context that `sync_scope` makes.
     pub(crate) fn scope_context(&self, var: Var, number: u32) -> ContextId {
         let model = &mut self.state().model;
         let context = model.copy(model.current());

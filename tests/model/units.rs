@@ -11,8 +11,10 @@ use std::thread;
 
 use aiocontextvars::ContextExt;
 use aiocontextvars::shim::{self, JoinError, JoinHandle};
+use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use crate::any_var::on;
 use crate::program::{Action, Back, Place, Step, Var};
 use crate::reference::{Entry, Frame};
 use crate::run::{Hand, Planned, Run, Task, Units};
@@ -104,7 +106,7 @@ impl Drop for Work {
         };
         let _inside = run.enter(self.frame, context);
         run.check();
-        let token = Var::C.real().set(run.value(self.number));
+        let token = on!(Var::C.real(), |var| var.set(run.value(self.number)));
         drop(token);
         run.state().model.set(Var::C, Some(self.number));
         run.check();
@@ -151,10 +153,11 @@ impl Run {
                 self.keep(number, Hand::Future(future, entry));
             }
             Action::Scope(var) => {
-                let entry = Entry::Owned(self.scope_context(var, number));
+                let entry = self.state().model.scope(var, number);
                 let work = Work::new(self, step, entry);
-                let future = var.real().scope(self.value(number), work);
-                self.keep(number, Hand::Future(Box::pin(future), entry));
+                let value = self.value(number);
+                let future = on!(var.real(), |var| var.scope(value, work).boxed());
+                self.keep(number, Hand::Future(future, entry));
             }
             Action::Bind(place) => {
                 let (given, entry) = self.given(place);
@@ -208,7 +211,7 @@ impl Run {
             Hand::Call(f) => self.block(f),
             Hand::Future(mut future, entry) => {
                 let (parks, before) = {
-                    let state = self.state();
+                    let mut state = self.state();
                     (state.model.polled_in(entry).is_none(), state.polls)
                 };
                 let mut poll = Poll::Ready(());

@@ -4,6 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use aiocontextvars::{ContextVar, context_var};
 
+use crate::any_var::AnyVar;
 use crate::program::Var;
 
 /// A value whose life is counted, and whose clones and drops use the crate.
@@ -37,23 +38,23 @@ fn use_the_crate() {
     }
 }
 
-static VARS: LazyLock<[ContextVar<Value>; Var::ALL.len()]> = LazyLock::new(|| {
+static VARS: LazyLock<[AnyVar<Value>; Var::ALL.len()]> = LazyLock::new(|| {
     let default = || Value {
         number: Var::DEFAULT,
         alive: Arc::default(),
     };
     [
-        ContextVar::new("A"),
-        ContextVar::with_default("B", default),
-        ContextVar::new("L").local(),
-        ContextVar::with_default("M", default).local(),
-        ContextVar::named("N".to_owned()),
-        ContextVar::new("C"),
+        AnyVar::Plain(ContextVar::new("A")),
+        AnyVar::Defaulted(ContextVar::with_default("B", default)),
+        AnyVar::Plain(ContextVar::new("L").local()),
+        AnyVar::Defaulted(ContextVar::with_default("M", default).local()),
+        AnyVar::Plain(ContextVar::named("N".to_owned())),
+        AnyVar::Plain(ContextVar::new("C")),
     ]
 });
 
 impl Var {
-    pub(crate) fn real(self) -> &'static ContextVar<Value> {
+    pub(crate) fn real(self) -> &'static AnyVar<Value> {
         &VARS[self as usize]
     }
 }

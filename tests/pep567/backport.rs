@@ -28,7 +28,7 @@
 use std::sync::Barrier;
 use std::thread;
 
-use aiocontextvars::{Context, ContextVar, SharedContext, copy_context};
+use aiocontextvars::{Context, ContextVar, SharedContext, WithDefault, copy_context};
 
 use crate::drops::{Counted, Drops};
 
@@ -39,12 +39,14 @@ fn number(var: &ContextVar<(u32, Counted)>) -> Option<u32> {
 #[test]
 fn repr_1_what_contains_itself_can_be_shown() {
     #[derive(Clone, Debug)]
-    struct List(#[allow(dead_code, reason = "it is shown")] Vec<&'static ContextVar<List>>);
-    static LIST: ContextVar<List> =
+    struct List(
+        #[allow(dead_code, reason = "it is shown")] Vec<&'static ContextVar<List, WithDefault>>,
+    );
+    static LIST: ContextVar<List, WithDefault> =
         ContextVar::with_default("LIST", || List(vec![&LIST, &LIST])).debug();
     static SHARED: ContextVar<SharedContext> = ContextVar::new("SHARED").debug();
     // A default with its own variable inside, twice.
-    assert!(LIST.get().is_some());
+    assert_eq!(LIST.get().0.len(), 2);
     let shown = format!("{LIST:?}");
     assert_eq!(shown.matches("default: ...").count(), 2, "{shown}");
     assert_eq!(shown, format!("{LIST:?}"));
@@ -100,32 +102,32 @@ fn run_4_a_copy_taken_after_a_nested_run() {
 
 #[test]
 fn run_6_getset_3_a_default_inside_a_context_that_is_looked_into() {
-    let var: ContextVar<u32> = ContextVar::with_default("var", || 42);
+    let var = ContextVar::<u32>::with_default("var", || 42);
     let shared = SharedContext::new();
     let seen = || (shared.get(&var), shared.contains(&var), shared.len());
     let listed = || shared.copy().iter().count();
     shared
         .run(|| {
-            assert_eq!(var.get(), Some(42));
+            assert_eq!(var.get(), 42);
             assert_eq!((seen(), listed()), ((None, false, 0), 0));
             let token = var.set(1);
-            assert_eq!(var.get(), Some(1));
+            assert_eq!(var.get(), 1);
             assert_eq!((seen(), listed()), ((Some(1), true, 1), 1));
             var.reset(token).unwrap();
-            assert_eq!(var.get(), Some(42));
+            assert_eq!(var.get(), 42);
             assert_eq!((seen(), listed()), ((None, false, 0), 0));
             // Bound to what is the default, too, it is bound.
             var.set(42);
             assert_eq!((seen(), listed()), ((Some(42), true, 1), 1));
         })
         .unwrap();
-    assert_eq!((var.get(), seen()), (Some(42), (Some(42), true, 1)));
+    assert_eq!((var.get(), seen()), (42, (Some(42), true, 1)));
     assert!(copy_context().is_empty());
 }
 
 #[test]
 fn copy_1_a_copy_run_while_the_original_is_entered() {
-    let var: ContextVar<u32> = ContextVar::with_default("var", || 42);
+    let var = ContextVar::<u32>::with_default("var", || 42);
     let original = SharedContext::new();
     let copy = original
         .run(|| {
@@ -134,19 +136,19 @@ fn copy_1_a_copy_run_while_the_original_is_entered() {
             var.set(20);
             assert_eq!((original.get(&var), copy.get(&var)), (Some(20), Some(10)));
             copy.run(|| {
-                assert_eq!(var.get(), Some(10));
+                assert_eq!(var.get(), 10);
                 var.set(30);
                 // Both are entered now, and looked into from the inner one.
                 assert_eq!((original.get(&var), copy.get(&var)), (Some(20), Some(30)));
                 assert!(original.run(|| ()).is_err() && copy.run(|| ()).is_err());
             })
             .unwrap();
-            assert_eq!(var.get(), Some(20));
+            assert_eq!(var.get(), 20);
             copy
         })
         .unwrap();
     assert_eq!((original.get(&var), copy.get(&var)), (Some(20), Some(30)));
-    assert_eq!(var.get(), Some(42));
+    assert_eq!(var.get(), 42);
 }
 
 #[test]

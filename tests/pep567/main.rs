@@ -8,6 +8,8 @@
 //! [`backport`] tells which test here is which of the PEP 567 backport's, and [`hamt`] is CPython's stress test
 //! of its map.
 
+#[path = "../common/any_var.rs"]
+mod any_var;
 mod backport;
 #[path = "../common/comparison.rs"]
 mod comparison;

@@ -9,6 +9,7 @@ use aiocontextvars::{
     AlreadyEntered, Context, ContextVar, ResetErrorKind, SharedContext, Token, copy_context, shim,
 };
 
+use crate::any_var::{AnyVar, on};
 use crate::comparison::nth_back;
 use crate::drops::{Counted, Drops};
 use crate::program::{CONTEXTS, Operation, Place, Program};
@@ -35,7 +36,7 @@ fn uncounted(number: i64) -> Bound {
 
 struct Run {
     program: Program,
-    variables: Vec<ContextVar<Bound>>,
+    variables: Vec<AnyVar<Bound>>,
     drops: Drops,
     progress: Mutex<Progress>,
     /// It is another actor's turn.
@@ -95,11 +96,11 @@ pub(crate) fn run(program: Program) -> Trace {
     mem::take(&mut run.progress().trace)
 }
 
-fn variable(number: usize) -> ContextVar<Bound> {
+fn variable(number: usize) -> AnyVar<Bound> {
     match number {
-        2 => ContextVar::with_default("v2", || uncounted(-1)),
-        3 => ContextVar::with_default("v3", || None),
-        _ => ContextVar::named(format!("v{number}")),
+        2 => AnyVar::Defaulted(ContextVar::with_default("v2", || uncounted(-1))),
+        3 => AnyVar::Defaulted(ContextVar::with_default("v3", || None)),
+        _ => AnyVar::Plain(ContextVar::named(format!("v{number}"))),
     }
 }
 
@@ -207,15 +208,20 @@ impl Run {
 
     fn perform(&self, operation: &Operation) -> String {
         match *operation {
-            Operation::Get { variable } => match self.variables[variable].try_get() {
-                Ok(value) => show(&value),
-                Err(_) => "LookupError".to_owned(),
+            Operation::Get { variable } => match &self.variables[variable] {
+                AnyVar::Plain(variable) => match variable.try_get() {
+                    Ok(value) => show(&value),
+                    Err(_) => "LookupError".to_owned(),
+                },
+                AnyVar::Defaulted(variable) => show(&variable.get()),
             },
             Operation::GetOr { variable, fallback } => {
-                show(&self.variables[variable].get_or(fallback.and_then(uncounted)))
+                let fallback = fallback.and_then(uncounted);
+                show(&on!(&self.variables[variable], |var| var.get_or(fallback)))
             }
             Operation::Set { variable, value } => {
-                let token = self.variables[variable].set(value.and_then(|value| self.value(value)));
+                let value = value.and_then(|value| self.value(value));
+                let token = on!(&self.variables[variable], |var| var.set(value));
                 self.progress().tokens.push((variable, Slot::Unused(token)));
                 self.old(0)
             }
@@ -227,9 +233,10 @@ impl Run {
             }
             Operation::Look { context, variable } => {
                 let (context, variable) = (self.context(context), &self.variables[variable]);
-                let value = context.get(variable);
+                let (value, is_set) =
+                    on!(variable, |var| (context.get(var), context.contains(var)));
                 let value = value.as_ref().map_or_else(|| "KeyError".to_owned(), show);
-                format!("{value} {}", truth(context.contains(variable)))
+                format!("{value} {}", truth(is_set))
             }
             Operation::List { context } => {
                 let context = self.context(context);
@@ -272,7 +279,7 @@ impl Run {
             return "RuntimeError: used".to_owned();
         };
         let variable = variable.unwrap_or(own);
-        let Err(error) = self.variables[variable].reset(token) else {
+        let Err(error) = on!(&self.variables[variable], |var| var.reset(token)) else {
             return self.current(variable);
         };
         let kind = match error.kind() {

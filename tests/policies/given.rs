@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use aiocontextvars::shim::thread::Builder;
-use aiocontextvars::shim::{self, ContextAwareExecutor, JoinSet, Runner, TaskGroup};
+use aiocontextvars::shim::{self, ContextAwareExecutor, FromSchedule, JoinSet, Runner, TaskGroup};
 use aiocontextvars::{Context, ContextExt};
-use futures::executor::ThreadPool;
 use futures::task::SpawnExt;
 
 use crate::{
@@ -95,7 +94,7 @@ pub(crate) fn hops() -> Vec<Hop> {
     hops
 }
 
-fn fixed(context: Context) -> ContextAwareExecutor<ThreadPool> {
+fn fixed(context: Context) -> ContextAwareExecutor<FromSchedule> {
     ContextAwareExecutor::fixed(pool().into_inner(), context)
 }
 

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use aiocontextvars::shim::rayon::on;
-use aiocontextvars::{ContextExt, shim};
+use aiocontextvars::{Context, ContextExt, context_var, shim};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -28,7 +28,8 @@ pub(crate) fn inheriting() -> Vec<inherits::Hop> {
         ("rayon::scope", || at_once(shim::rayon::scope(|_| see()))),
         ("rayon::broadcast", || same(shim::rayon::broadcast(|_| see()))),
         ("a pool's spawn", || called(|f| on(&POOL).spawn(f))),
-        ("a pool's install", || at_once(on(&POOL).install(see))),
+        ("a pool's install", || at_once(on(&POOL).install(|context| context.call(see)))),
+        ("rayon::apart", || at_once(shim::rayon::apart(|context| context.call(see)))),
         ("a pool's join", || same(<[Seen; 2]>::from(on(&POOL).join(see, see)))),
         ("a pool's scope", || at_once(on(&POOL).scope(|_| see()))),
         ("a pool's broadcast", || same(on(&POOL).broadcast(|_| see()))),
@@ -60,4 +61,35 @@ pub(crate) fn given() -> Vec<given::Hop> {
             same(items.map(|_| see()).collect::<Vec<_>>())
         }),
     ]
+}
+
+context_var! { static FACTOR: u64 = 1; }
+
+/// Of a library that uses rayon directly.
+fn sum_of(items: &[u64]) -> u64 {
+    items.par_iter().sum()
+}
+
+/// In a job or task that has a context.
+fn scaled_sum(items: &[u64]) -> u64 {
+    let sum = shim::rayon::apart(|_| sum_of(items));
+    sum * FACTOR.get()
+}
+
+/// On a pool, with parts that need the context.
+fn sum_of_scaled(pool: &ThreadPool, items: &[u64]) -> u64 {
+    shim::rayon::on(pool).install(|context: &Context| {
+        let items = items.par_iter().in_context(context.clone());
+        items.map(|item| item * FACTOR.get()).sum()
+    })
+}
+
+#[test]
+fn a_library_that_uses_rayon_is_called_apart() {
+    let items: Vec<u64> = (0..1000).collect();
+    let sums = FACTOR.sync_scope(3, || {
+        let scaled = || scaled_sum(&items);
+        (on(&POOL).join(scaled, scaled), sum_of_scaled(&POOL, &items))
+    });
+    assert_eq!(sums, ((1_498_500, 1_498_500), 1_498_500));
 }

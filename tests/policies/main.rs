@@ -1,20 +1,30 @@
 //! Which context each hop gives its unit of work: a copy of the caller's, in which `local` variables are left out, or the
 //! one it is given, as it is.
 
+mod background;
+mod batches;
+mod caches;
 mod given;
+#[path = "../../src/conformance/here.rs"]
+mod here;
 mod inherits;
 #[cfg(feature = "rayon")]
 mod jobs;
 mod messages;
+mod pools;
+#[path = "../common/threads.rs"]
+mod threads;
 
 use std::future::Future;
+use std::rc::Rc;
 
 use aiocontextvars::event_loop::EventLoop;
-use aiocontextvars::shim::{ContextAwareExecutor, JoinHandle};
+use aiocontextvars::shim::{ContextAwareExecutor, FromSchedule, JoinHandle};
 use aiocontextvars::{Context, ContextExt, context_var, copy_context, shim};
 use futures::channel::oneshot;
-use futures::executor::{LocalPool, LocalSpawner, ThreadPool};
 use futures::future::{self, FutureExt, LocalBoxFuture};
+
+use crate::here::Here;
 
 context_var! {
     static ID: u64;
@@ -69,8 +79,8 @@ fn at_once(seen: Seen) -> Answer {
     Box::pin(future::ready(seen))
 }
 
-fn pool() -> ContextAwareExecutor<ThreadPool> {
-    ContextAwareExecutor::new(ThreadPool::builder().pool_size(1).create().unwrap())
+fn pool() -> ContextAwareExecutor<FromSchedule> {
+    threads::threads(1)
 }
 
 /// Starts something on an event loop, and runs that until the answer is there.
@@ -80,18 +90,18 @@ fn on_a_loop(start: impl FnOnce(&EventLoop) -> Answer) -> Seen {
     event_loop.run_until_complete(answer)
 }
 
-/// The same on a pool of one thread, which may have a fixed context.
+/// The same on another executor of one thread, which may have a fixed context.
 fn on_a_local_pool(
     context: Option<Context>,
-    start: impl FnOnce(&ContextAwareExecutor<LocalSpawner>) -> Answer,
+    start: impl FnOnce(&ContextAwareExecutor<Rc<Here>>) -> Answer,
 ) -> Seen {
-    let mut pool = LocalPool::new();
+    let here = Rc::new(Here::default());
     let executor = match context {
-        Some(context) => ContextAwareExecutor::fixed(pool.spawner(), context),
-        None => ContextAwareExecutor::new(pool.spawner()),
+        Some(context) => ContextAwareExecutor::fixed(Rc::clone(&here), context),
+        None => ContextAwareExecutor::new(Rc::clone(&here)),
     };
     let answer = start(&executor);
-    pool.run_until(answer)
+    here.run_until(answer)
 }
 
 /// A service that answers with what it sees when it is called, and in its future.
@@ -225,4 +235,31 @@ fn what_is_left_behind_is_not_pinned() {
         drop(pending);
         assert_eq!(Arc::strong_count(&held), 1);
     }
+}
+
+/// The code of a page, without its indentation.
+fn unindented(code: &str) -> String {
+    let lines = code.lines().map(str::trim_start);
+    lines.map(|line| line.to_owned() + "\n").collect()
+}
+
+#[test]
+fn the_page_has_the_code_of_these_tests() {
+    let files = [
+        include_str!("background.rs"),
+        include_str!("batches.rs"),
+        include_str!("caches.rs"),
+        include_str!("jobs.rs"),
+        include_str!("pools.rs"),
+    ];
+    let code = files.map(unindented);
+    let page = include_str!("../../docs/policies.md");
+    let mut blocks = 0;
+    for block in page.split("```rust,ignore\n").skip(1) {
+        let block = unindented(block.split("```").next().unwrap());
+        let is_there = code.iter().any(|code| code.contains(&block));
+        assert!(is_there, "not in these files:\n{block}");
+        blocks += 1;
+    }
+    assert!(blocks >= 7, "only {blocks} blocks");
 }

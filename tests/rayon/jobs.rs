@@ -3,14 +3,11 @@
 use std::sync::{Arc, Barrier, LazyLock, mpsc};
 
 use aiocontextvars::shim::{self, ContextAwareExecutor};
-use aiocontextvars::{Context, copy_context};
+use aiocontextvars::{Context, SetErrorKind, copy_context};
 use rayon::ThreadPool;
 
 use crate::drops::Drops;
-use crate::{CONNECTION, HELD, ID, Log, SeesOnDrop, assert_left_nothing, pool};
-
-/// What a job can be asked to do, any number of times.
-type Job<'a> = &'a (dyn Fn() + Sync);
+use crate::{CONNECTION, HELD, ID, Log, SeesOnDrop, assert_left_nothing, panic_of, pool};
 
 /// Has a job done by the pool, as often as its way has jobs, and returns when that is over.
 type Way = (&'static str, fn(&ThreadPool, Arc<dyn Fn() + Send + Sync>));
@@ -29,7 +26,7 @@ fn settle(pool: &ThreadPool) {
     pool.install(|| ());
 }
 
-pub(crate) const WAYS: [Way; 13] = [
+pub(crate) const WAYS: [Way; 14] = [
     ("spawn", |pool, job| {
         inside(pool, || shim::rayon::spawn(move || job()));
         settle(pool);
@@ -55,6 +52,9 @@ pub(crate) const WAYS: [Way; 13] = [
     ("broadcast", |pool, job| {
         inside(pool, || drop(shim::rayon::broadcast(|_| job())))
     }),
+    ("apart and Context::call", |pool, job| {
+        inside(pool, || shim::rayon::apart(|context| context.call(&*job)))
+    }),
     ("Pool::spawn", |pool, job| {
         shim::rayon::on(pool).spawn(move || job());
         settle(pool);
@@ -63,8 +63,8 @@ pub(crate) const WAYS: [Way; 13] = [
         shim::rayon::on(pool).spawn_in(inherited(), move || job());
         settle(pool);
     }),
-    ("Pool::install", |pool, job| {
-        shim::rayon::on(pool).install(&*job)
+    ("Pool::install and Context::call", |pool, job| {
+        shim::rayon::on(pool).install(|context| context.call(&*job))
     }),
     ("Pool::join", |pool, job| {
         ((), ()) = shim::rayon::on(pool).join(&*job, &*job);
@@ -178,7 +178,8 @@ fn what_is_left_of_a_job_is_dropped_in_its_context() {
     let on = shim::rayon::on(&pool);
     on.spawn(job());
     settle(&pool);
-    on.install(job());
+    let called = job();
+    on.install(|context| context.call(called));
     on.join(job(), job());
     on.scope(|scope| {
         let own = SeesOnDrop(seen.clone());
@@ -190,11 +191,13 @@ fn what_is_left_of_a_job_is_dropped_in_its_context() {
     inside(&pool, || {
         shim::rayon::spawn(job());
         shim::rayon::join(job(), job());
+        let called = job();
+        shim::rayon::apart(|context| context.call(called));
     });
     settle(&pool);
     let mut seen_last = seen.take();
     seen_last.sort_unstable();
-    assert_eq!(seen_last, [vec![Some(2); 8], vec![Some(3)]].concat());
+    assert_eq!(seen_last, [vec![Some(2); 9], vec![Some(3)]].concat());
     // There is one function for all threads, and no call that is the last.
     let probe = SeesOnDrop(seen.clone());
     on.broadcast(move |_| {
@@ -245,11 +248,13 @@ fn a_result_belongs_to_the_caller() {
     let on = shim::rayon::on(&pool);
     drop(on.join(make, make));
     drop((
-        on.install(make),
+        on.install(|_| SeesOnDrop(seen.clone())),
+        on.install(|context| context.call(make)),
         on.scope(|_| make()),
         on.broadcast(|_| make()),
+        shim::rayon::apart(|context| context.call(make)),
     ));
-    assert_eq!(seen.take(), vec![Some(1); 5]);
+    assert_eq!(seen.take(), vec![Some(1); 7]);
 }
 
 #[test]
@@ -285,7 +290,7 @@ fn joins_and_scopes_nest() {
         let pool = pool(threads);
         let leaves = Log::default();
         ID.set(1);
-        shim::rayon::on(&pool).install(|| tree(6, 1, &leaves));
+        shim::rayon::on(&pool).install(|context| context.call(|| tree(6, 1, &leaves)));
         let mut leaves = leaves.take();
         leaves.sort_unstable();
         assert!(
@@ -319,65 +324,6 @@ fn a_job_of_a_job_of_a_task_inherits() {
 }
 
 #[test]
-fn th_05_bare_jobs_in_a_wait_neither_see_nor_change_the_context_of_who_waits() {
-    let pool = pool(1);
-    let seen = Log::default();
-    let bare = || {
-        let seen = seen.clone();
-        // On the worker's own deque: it is what the worker has next.
-        rayon::spawn(move || {
-            seen.push(ID.get());
-            ID.set(99);
-        });
-    };
-    let waits: [(&str, Job<'_>); 3] = [
-        ("join", &|| ((), ()) = shim::rayon::join(bare, || ())),
-        ("scope", &|| {
-            shim::rayon::scope(|scope| {
-                scope.spawn(|_| ());
-                bare();
-            })
-        }),
-        ("parallel iterator", &|| {
-            use aiocontextvars::ContextExt;
-            use rayon::prelude::*;
-            let items = (0..2_u64).into_par_iter().in_current_context();
-            items.for_each(|item| {
-                if item == 0 {
-                    bare()
-                }
-            });
-        }),
-    ];
-    ID.set(1);
-    for (name, wait) in waits {
-        let (during, after) = shim::rayon::on(&pool).install(|| {
-            wait();
-            (seen.take(), ID.get())
-        });
-        assert_eq!((during, after), (vec![None], Some(1)), "{name}");
-    }
-    assert_left_nothing(&pool);
-}
-
-#[test]
-fn th_05_bare_jobs_in_a_wait_for_another_pool_see_nothing() {
-    let (first, second) = (pool(1), pool(1));
-    ID.set(1);
-    let seen = shim::rayon::on(&first).install(|| {
-        let (sender, receiver) = mpsc::channel();
-        rayon::spawn(move || {
-            sender.send(ID.get()).unwrap();
-            ID.set(99);
-        });
-        // The only thread of the first pool has to run that job meanwhile.
-        let bare = shim::rayon::on(&second).install(move || receiver.recv().unwrap());
-        (bare, ID.get())
-    });
-    assert_eq!(seen, (None, Some(1)));
-}
-
-#[test]
 fn a_job_has_no_executor_of_whoever_waits() {
     let pool = Arc::new(pool(1));
     let executor = ContextAwareExecutor::new(Arc::clone(&pool));
@@ -386,14 +332,83 @@ fn a_job_has_no_executor_of_whoever_waits() {
         let own = has_executor();
         let joined = shim::rayon::join(has_executor, has_executor);
         let everywhere = shim::rayon::broadcast(|_| has_executor());
+        let apart = shim::rayon::apart(|_| has_executor());
         // The same for a job that runs in a wait of somebody's who is not in the shim.
         let (sender, receiver) = mpsc::channel();
         let spawn = || shim::rayon::spawn(move || sender.send(has_executor()).unwrap());
         rayon::join(spawn, || ());
-        (own, joined, everywhere, receiver.try_recv())
+        (own, joined, everywhere, apart, receiver.try_recv())
     });
     // The global executor of one of these two is the last resort.
     let any = cfg!(feature = "smol") != cfg!(feature = "async-std");
     let seen = executor.block_on(task).unwrap();
-    assert_eq!(seen, (true, (any, any), vec![any], Ok(any)));
+    assert_eq!(seen, (true, (any, any), vec![any], any, Ok(any)));
+}
+
+/// What is given the context, and is not in it.
+type Apart = (&'static str, fn(&ThreadPool, &(dyn Fn(&Context) + Sync)));
+
+const APART: [Apart; 3] = [
+    ("Pool::install", |pool, f| shim::rayon::on(pool).install(f)),
+    ("apart, in a job", |pool, f| {
+        inside(pool, || shim::rayon::apart(f))
+    }),
+    ("apart, on a thread", |_, f| shim::rayon::apart(f)),
+];
+
+#[test]
+fn what_runs_apart_is_given_the_context_and_has_none() {
+    for (name, apart) in APART {
+        let pool = pool(1);
+        ID.set(1);
+        CONNECTION.set(5);
+        apart(&pool, &|context| {
+            assert_eq!((ID.get(), CONNECTION.get()), (None, None), "{name}");
+            let refused = ID.try_set(2).map_err(|error| error.kind());
+            assert_eq!(refused.err(), Some(SetErrorKind::ForeignJob), "{name}");
+            let given = (context.get(&ID), context.contains(&CONNECTION));
+            assert_eq!((given, context.len()), ((Some(&1), false), 1), "{name}");
+            // A copy, and so is what is made of it.
+            let called = context.call(|| (ID.set(2).old_value().copied(), ID.get()));
+            assert_eq!(called, (Some(1), Some(2)), "{name}");
+            assert_eq!(context.get(&ID), Some(&1), "{name}");
+            // What is apart from nothing has nothing to give.
+            assert!(shim::rayon::apart(Context::is_empty), "{name}");
+        });
+        assert_eq!((ID.get(), CONNECTION.get()), (Some(1), Some(5)), "{name}");
+        assert_left_nothing(&pool);
+    }
+}
+
+#[test]
+fn what_runs_apart_keeps_nothing_of_the_context_and_its_panic_is_passed_on() {
+    for (name, apart) in APART {
+        let pool = pool(1);
+        let drops = Drops::new();
+        let mut context = Context::new().with_value(&HELD, drops.value());
+        context.run(|| {
+            apart(&pool, &|context| assert!(context.contains(&HELD)));
+            let panics = || apart(&pool, &|_| panic!("apart"));
+            assert_eq!(panic_of(panics), "apart", "{name}");
+            assert!(HELD.with(|held| held.is_some()));
+        });
+        assert_eq!(drops.count(), 0, "{name}");
+        drop(context);
+        assert_eq!(drops.count(), 1, "{name}");
+        assert_left_nothing(&pool);
+    }
+}
+
+#[test]
+fn what_a_closure_that_runs_apart_holds_is_dropped_in_no_context() {
+    let pool = pool(1);
+    ID.set(1);
+    let seen = Log::default();
+    let closure = || {
+        let probe = SeesOnDrop(seen.clone());
+        move |_: &Context| drop(probe)
+    };
+    shim::rayon::on(&pool).install(closure());
+    shim::rayon::apart(closure());
+    assert_eq!((seen.take(), ID.get()), (vec![None; 2], Some(1)));
 }

@@ -3,11 +3,13 @@
 #[path = "../../src/conformance/drops.rs"]
 mod drops;
 
+mod bare;
 mod executor;
 mod jobs;
 mod panics;
 mod parallel;
 mod parallel_jobs;
+mod stress;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};

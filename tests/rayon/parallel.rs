@@ -17,7 +17,7 @@ const ITEMS: u64 = 10_000;
 fn all_see_one(pool: &ThreadPool, name: &str, f: impl FnOnce(&Log<Option<u64>>) + Send) {
     ID.set(1);
     let seen = Log::default();
-    shim::rayon::on(pool).install(|| f(&seen));
+    shim::rayon::on(pool).install(|context| context.call(|| f(&seen)));
     let seen = seen.take();
     assert!(!seen.is_empty(), "{name}");
     let seen: BTreeSet<_> = seen.into_iter().collect();
@@ -158,10 +158,10 @@ fn closures_before_the_adapter_see_it_if_they_hand_all_items_on() {
     });
     // One that keeps some of them back is done with an item before it hands it on.
     ID.set(1);
-    let seen: Vec<_> = shim::rayon::on(&pool).install(|| {
+    let seen: Vec<_> = shim::rayon::on(&pool).install(|context| {
         let items = (0..ITEMS).into_par_iter().filter_map(|_| Some(ID.get()));
         items
-            .in_current_context()
+            .in_context(context.clone())
             .map(|seen| (seen, ID.get()))
             .collect()
     });
@@ -178,12 +178,13 @@ fn flat_map_starts_jobs_for_which_the_adapter_is_used_again() {
         meet.wait();
         ID.get()
     };
-    let (bare, again) = shim::rayon::on(&pool).install(|| {
-        let one = || (0..1_u64).into_par_iter().in_current_context();
+    let (bare, again) = shim::rayon::on(&pool).install(|context| {
+        let one = || (0..1_u64).into_par_iter().in_context(context.clone());
         let bare = one().flat_map(|_| (0..2_u64).into_par_iter().map(inner));
         let bare: Vec<_> = bare.map(|seen| (seen, ID.get())).collect();
         let again = one().flat_map(|_| (0..2_u64).into_par_iter().in_current_context().map(inner));
-        let again = again.in_current_context().map(|seen| (seen, ID.get()));
+        let again = again.in_context(context.clone());
+        let again = again.map(|seen| (seen, ID.get()));
         (bare, again.collect::<Vec<_>>())
     });
     let lost = bare.iter().filter(|seen| **seen == (None, None)).count();
@@ -230,7 +231,7 @@ fn a_given_context_is_taken_as_it_is_and_copied_for_each_job() {
     let mut context = Context::new().with_value(&CONNECTION, 6);
     let token = context.run(|| ID.set(1));
     let token = Mutex::new(Some(token));
-    let item = shim::rayon::on(&pool).install(|| {
+    let item = shim::rayon::on(&pool).install(|_| {
         let item = (0..1_u64).into_par_iter().in_context(context);
         item.map(|_| {
             let token = token.lock().unwrap().take().unwrap();
@@ -241,11 +242,12 @@ fn a_given_context_is_taken_as_it_is_and_copied_for_each_job() {
     });
     // A copy accepts no token of its original.
     assert_eq!(item, [(Some(1), Some(6), true)]);
-    let inherited: Vec<_> = shim::rayon::on(&pool).install(|| {
+    let sees = || {
         CONNECTION.set(7);
         let items = (0..2_u64).into_par_iter().in_current_context();
         items.map(|_| (ID.get(), CONNECTION.get())).collect()
-    });
+    };
+    let inherited: Vec<_> = shim::rayon::on(&pool).install(|context| context.call(sees));
     assert_eq!(inherited, [(Some(9), None); 2]);
     assert_eq!((ID.get(), CONNECTION.get()), (Some(9), Some(5)));
 }

@@ -18,7 +18,7 @@ fn each_job_has_one_copy_for_all_its_items() {
         ID.set(0);
         let (jobs, copies) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let items = items.in_current_context();
-        shim::rayon::on(pool).install(|| {
+        shim::rayon::on(pool).install(|context| {
             let init = || {
                 jobs.fetch_add(1, Ordering::Relaxed);
                 assert_eq!(ID.get(), Some(0));
@@ -32,7 +32,7 @@ fn each_job_has_one_copy_for_all_its_items() {
                 }
                 ID.set(before + 1);
             });
-            assert_eq!(ID.get(), Some(0));
+            assert_eq!((ID.get(), context.get(&ID)), (None, Some(&0)));
         });
         let (jobs, copies) = (jobs.into_inner(), copies.into_inner());
         // An empty job has no first item.
@@ -161,8 +161,8 @@ fn nothing_that_a_job_sets_is_seen_by_another() {
     let pool = pool(2);
     let meet = Barrier::new(2);
     ID.set(0);
-    let seen: Vec<_> = shim::rayon::on(&pool).install(|| {
-        let items = (1..3_u64).into_par_iter().in_current_context();
+    let seen: Vec<_> = shim::rayon::on(&pool).install(|context| {
+        let items = (1..3_u64).into_par_iter().in_context(context.clone());
         let each = |item| {
             // Both are in their jobs, on two threads.
             meet.wait();

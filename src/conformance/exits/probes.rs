@@ -199,7 +199,7 @@ impl Drop for Panics {
 /// Reads, writes, enters and copies, and leaves the current context as it was. Returns what [`ID`] is.
 fn use_the_crate() -> Option<u64> {
     let (before, size) = (ID.get(), copy_context().len());
-    assert_eq!(TENANT.get().as_deref(), Some("public"));
+    assert_eq!(TENANT.get(), "public");
     assert!(VALUE.with(|value| value.is_none()), "it has gone");
     let token = ID.set(901);
     assert_eq!(ID.get(), Some(901));

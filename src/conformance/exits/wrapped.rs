@@ -32,8 +32,9 @@ const WRAPS: [(&str, Wrap); 8] = [
         let shared = copy_context().share();
         Wrapped::Future(Box::pin(future.in_context(shared)))
     }),
-    ("scope", |future| {
-        Wrapped::Future(Box::pin(ID.scope(CAPTURED.unwrap(), future)))
+    ("a scope in_current_context", |future| {
+        let scope = ID.scope(CAPTURED.unwrap(), future);
+        Wrapped::Future(Box::pin(scope.in_current_context()))
     }),
     ("nested", |future| {
         let inner = future.in_context(copy_context());

@@ -11,11 +11,11 @@ use slab::Slab;
 use super::{Ran, Work};
 use crate::contain::contain;
 use crate::current::Frame;
-use crate::future::TaskContext;
 use crate::id;
 use crate::shared::SharedContext;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread_local;
+use crate::task_context::TaskContext;
 
 /// A closure that stays on this thread, in its context.
 trait LocalWork {

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::task::{self, Poll};
 use std::time::Instant;
 
-use futures::future::BoxFuture;
+use futures_core::future::BoxFuture;
 
 use crate::context::Context;
 use crate::shim::callback::{Call, TimerHandle};
@@ -14,7 +14,7 @@ use crate::shim::executor::Clock;
 use crate::shim::queue::Queue;
 use crate::shim::time::StdClock;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{AtomicWaker, Mutex};
+use crate::sync::{Mutex, WakerCell};
 
 /// The clock of a loop, real or virtual. Its timers wait in the loop's own queue.
 pub(super) struct LoopClock {
@@ -88,7 +88,7 @@ enum SleepState {
 #[derive(Default)]
 struct Alarm {
     rung: AtomicBool,
-    waker: AtomicWaker,
+    waker: WakerCell,
 }
 
 /// Rings when dropped: called or not, the sleeper has to hear of it.

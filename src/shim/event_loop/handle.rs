@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Shared;
-use crate::future::TaskContext;
 use crate::shim::block::BlockOnError;
 use crate::shim::callback::CallHandle;
 use crate::shim::context_aware::ContextAwareExecutor;
@@ -17,6 +16,7 @@ use crate::shim::join::JoinHandle;
 use crate::shim::native::Native;
 use crate::shim::queue::Queue;
 use crate::sync::atomic::Ordering;
+use crate::task_context::TaskContext;
 
 /// A handle to an [`EventLoop`](super::EventLoop), for other threads and for [`ContextAwareExecutor`].
 ///

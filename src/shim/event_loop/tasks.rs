@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::task::{self, Poll, Waker};
 
 use async_task::{Runnable, Task};
-use futures::future::LocalBoxFuture;
+use futures_core::future::LocalBoxFuture;
 use pin_project_lite::pin_project;
 use slab::Slab;
 

@@ -13,7 +13,8 @@ use super::abortable::Joined;
 use crate::contain::contain;
 use crate::context::Context;
 use crate::current;
-use crate::future::{Place, TaskContext, WithContext};
+use crate::task_context::{EnterContext, TaskContext};
+use crate::with_context::WithContext;
 
 /// A task's output and its last context.
 pub(crate) struct Completed<T> {

@@ -10,19 +10,20 @@ use std::sync::{Arc, PoisonError};
 use std::task::{self, Poll, Waker};
 use std::time::Instant;
 
-use futures::future::BoxFuture;
+use futures_core::future::BoxFuture;
 
 use super::line::{self, Line};
 use super::{Item, Queue};
 use crate::contain::contain;
-use crate::current;
-use crate::shared::{SharedContext, Waiter};
+use crate::current::{self, Users};
+use crate::shared::SharedContext;
+use crate::shared::enter::Waiter;
 use crate::shim::block;
 use crate::shim::callback::{Call, Ran, empty_trash};
 use crate::shim::entered::{self, Driving, Serves};
 use crate::shim::mark::Mark;
 use crate::sync::atomic::Ordering;
-use crate::sync::{AtomicWaker, Mutex, MutexGuard, thread_local};
+use crate::sync::{Mutex, MutexGuard, WakerCell, thread_local};
 
 /// How many callbacks a driver that is a task runs before it lets the executor's other tasks run.
 const BATCH: usize = 64;
@@ -53,7 +54,7 @@ struct Parked {
 #[derive(Default)]
 struct Unparked {
     contexts: Mutex<Vec<usize>>,
-    driver: AtomicWaker,
+    driver: WakerCell,
 }
 
 impl Unparked {
@@ -233,7 +234,7 @@ impl Driver {
             unparked: Arc::clone(&self.unparked),
         }));
         let mut cx = task::Context::from_waker(&waker);
-        let Poll::Ready(frame) = parked.waiter.poll_frame(&mut cx) else {
+        let Poll::Ready(frame) = parked.waiter.poll_frame(Users::call(), &mut cx) else {
             return None;
         };
         let call = parked.calls.pop_front()?;

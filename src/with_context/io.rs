@@ -4,7 +4,7 @@ use std::io::{IoSlice, IoSliceMut, Result, SeekFrom};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures::io::{AsyncBufRead, AsyncRead, AsyncSeek, AsyncWrite};
+use futures_io::{AsyncBufRead, AsyncRead, AsyncSeek, AsyncWrite};
 
 use super::{TaskContext, WithContext};
 

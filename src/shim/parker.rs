@@ -1,4 +1,4 @@
-//! How an idle loop waits.
+//! How a thread waits that has nothing to run.
 
 use std::sync::{Arc, PoisonError};
 use std::task;
@@ -6,16 +6,16 @@ use std::time::Instant;
 
 use crate::sync::{Condvar, Mutex};
 
-/// Parks the loop's thread; as a waker, unparks it.
+/// Parks a thread; as a waker, unparks it.
 #[derive(Default)]
-pub(super) struct Parker {
+pub(crate) struct Parker {
     unparked: Mutex<bool>,
     condvar: Condvar,
 }
 
 impl Parker {
     /// Returns when unparked, or at `when`.
-    pub(super) fn park_until(&self, when: Option<Instant>) {
+    pub(crate) fn park_until(&self, when: Option<Instant>) {
         let mut unparked = self.unparked.lock().unwrap_or_else(PoisonError::into_inner);
         while !*unparked {
             unparked = match when {

@@ -1,0 +1,134 @@
+//! [`Scope`]: a future or stream in a context that differs by one variable from the one around it.
+
+use std::fmt;
+use std::mem;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
+use crate::context::Context;
+use crate::current::{self, Kind};
+use crate::id::VarKey;
+use crate::task_context::{AnyContext, EnterContext, Sealed, TaskContext};
+use crate::value::Value;
+use crate::with_context::WithContext;
+
+/// What [`ContextVar::scope`](crate::ContextVar::scope) makes: a future, stream, sink, reader or writer in a copy of the
+/// context that is current at its first use, in which one variable has a value of its own. It is three words larger than what
+/// it wraps.
+///
+/// # Examples
+///
+/// ```
+/// use std::future::Future;
+/// use aiocontextvars::{Scope, context_var, shim};
+///
+/// context_var! { static LEVEL: u8; }
+///
+/// fn at_level_5<F: Future>(future: F) -> Scope<F> {
+///     LEVEL.scope(5, future)
+/// }
+///
+/// assert_eq!(shim::block_on(at_level_5(async { LEVEL.get() })), Some(5));
+/// ```
+pub type Scope<F> = WithContext<F, ScopeContext>;
+
+/// The context of a [`Scope`].
+pub struct ScopeContext(ScopePlace);
+
+impl ScopeContext {
+    pub(crate) fn new(var: VarKey, value: Value) -> ScopeContext {
+        ScopeContext(ScopePlace::Unused { value, var })
+    }
+}
+
+impl fmt::Debug for ScopePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ScopePlace { .. }")
+    }
+}
+
+impl fmt::Debug for ScopeContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScopeContext").finish_non_exhaustive()
+    }
+}
+
+// As a context's, the value is immutable.
+impl UnwindSafe for ScopeContext {}
+impl RefUnwindSafe for ScopeContext {}
+impl UnwindSafe for ScopePlace {}
+impl RefUnwindSafe for ScopePlace {}
+
+/// Where the context of a [`Scope`] is entered from.
+#[doc(hidden)]
+#[allow(private_interfaces, reason = "it cannot be named outside of the crate")]
+pub enum ScopePlace {
+    /// The copy is taken at the first use.
+    Unused {
+        value: Value,
+        var: VarKey,
+    },
+    Used(Context),
+}
+
+impl Default for ScopePlace {
+    fn default() -> ScopePlace {
+        ScopePlace::Used(Context::new())
+    }
+}
+
+impl ScopePlace {
+    #[inline]
+    fn context(&mut self) -> &mut Context {
+        if let ScopePlace::Unused { .. } = self {
+            self.use_first();
+        }
+        match self {
+            ScopePlace::Used(context) => context,
+            ScopePlace::Unused { .. } => unreachable!("it was used just now"),
+        }
+    }
+
+    #[cold]
+    fn use_first(&mut self) {
+        if let ScopePlace::Unused { value, var } = mem::take(self) {
+            *self = ScopePlace::Used(current::copy().with_stored(var, Some(value)));
+        }
+    }
+}
+
+impl Sealed for ScopeContext {}
+
+impl TaskContext for ScopeContext {
+    type Owned = ScopeContext;
+    type Place = ScopePlace;
+
+    fn into_place(self) -> ScopePlace {
+        self.0
+    }
+
+    fn into_any(mut self) -> AnyContext {
+        AnyContext::Own(self.0.context().take())
+    }
+}
+
+#[allow(private_interfaces, reason = "as in the trait")]
+impl EnterContext for ScopePlace {
+    fn to_context(&self) -> Context {
+        match self {
+            ScopePlace::Used(context) => context.alias(),
+            ScopePlace::Unused { value, var } => {
+                current::copy().with_stored(*var, Some(value.clone()))
+            }
+        }
+    }
+
+    #[inline]
+    fn run_now<R>(&mut self, kind: &Kind, f: impl FnOnce() -> R) -> R {
+        self.context().run_now(kind, f)
+    }
+
+    #[inline]
+    fn run_last<R>(&mut self, kind: &Kind, f: impl FnOnce() -> R) -> R {
+        self.context().run_last(kind, f)
+    }
+}

@@ -1,0 +1,49 @@
+//! A place for the waker of whoever waits.
+
+use std::fmt;
+use std::sync::PoisonError;
+use std::task::Waker;
+
+use super::{Mutex, MutexGuard};
+
+/// Keeps the waker of the task that waits for something, for those who do it.
+///
+/// Who waits registers first and looks then, who does it does it first and wakes then: so one of
+/// the two sees the other.
+#[derive(Default)]
+pub(crate) struct WakerCell(Mutex<Option<Waker>>);
+
+impl WakerCell {
+    /// Has this task woken, and no other, by the next [`wake`](Self::wake).
+    pub(crate) fn register(&self, waker: &Waker) {
+        if self
+            .lock()
+            .as_ref()
+            .is_some_and(|registered| registered.will_wake(waker))
+        {
+            return;
+        }
+        // A waker may use the crate when it is cloned, and when it is dropped: not under the lock.
+        let waker = waker.clone();
+        let before = self.lock().replace(waker);
+        drop(before);
+    }
+
+    /// Wakes the task that is registered. It is not any more then.
+    pub(crate) fn wake(&self) {
+        let waker = self.lock().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for WakerCell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WakerCell").finish_non_exhaustive()
+    }
+}
