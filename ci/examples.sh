@@ -14,6 +14,11 @@ echo "+ gateway on all runtimes"
 lines=$(gateway --runtime all --json)
 echo "$lines"
 test "$(grep -c '"misattributed":0,"lost":0,' <<<"$lines")" -eq 5
+# Where a runtime tells which of its tasks is running, a route outside of the carrier cannot set the tenant.
+told='"runtime":"\(tokio\|tokio-current-thread\|async-std\)",.*"logins":250,"refused":250,"left_behind":0,"wrong_hops":\[\]'
+untold='"runtime":"\(event-loop\|smol\)",.*"logins":250,"refused":0,"left_behind":0,"wrong_hops":\[\]'
+test "$(grep -c "$told" <<<"$lines")" -eq 3
+test "$(grep -c "$untold" <<<"$lines")" -eq 2
 
 echo "+ what goes wrong without context variables"
 for carrier in thread-local task-local; do
@@ -25,6 +30,29 @@ for carrier in thread-local task-local; do
         echo "the carrier $carrier is not supposed to work"
         exit 1
     fi
+    # Each of these kinds of work is done wrong on each runtime.
+    wrong=(scope/spawn 'part 1/spawn')
+    [ "$carrier" = task-local ] || wrong+=('part 0' scope)
+    for hop in "${wrong[@]}"; do
+        if grep -v "\"$hop\"" <<<"$lines"; then
+            echo "the carrier $carrier is not supposed to work in the hop $hop"
+            exit 1
+        fi
+    done
+    if [ "$carrier" = thread-local ] && grep '"left_behind":0,' <<<"$lines"; then
+        echo "a thread-local is not supposed to be cleared between requests"
+        exit 1
+    fi
+done
+
+echo "+ command lines that the gateway does not take"
+for args in "--runtime nope" "--carrier nope" "--requests 0" "--concurrency x" "--json --listen 127.0.0.1:0" "--nope" nope; do
+    status=0
+    # shellcheck disable=SC2086
+    message=$(gateway $args 2>&1) || status=$?
+    echo "$status: $message"
+    test "$status" -eq 2
+    grep -q '^gateway: ' <<<"$message"
 done
 
 echo "+ quickstart and axum"

@@ -1,73 +1,97 @@
-//! An axum service whose handlers set context variables.
+//! An axum service whose handlers and middlewares set context variables.
 //!
-//! axum spawns one task for each connection, by itself. Such a task has no context of its own, so setting a
-//! variable in it is refused: the value would leak into other tasks. With `ContextLayer` around the routes,
-//! each request is handled in a context of its own.
+//! axum spawns the tasks of connections itself. Such a task has no context of its own, so setting a
+//! variable in it is refused: other requests would see the value. With `ContextLayer` around the
+//! routes, each request has a context of its own. Handlers may set variables in it, and so may
+//! middlewares *inside* of the layer. `shim::spawn` and the like take the values along.
+//!
+//! A value that is set before the service starts is not in these contexts. To have it there, write
+//! `let base = inherit_context();` after setting it, and `ContextLayer::with(move |_| base.clone())`.
 //!
 //! ```sh
-//! cargo run --features tokio,tower --example axum                    # on 127.0.0.1:3000, or add: -- ADDRESS
-//! curl -i http://127.0.0.1:3000/ http://127.0.0.1:3000/              # two requests on one connection
-//! curl -i http://127.0.0.1:3000/bare                                 # a route outside of the layer
-//! cargo run --features tokio,tower --example axum -- --self-test     # the same requests, and no curl
+//! # Serves on 127.0.0.1:3000, or add: -- ADDRESS
+//! cargo run --features tokio,tower --example axum
+//! # Two requests on one connection
+//! curl -H 'x-tenant: acme' http://127.0.0.1:3000/ http://127.0.0.1:3000/
+//! # A route outside of the layer
+//! curl -i http://127.0.0.1:3000/login
+//! # Such requests without curl
+//! cargo run --features tokio,tower --example axum -- --self-test
 //! ```
 
 use std::env;
+use std::error::Error;
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aiocontextvars::shim::tower::ContextLayer;
 use aiocontextvars::{context_var, shim};
-use async_io::Async;
 use axum::Router;
-use axum::http::StatusCode;
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
 use axum::routing::get;
 use http_body_util::{BodyExt, Empty};
-use hyper::Request;
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::header::HOST;
-use smol_hyper::rt::FuturesIo;
-use tokio::net::TcpListener;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
 
 context_var! {
     /// Number of the request being served.
     static REQUEST_ID: u64;
+    static TENANT: String = "public".to_owned();
 }
-
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-
-const ADDRESS: &str = "127.0.0.1:3000";
-const USAGE: &str = "usage: axum [ADDRESS | --self-test]";
 
 fn app() -> Router {
-    // A layer is for the routes before it.
     Router::new()
-        .route("/", get(in_a_context))
+        .route("/", get(hello))
+        .layer(from_fn(number))
+        // Around the routes and the middlewares above it.
         .layer(ContextLayer::new())
-        .route("/bare", get(bare))
+        .route("/login", get(login))
 }
 
-/// Inside the layer: the id is set, and a task inherits it.
-async fn in_a_context() -> String {
-    let found = REQUEST_ID.get();
+/// A middleware inside of the layer: numbers the request.
+async fn number(request: Request, next: Next) -> Response {
+    static NEXT_ID: AtomicU64 = AtomicU64::new(1);
     REQUEST_ID.set(NEXT_ID.fetch_add(1, Ordering::Relaxed));
-    let task = shim::spawn(async { REQUEST_ID.get() });
-    let here = REQUEST_ID.get();
-    match task.await {
-        Ok(seen) => format!("found {found:?}, set {here:?}, a task saw {seen:?}\n"),
-        Err(error) => format!("found {found:?}, set {here:?}, the task failed: {error}\n"),
+    next.run(request).await
+}
+
+/// A handler inside of the layer: what it sets, its tasks inherit.
+async fn hello(headers: HeaderMap) -> String {
+    if let Some(Ok(tenant)) = headers.get("x-tenant").map(|tenant| tenant.to_str()) {
+        TENANT.set(tenant.to_owned());
+    }
+    match shim::spawn(async { whose() }).await {
+        Ok(of_the_task) => format!("{}; a task sees {of_the_task}\n", whose()),
+        Err(error) => format!("{}; the task failed: {error}\n", whose()),
     }
 }
 
-/// Outside of it: the error says what can be done. `set` would panic with the same words.
-async fn bare() -> (StatusCode, String) {
-    match REQUEST_ID.try_set(NEXT_ID.fetch_add(1, Ordering::Relaxed)) {
-        Ok(_) => (StatusCode::OK, "set\n".to_owned()),
+fn whose() -> String {
+    match REQUEST_ID.get() {
+        Some(id) => format!("request {id} of {}", TENANT.get()),
+        None => "no request".to_owned(),
+    }
+}
+
+/// A handler outside of the layer: the write is refused, and the error says what to do instead.
+/// `set` panics with the same message.
+async fn login() -> (StatusCode, String) {
+    match TENANT.try_set("acme".to_owned()) {
+        Ok(_) => (StatusCode::OK, "logged in\n".to_owned()),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
 }
+
+const ADDRESS: &str = "127.0.0.1:3000";
+const USAGE: &str = "usage: axum [ADDRESS | --self-test]";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -77,81 +101,85 @@ async fn main() -> ExitCode {
         Some([]) => serve(ADDRESS).await,
         Some(["--self-test"]) => self_test().await,
         Some([address]) if !address.starts_with('-') => serve(address).await,
-        _ => Err(USAGE.to_owned()),
+        _ => Err(USAGE.into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("axum: {message}");
+        Err(error) => {
+            eprintln!("axum: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-async fn serve(address: &str) -> Result<(), String> {
-    let (bound, service) = start(address).await?;
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+async fn bind(address: &str) -> Outcome<(TcpListener, SocketAddr)> {
+    let refused = |error| format!("cannot listen on {address}: {error}");
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let bound = listener.local_addr().map_err(refused)?;
+    Ok((listener, bound))
+}
+
+async fn serve(address: &str) -> Outcome<()> {
+    let (listener, bound) = bind(address).await?;
     // Nobody need read this: a closed standard output does not keep the service from serving.
     let _ = writeln!(
         io::stdout(),
         "serving on http://{bound}/ until Ctrl-C; try:\n  \
-         curl -i http://{bound}/ http://{bound}/\n  \
-         curl -i http://{bound}/bare"
+         curl -H 'x-tenant: acme' http://{bound}/ http://{bound}/\n  \
+         curl -i http://{bound}/login"
     );
-    match service.await {
-        Ok(served) => served.map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    }
+    Ok(axum::serve(listener, app()).await?)
 }
 
-/// Starts the service in a task of the shim. This is the first use of the shim on tokio, from which on tasks
-/// that the shim did not spawn, as axum's, cannot set variables.
-async fn start(address: &str) -> Result<(SocketAddr, shim::JoinHandle<io::Result<()>>), String> {
-    let refused = |error| format!("cannot listen on {address}: {error}");
-    let listener = TcpListener::bind(address).await.map_err(refused)?;
-    let bound = listener.local_addr().map_err(refused)?;
-    let service = shim::spawn(async move { axum::serve(listener, app()).await });
-    Ok((bound, service))
-}
-
-async fn self_test() -> Result<(), String> {
-    let (bound, service) = start("127.0.0.1:0").await?;
-    let outcome = ask(bound, &["/", "/", "/bare"])
-        .await
-        .map_err(|error| error.to_string())?;
+async fn self_test() -> Outcome<()> {
+    let (listener, bound) = bind("127.0.0.1:0").await?;
+    let service = tokio::spawn(async move { axum::serve(listener, app()).await });
+    let requests = [
+        ("/", Some("acme")),
+        ("/", None),
+        ("/login", None),
+        ("/", None),
+    ];
+    let responses = ask(bound, &requests).await?;
     service.abort();
-    for (status, body) in &outcome {
+    for (status, body) in &responses {
         print!("{status}: {body}");
     }
-    let [(_, first), (_, second), (status, refusal)] = &outcome[..] else {
-        return Err("there are three responses to three requests".to_owned());
+    let [(_, first), (_, second), (status, refusal), (_, last)] = &responses[..] else {
+        return Err("these are not the responses to four requests".into());
     };
-    let as_expected = first == "found None, set Some(1), a task saw Some(1)\n"
-        // Nothing is left of the request before, on the same connection.
-        && second == "found None, set Some(2), a task saw Some(2)\n"
+    let as_expected = first == "request 1 of acme; a task sees request 1 of acme\n"
+        // Nothing is left of the requests before, on the same connection.
+        && second == "request 2 of public; a task sees request 2 of public\n"
         && *status == StatusCode::INTERNAL_SERVER_ERROR
-        && refusal.contains("ContextLayer");
-    if as_expected {
-        Ok(())
-    } else {
-        Err("these are not the expected responses".to_owned())
+        && refusal.contains("ContextLayer")
+        && last == "request 3 of public; a task sees request 3 of public\n";
+    match as_expected {
+        true => Ok(()),
+        false => Err("these are not the expected responses".into()),
     }
 }
 
-/// Asks for `paths` on one connection.
+/// Asks for paths on one connection, for the tenants that are given.
 async fn ask(
     service: SocketAddr,
-    paths: &[&str],
-) -> Result<Vec<(StatusCode, String)>, Box<dyn std::error::Error>> {
-    let stream = Async::<TcpStream>::connect(service).await?;
-    let (mut sender, connection) = http1::handshake(FuturesIo::new(stream)).await?;
-    let connection = shim::spawn(connection);
+    requests: &[(&str, Option<&str>)],
+) -> Outcome<Vec<(StatusCode, String)>> {
+    let stream = TcpStream::connect(service).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
     let mut responses = Vec::new();
-    for path in paths {
-        let request = Request::get(*path)
-            .header(HOST, service.to_string())
-            .body(Empty::<Bytes>::new())?;
+    for (path, tenant) in requests {
+        let mut request = Request::get(*path).header(HOST, service.to_string());
+        if let Some(tenant) = tenant {
+            request = request.header("x-tenant", *tenant);
+        }
         sender.ready().await?;
-        let response = sender.send_request(request).await?;
+        let response = sender
+            .send_request(request.body(Empty::<Bytes>::new())?)
+            .await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
         responses.push((status, String::from_utf8_lossy(&body).into_owned()));

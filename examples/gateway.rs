@@ -1,9 +1,12 @@
 //! An HTTP service in which each request's id and tenant follow the work, and a check that they do.
 //!
-//! Each request passes through tasks and their children, blocking jobs, callbacks, timers, a group, a stream, an
-//! actor, a thread and, with the feature `rayon`, parallel jobs. Each of these hops takes down the id and the tenant
-//! that it sees, and the response lists them. By default the program drives its own service over loopback sockets and
-//! checks every hop:
+//! Each request passes through tasks and their children, nested scopes, branches of one task,
+//! blocking jobs, callbacks, timers, a group, a stream, an actor, a thread and, with the feature
+//! `rayon`, parallel jobs. Each of these hops takes down the id and the tenant that it sees, and
+//! the response lists them. Before every eighth request comes a login: a request to a route that
+//! has no context and tries to set the tenant. As in axum, the runtime's own `spawn` starts the
+//! connections; on tokio and async-std the login is refused. By default the program drives its own
+//! service over loopback sockets, checks every hop, and checks that the logins leave nothing behind:
 //!
 //! ```sh
 //! cargo run --release --example gateway
@@ -22,6 +25,7 @@
 //! ```sh
 //! RUST_LOG=debug cargo run --release --example gateway -- --listen 127.0.0.1:8080
 //! curl -H 'x-request-id: 42' -H 'x-tenant: acme' http://127.0.0.1:8080/
+//! curl -H 'x-tenant: acme' http://127.0.0.1:8080/login http://127.0.0.1:8080/health
 //! ```
 //!
 //! Where to look: `gateway/carrier.rs` sets the variables, `gateway/hops.rs` is the handler. The rest is what
@@ -100,8 +104,8 @@ fn run_all(drive: &Drive) -> Result<Tally, String> {
             break;
         }
         let report = load::run(drive, *runtime)?;
-        total += report.tally;
         written = style.row(&report);
+        total += report.tally;
     }
     written
         .and_then(|()| style.verdict(drive.carrier, &total))

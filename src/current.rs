@@ -19,9 +19,9 @@
 //! wait             it is empty                    by nobody
 //! ```
 //!
-//! A call is `Context::run`, a scope, a bound function, a callback, a job or a thread: all that it runs is meant to see its
-//! values, and no foreign task can have written them. A poll is a task's own, and asking there would double the price of a
-//! `set`.
+//! A call is `Context::run`, a scope, a bound function, a callback, a job, a thread, or the poll of a future that has a
+//! context of its own: all that it runs is meant to see its values, and no foreign task can have written them. A poll is
+//! that of a task of the shim, and asking there would double the price of a `set`.
 
 use std::mem;
 use std::ptr::NonNull;
@@ -56,7 +56,7 @@ pub(crate) enum Users {
     Poll,
     /// A `block_on`, entered while this task was running.
     BlockOn(RunningTask),
-    /// A synchronous call, entered while this task was running.
+    /// A call, or the poll of a future, entered while this task was running.
     Call(RunningTask),
     /// A wait in which the thread may run whatever else there is to do.
     #[cfg_attr(

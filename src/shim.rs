@@ -65,10 +65,11 @@
 //! none: it has the context of its thread. So has that of each `#[tokio::test]`, and with `--test-threads=1` all tests run
 //! on one thread. async-std's `block_on` makes a task of its future.
 //!
-//! A runtime that is run inside of [`Context::run`](crate::Context::run), a callback or a job runs its bare tasks there:
-//! they read what that frame has, and cannot write to it. In the poll of a task nobody is asked, because that would double
-//! the price of a `set`: an executor that a task runs by itself, as `LocalSet::run_until(f.in_current_context())`, is part
-//! of the task, and its bare tasks share the task's context.
+//! A runtime that is run inside of [`Context::run`](crate::Context::run), a callback, a job or a future that has a context
+//! of its own, as `local_set.run_until(f).in_current_context()`, runs its bare tasks there: they read what that has, and
+//! cannot write to it. For tasks that read nothing of it, put the context around the future and not around the executor:
+//! `local_set.run_until(f.in_current_context())`. In the poll of a task that the shim has spawned nobody is asked, because
+//! that would double the price of a `set`: a `LocalSet` that such a task runs is part of it.
 //!
 //! smol cannot be asked which task is running, nor can async-std about its blocking jobs; the [adapter](self::smol) says
 //! what becomes of a write there.

@@ -1,5 +1,6 @@
 //! [`TaskContext`]: what a unit of work can be given to run in, and how each kind of context is entered.
 
+use std::marker::PhantomData;
 use std::mem;
 use std::task::{self, Poll, ready};
 
@@ -72,15 +73,45 @@ impl TaskContext for &SharedContext {
     }
 }
 
-/// A context for a `block_on`: tasks that others run inside it may neither read nor write it.
-pub(crate) struct BlockOnContext<C>(pub(crate) C);
+/// A context whose frames are entered for these users, whoever enters them: a [`TaskPoll`] or a [`BlockOn`].
+pub(crate) struct ContextFor<C, U>(C, PhantomData<U>);
 
-impl<C: TaskContext> TaskContext for BlockOnContext<C> {
-    type Owned = BlockOnContext<C::Owned>;
-    type Place = BlockOnPlace<C::Place>;
+impl<C, U> ContextFor<C, U> {
+    pub(crate) fn new(context: C) -> ContextFor<C, U> {
+        ContextFor(context, PhantomData)
+    }
+}
+
+/// A kind of frame.
+pub(crate) trait FrameUsers: Send + 'static {
+    fn with_kind<R>(f: impl FnOnce(&Kind) -> R) -> R;
+}
+
+/// A task of the shim, which polls nothing but its own future.
+pub(crate) enum TaskPoll {}
+
+impl FrameUsers for TaskPoll {
+    #[inline]
+    fn with_kind<R>(f: impl FnOnce(&Kind) -> R) -> R {
+        f(Kind::POLL)
+    }
+}
+
+/// A `block_on`: tasks that others run inside it may neither read nor write it.
+pub(crate) enum BlockOn {}
+
+impl FrameUsers for BlockOn {
+    fn with_kind<R>(f: impl FnOnce(&Kind) -> R) -> R {
+        f(&Kind::block_on())
+    }
+}
+
+impl<C: TaskContext, U: FrameUsers> TaskContext for ContextFor<C, U> {
+    type Owned = ContextFor<C::Owned, U>;
+    type Place = PlaceFor<C::Place, U>;
 
     fn into_place(self) -> Self::Place {
-        BlockOnPlace(self.0.into_place())
+        PlaceFor(self.0.into_place(), PhantomData)
     }
 
     fn into_any(self) -> AnyContext {
@@ -88,9 +119,14 @@ impl<C: TaskContext> TaskContext for BlockOnContext<C> {
     }
 }
 
-/// The place of a [`BlockOnContext`].
-#[derive(Default)]
-pub(crate) struct BlockOnPlace<P>(P);
+/// The place of a [`ContextFor`].
+pub(crate) struct PlaceFor<P, U>(P, PhantomData<U>);
+
+impl<P: Default, U> Default for PlaceFor<P, U> {
+    fn default() -> PlaceFor<P, U> {
+        PlaceFor(P::default(), PhantomData)
+    }
+}
 
 mod sealed {
     use super::*;
@@ -100,7 +136,7 @@ mod sealed {
     impl Sealed for Context {}
     impl Sealed for SharedContext {}
     impl Sealed for &SharedContext {}
-    impl<C> Sealed for BlockOnContext<C> {}
+    impl<C, U> Sealed for ContextFor<C, U> {}
 
     /// Where a context is entered from, kept in the wrapper.
     #[allow(
@@ -160,30 +196,34 @@ mod sealed {
     }
 
     #[allow(private_interfaces, reason = "as in the trait")]
-    impl<P: EnterContext> EnterContext for BlockOnPlace<P> {
+    impl<P: EnterContext, U: FrameUsers> EnterContext for PlaceFor<P, U> {
         fn shared(&self) -> Option<&SharedContext> {
             self.0.shared()
         }
 
+        #[inline]
         fn poll_in<R>(
             &mut self,
             _: &Kind,
             cx: &mut task::Context<'_>,
             f: impl FnOnce(&mut task::Context<'_>) -> Poll<R>,
         ) -> Poll<R> {
-            self.0.poll_in(&Kind::block_on(), cx, f)
+            U::with_kind(|kind| self.0.poll_in(kind, cx, f))
         }
 
+        #[inline]
         fn to_context(&self) -> Context {
             self.0.to_context()
         }
 
+        #[inline]
         fn run_now<R>(&mut self, _: &Kind, f: impl FnOnce() -> R) -> R {
-            self.0.run_now(&Kind::block_on(), f)
+            U::with_kind(|kind| self.0.run_now(kind, f))
         }
 
+        #[inline]
         fn run_last<R>(&mut self, _: &Kind, f: impl FnOnce() -> R) -> R {
-            self.0.run_last(&Kind::block_on(), f)
+            U::with_kind(|kind| self.0.run_last(kind, f))
         }
     }
 

@@ -91,7 +91,7 @@ struct Placed<P: EnterContext>(P);
 impl<P: EnterContext> Around for Placed<P> {
     #[inline]
     fn around(&mut self, f: impl FnOnce()) {
-        self.0.run_last(Kind::POLL, f);
+        self.0.run_last(&Kind::call(), f);
     }
 }
 
@@ -138,13 +138,13 @@ impl<T, C: TaskContext> WithContext<T, C> {
         f: impl FnOnce(Pin<&'a mut T>, &mut task::Context<'_>) -> Poll<R>,
     ) -> Poll<R> {
         let (Placed(place), inner) = self.project().inside.project();
-        place.poll_in(Kind::POLL, cx, |cx| f(inner, cx))
+        place.poll_in(&Kind::call(), cx, |cx| f(inner, cx))
     }
 
     /// The same for what cannot wait: in a copy of the context, if that is taken.
     pub(crate) fn run_now<R>(self: Pin<&mut Self>, f: impl FnOnce(Pin<&mut T>) -> R) -> R {
         let (Placed(place), inner) = self.project().inside.project();
-        place.run_now(Kind::POLL, || f(inner))
+        place.run_now(&Kind::call(), || f(inner))
     }
 
     pub(crate) fn parts_mut(&mut self) -> (&mut C::Place, &mut T) {

@@ -15,8 +15,9 @@ A service that shows whose request each hop of a request sees.
 Usage: gateway [OPTIONS]
 
 Without --listen it starts on a free port, sends itself requests, checks every hop of every answer, and prints a
-table. Exit status: 0 if each hop saw its own request, 1 if not (with --carrier context, that is) or if the service
-cannot start, 2 for a wrong command line.
+table. Before each eighth request comes a login: a request to a route outside of the carrier, which tries to set the
+tenant and has to leave nothing behind. Exit status: 0 if each hop saw its own request and the logins did no harm, 1 if
+not (with --carrier context, that is) or if the service cannot start, 2 for a wrong command line.
 
 Options:
   --runtime NAME      event-loop (default), tokio, tokio-current-thread, async-std, smol, or all: those that

@@ -12,16 +12,22 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::HOST;
+use hyper::http::request;
 use hyper::{Request, StatusCode};
 use indicatif::ProgressBar;
+use serde::de::DeserializeOwned;
 use smol_hyper::rt::FuturesIo;
 
-use crate::carrier::Identity;
+use crate::carrier::{Hop, Identity};
 use crate::hops::HOPS;
 use crate::report::Tally;
-use crate::service::{Answer, REQUEST_ID, TENANT};
+use crate::service::{Answer, HEALTH, LOGIN, REQUEST_ID, TENANT, VISIT};
 
 const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
+/// The tenant of logins. No other request may see it.
+const INTRUDER: &str = "intruder";
+/// The number of requests to each login.
+const LOGIN_EVERY: u64 = 8;
 /// A service that takes longer than this hangs.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
@@ -36,14 +42,17 @@ pub(crate) struct Driven {
 }
 
 /// Sends `requests` requests over `concurrency` connections and checks every hop of every answer.
+/// In between come logins, which the service should refuse if `refuses`.
 pub(crate) fn drive(
     service: SocketAddr,
+    refuses: bool,
     requests: u64,
     concurrency: usize,
     progress: &ProgressBar,
 ) -> Driven {
     let load = Load {
         service,
+        refuses,
         requests,
         progress,
         sent: Cell::new(0),
@@ -67,6 +76,7 @@ pub(crate) fn drive(
 
 struct Load<'a> {
     service: SocketAddr,
+    refuses: bool,
     requests: u64,
     progress: &'a ProgressBar,
     sent: Cell<u64>,
@@ -93,7 +103,7 @@ impl Load<'_> {
     async fn work(&self) {
         let mut connection = None;
         while let Some(identity) = self.next() {
-            let asked = Box::pin(self.ask(connection.take(), &identity));
+            let asked = Box::pin(self.take_turn(connection.take(), &identity));
             let answer = match future::select(asked, Timer::after(ANSWER_LIMIT)).await {
                 Either::Left((answer, _)) => answer,
                 Either::Right(_) => {
@@ -105,9 +115,7 @@ impl Load<'_> {
             match answer {
                 Ok((answer, open)) => {
                     self.answered.set(self.answered.get() + 1);
-                    self.tally
-                        .borrow_mut()
-                        .count_answer(&identity, &answer.hops);
+                    self.tally.borrow_mut().count_answer(&identity, &answer);
                     connection = open;
                 }
                 Err(error) => {
@@ -120,31 +128,77 @@ impl Load<'_> {
         }
     }
 
-    /// Sends one request, on a new connection if there is none.
+    /// Sends one request, and a login before it if it is time for one.
+    async fn take_turn(
+        &self,
+        mut connection: Option<Connection>,
+        identity: &Identity,
+    ) -> Result<(Answer, Option<Connection>), BoxError> {
+        if identity.request_id % LOGIN_EVERY == 1 {
+            connection = self.log_in(connection).await?;
+        }
+        self.ask(connection, identity).await
+    }
+
     async fn ask(
         &self,
         connection: Option<Connection>,
         identity: &Identity,
     ) -> Result<(Answer, Option<Connection>), BoxError> {
-        let connection = match connection {
-            Some(connection) => connection,
-            None => Connection::open(self.service).await?,
-        };
-        let request = Request::get("/")
-            .header(HOST, self.service.to_string())
+        let request = Request::get(VISIT)
             .header(REQUEST_ID, identity.request_id)
-            .header(TENANT, &identity.tenant)
-            .body(Empty::new())?;
-        let (status, body, connection) = connection.exchange(request).await?;
-        if status != StatusCode::OK {
-            return Err(format!("status {status}: {}", String::from_utf8_lossy(&body)).into());
-        }
-        let answer: Answer = serde_json::from_slice(&body)?;
+            .header(TENANT, &identity.tenant);
+        let (status, body, connection) = self.send(connection, request).await?;
+        let answer: Answer = expect_ok(status, &body)?;
         if answer.request_id != identity.request_id || answer.tenant != identity.tenant {
             return Err("the answer is to another request".into());
         }
         Ok((answer, connection))
     }
+
+    /// Tries to become another tenant outside of the carrier, and looks for what is left of that.
+    async fn log_in(&self, connection: Option<Connection>) -> Result<Option<Connection>, BoxError> {
+        let request = Request::get(LOGIN).header(TENANT, INTRUDER);
+        let (status, body, connection) = self.send(connection, request).await?;
+        let refused = status == StatusCode::INTERNAL_SERVER_ERROR;
+        if !refused {
+            let hop: Hop = expect_ok(status, &body)?;
+            if hop.seen.tenant.as_deref() != Some(INTRUDER) {
+                return Err("a tenant was set and is not there".into());
+            }
+        }
+        let (status, body, connection) = self.send(connection, Request::get(HEALTH)).await?;
+        let hop: Hop = expect_ok(status, &body)?;
+
+        let mut tally = self.tally.borrow_mut();
+        tally.count_login(refused, self.refuses);
+        tally.count_found(&hop.seen);
+        Ok(connection)
+    }
+
+    /// Sends a request, on a new connection if there is none.
+    async fn send(
+        &self,
+        connection: Option<Connection>,
+        request: request::Builder,
+    ) -> Result<(StatusCode, Bytes, Option<Connection>), BoxError> {
+        let connection = match connection {
+            Some(connection) => connection,
+            None => Connection::open(self.service).await?,
+        };
+        let request = request
+            .header(HOST, self.service.to_string())
+            .body(Empty::new())?;
+        Ok(connection.exchange(request).await?)
+    }
+}
+
+/// What is in the body of a response to a request that was served.
+fn expect_ok<T: DeserializeOwned>(status: StatusCode, body: &Bytes) -> Result<T, BoxError> {
+    if status != StatusCode::OK {
+        return Err(format!("status {status}: {}", String::from_utf8_lossy(body)).into());
+    }
+    Ok(serde_json::from_slice(body)?)
 }
 
 type Driver = http1::Connection<FuturesIo<Async<TcpStream>>, Empty<Bytes>>;

@@ -1,16 +1,16 @@
 //! The handler: one stop at every kind of work that a request passes through.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aiocontextvars::shim::TaskGroup;
-use aiocontextvars::{Context, ContextExt, shim};
+use aiocontextvars::{Context, ContextExt, in_own_context, shim};
 use futures::channel::oneshot;
 use futures::{StreamExt, future, stream};
 
 use crate::actor::Actor;
-use crate::carrier::{Carrier, Hop, Identity};
+use crate::carrier::{Carrier, Hop, Identity, Seen};
 use crate::ledger::Ledger;
 
 /// The hops in an answer, in the order in which [`visit`] makes them.
@@ -21,6 +21,14 @@ pub(crate) const HOPS: &[&str] = &[
     "spawn",
     "spawn/spawn",
     "spawn/spawn/spawn",
+    "scope",
+    "scope/spawn",
+    PARTS[0][0],
+    PARTS[0][1],
+    PARTS[1][0],
+    PARTS[1][1],
+    PARTS[2][0],
+    PARTS[2][1],
     "group",
     "abort/drop",
     "spawn_blocking",
@@ -41,6 +49,19 @@ pub(crate) const HOPS: &[&str] = &[
     "rayon/iterator",
     "end",
 ];
+
+/// The hops of each part that the request is worked on in: of its branch, and of a task that the
+/// branch spawns.
+const PARTS: [[&str; 2]; 3] = [
+    ["part 0", "part 0/spawn"],
+    ["part 1", "part 1/spawn"],
+    ["part 2", "part 2/spawn"],
+];
+
+/// The part that a hop should see.
+pub(crate) fn part_of(hop: &str) -> Option<usize> {
+    PARTS.iter().position(|hops| hops.contains(&hop))
+}
 
 /// Long enough for other requests to get in between.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -66,6 +87,8 @@ pub(crate) async fn visit(
 
     hops.extend(timeout(carrier).await);
     hops.extend(generations(carrier).await);
+    hops.extend(scoped(carrier).await);
+    hops.extend(in_parts(carrier).await);
     hops.extend(grouped(carrier).await);
     shim::yield_now().await;
     hops.extend(aborted(carrier).await);
@@ -117,6 +140,54 @@ async fn generations(carrier: Carrier) -> Vec<Hop> {
         hops
     });
     task.await.unwrap_or_default()
+}
+
+/// A task that inherits nothing and has the id and the tenant of two scopes, made by functions that
+/// know nothing of each other; and its child.
+async fn scoped(carrier: Carrier) -> Vec<Hop> {
+    let Seen {
+        request_id: Some(id),
+        tenant: Some(tenant),
+        ..
+    } = carrier.current()
+    else {
+        return Vec::new();
+    };
+    let work = async move {
+        shim::yield_now().await;
+        let mut hops = vec![carrier.look("scope")];
+        let child = shim::spawn(async move {
+            shim::yield_now().await;
+            carrier.look("scope/spawn")
+        });
+        hops.extend(child.await);
+        hops
+    };
+    let work = carrier.with_tenant(tenant, carrier.with_id(id, work));
+    let task = shim::spawn_in(Context::new(), work);
+    task.await.unwrap_or_default()
+}
+
+/// The parts of the request, in branches of this one task, and a child of each.
+async fn in_parts(carrier: Carrier) -> Vec<Hop> {
+    let all = Mutex::new(Vec::new());
+    let seen = &all;
+    let work = |(part, [here, in_a_task]): (usize, [&'static str; 2])| {
+        carrier.work_on_part(part, async move {
+            // Meanwhile the other branches set their parts.
+            shim::sleep(PAUSE).await;
+            let mut hops = vec![carrier.look(here)];
+            let child = shim::spawn(async move { carrier.look(in_a_task) });
+            hops.extend(child.await);
+            seen.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(hops);
+        })
+    };
+    stream::iter(PARTS.into_iter().enumerate())
+        .for_each_concurrent(None, in_own_context(work))
+        .await;
+    all.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The child of a group.

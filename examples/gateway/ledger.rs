@@ -10,6 +10,7 @@ use futures::task::AtomicWaker;
 
 use crate::carrier::{Hop, Identity};
 use crate::report::Tally;
+use crate::service::Answer;
 
 /// Checks hops against the identity that came with the request.
 #[derive(Default)]
@@ -19,7 +20,7 @@ pub(crate) struct Ledger {
     waiting: AtomicWaker,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Pages {
     requests: u64,
     answered: Tally,
@@ -51,11 +52,11 @@ impl Ledger {
         }
     }
 
-    /// Enters the hops of an answer.
-    pub(crate) fn answered(&self, identity: &Identity, hops: &[Hop]) {
+    /// Enters an answer.
+    pub(crate) fn answered(&self, identity: &Identity, answer: &Answer) {
         let mut pages = self.pages();
         pages.requests += 1;
-        pages.answered.count_answer(identity, hops);
+        pages.answered.count_answer(identity, answer);
     }
 
     /// Waits until each late callback has run, at most for `limit`.
@@ -78,14 +79,14 @@ impl Ledger {
         self.pages().requests
     }
 
-    /// The hops of all answers.
+    /// What was in all answers.
     pub(crate) fn answers(&self) -> Tally {
-        self.pages().answered
+        self.pages().answered.clone()
     }
 
     /// The late callbacks of `requests` requests; those that have not run are lost.
     pub(crate) fn late_callbacks(&self, requests: u64) -> Tally {
-        let mut late = self.pages().late;
+        let mut late = self.pages().late.clone();
         late.count_missing(requests.saturating_sub(late.hops));
         late
     }

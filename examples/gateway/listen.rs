@@ -33,7 +33,7 @@ pub(crate) fn run(listen: &Listen) -> Result<Tally, String> {
         .local_addr()
         .map_err(|error| format!("the listener has no address: {error}"))?;
     let stop = on_ctrl_c()?;
-    let service = Service::new(*carrier);
+    let service = Service::new(*carrier, *runtime);
     let ledger = Arc::clone(&service.ledger);
 
     // Nobody need read this: a closed standard output does not keep the service from serving.
@@ -56,9 +56,12 @@ pub(crate) fn run(listen: &Listen) -> Result<Tally, String> {
         hops,
         misattributed,
         lost,
+        left_behind,
+        ..
     } = tally;
     let _ = print(format_args!(
-        "stopped: {requests} requests, {hops} hops, {misattributed} misattributed, {lost} lost"
+        "stopped: {requests} requests, {hops} hops, {misattributed} misattributed, {lost} lost, {left_behind} requests \
+         found something of another"
     ));
     Ok(tally)
 }

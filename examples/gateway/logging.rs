@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::carrier::Carrier;
+use crate::carrier::{Carrier, Seen};
 
 /// Logs to standard error what `RUST_LOG` asks for, warnings if it asks for nothing. Each line has the id
 /// and the tenant that the code which logs sees.
@@ -13,9 +13,11 @@ pub(crate) fn init(carrier: Carrier) {
             let level = record.level();
             let message = record.args();
             match carrier.current() {
-                (Some(id), Some(tenant)) => {
-                    writeln!(out, "{level:<5} request={id} tenant={tenant} {message}")
-                }
+                Seen {
+                    request_id: Some(id),
+                    tenant: Some(tenant),
+                    ..
+                } => writeln!(out, "{level:<5} request={id} tenant={tenant} {message}"),
                 _ => writeln!(out, "{level:<5} {message}"),
             }
         })

@@ -1,9 +1,11 @@
-//! The runtimes that the service can run on. Only starting one differs.
+//! The runtimes that the service can run on. They differ in how they are started
+//! and in how they spawn the tasks of connections.
 
 use std::future::Future;
 use std::io;
 
 use aiocontextvars::event_loop::EventLoop;
+use aiocontextvars::shim;
 
 /// One of the runtimes that are compiled in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -84,6 +86,40 @@ impl Runtime {
         self.name().starts_with("tokio")
     }
 
+    /// Whether the runtime tells which of its tasks is running, so that writes in tasks that the
+    /// shim did not spawn are refused.
+    pub(crate) fn tells_its_tasks(self) -> bool {
+        match self {
+            // The shim spawns all tasks of an event loop.
+            Runtime::EventLoop => false,
+            #[cfg(feature = "tokio")]
+            Runtime::Tokio | Runtime::TokioCurrentThread => true,
+            #[cfg(feature = "async-std")]
+            Runtime::AsyncStd => true,
+            #[cfg(feature = "smol")]
+            Runtime::Smol => false,
+        }
+    }
+
+    /// Spawns the task of a connection with the runtime's own `spawn`, as hyper-util and axum do.
+    ///
+    /// On smol with the shim's: a write in a task of smol's own cannot be refused. It would go to
+    /// the worker thread, and all such tasks on that thread would see it.
+    pub(crate) fn spawn_connection<F>(self, connection: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        match self {
+            Runtime::EventLoop => shim::spawn(connection).detach(),
+            #[cfg(feature = "tokio")]
+            Runtime::Tokio | Runtime::TokioCurrentThread => drop(tokio::spawn(connection)),
+            #[cfg(feature = "async-std")]
+            Runtime::AsyncStd => drop(async_std::task::spawn(connection)),
+            #[cfg(feature = "smol")]
+            Runtime::Smol => shim::spawn(connection).detach(),
+        }
+    }
+
     /// Runs `future` on a runtime of this kind. Those that are not global are new, and end with it.
     pub(crate) fn block_on<F: Future>(self, future: F) -> io::Result<F::Output> {
         match self {
@@ -95,9 +131,9 @@ impl Runtime {
                 block_on_tokio(tokio::runtime::Builder::new_current_thread(), future)
             }
             #[cfg(feature = "async-std")]
-            Runtime::AsyncStd => Ok(aiocontextvars::shim::async_std::block_on(future)),
+            Runtime::AsyncStd => Ok(shim::async_std::block_on(future)),
             #[cfg(feature = "smol")]
-            Runtime::Smol => Ok(aiocontextvars::shim::smol::block_on(future)),
+            Runtime::Smol => Ok(shim::smol::block_on(future)),
         }
     }
 }

@@ -41,11 +41,11 @@ pub(crate) async fn serve(listener: Async<TcpListener>, service: Arc<Service>, s
             Ok((stream, _)) => {
                 failing = false;
                 let (service, stop, open) = (Arc::clone(&service), stop.clone(), open.clone());
-                let connection = async move {
+                let runtime = service.runtime;
+                runtime.spawn_connection(async move {
                     converse(stream, service, stop).await;
                     drop(open);
-                };
-                shim::spawn(connection).detach();
+                });
             }
             Err(error) if is_of_peer(&error) => log::debug!("not accepted: {error}"),
             Err(error) => {

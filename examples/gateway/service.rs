@@ -1,11 +1,14 @@
 //! The service: HTTP in, an answer that tells what each hop saw out.
+//!
+//! Two of its routes are outside of the carrier: no identity is set for them, and no other request
+//! may see what they set.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use aiocontextvars::shim;
+use aiocontextvars::{ContextExt, shim};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue};
@@ -13,12 +16,20 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
-use crate::carrier::{Carrier, Hop, Identity};
+use crate::carrier::{Carrier, Hop, Identity, Seen};
 use crate::hops;
 use crate::ledger::Ledger;
+use crate::runtime::Runtime;
 
 pub(crate) const REQUEST_ID: &str = "x-request-id";
 pub(crate) const TENANT: &str = "x-tenant";
+
+/// Passes through all kinds of work.
+pub(crate) const VISIT: &str = "/";
+/// Outside of the carrier: tries to set the tenant.
+pub(crate) const LOGIN: &str = "/login";
+/// Outside of the carrier: tells what it sees.
+pub(crate) const HEALTH: &str = "/health";
 
 const METHODS: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];
 const DEFAULT_TENANT: &str = "public";
@@ -31,6 +42,7 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 
 pub(crate) struct Service {
     carrier: Carrier,
+    pub(crate) runtime: Runtime,
     pub(crate) ledger: Arc<Ledger>,
     /// Started by the first request.
     actor: OnceLock<Actor>,
@@ -43,6 +55,8 @@ pub(crate) struct Service {
 pub(crate) struct Answer {
     pub(crate) request_id: u64,
     pub(crate) tenant: String,
+    /// What was there before anything was set.
+    pub(crate) found: Seen,
     pub(crate) hops: Vec<Hop>,
 }
 
@@ -61,12 +75,17 @@ impl Rejection {
             error: error.into(),
         }
     }
+
+    fn bad_request(error: String) -> Rejection {
+        Rejection::new(StatusCode::BAD_REQUEST, error)
+    }
 }
 
 impl Service {
-    pub(crate) fn new(carrier: Carrier) -> Arc<Service> {
+    pub(crate) fn new(carrier: Carrier, runtime: Runtime) -> Arc<Service> {
         Arc::new(Service {
             carrier,
+            runtime,
             ledger: Arc::default(),
             actor: OnceLock::new(),
             next_id: AtomicU64::new(1),
@@ -79,10 +98,9 @@ impl Service {
         request: Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let (status, body) = match self.serve(request).await {
-            Ok(answer) => (StatusCode::OK, serde_json::to_string(&answer)),
-            Err(rejection) => (rejection.status, serde_json::to_string(&rejection)),
+            Ok(body) => (StatusCode::OK, body),
+            Err(rejection) => (rejection.status, json(&rejection)),
         };
-        let body = body.expect("strings and numbers can be written as JSON");
         let mut response = Response::new(Full::from(format!("{body}\n")));
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -94,40 +112,69 @@ impl Service {
         Ok(response)
     }
 
-    async fn serve(&self, request: Request<Incoming>) -> Result<Answer, Rejection> {
+    async fn serve(&self, request: Request<Incoming>) -> Result<String, Rejection> {
         let path = request.uri().path();
-        if path != "/" {
-            let error = format!("there is nothing at {path}; try /");
+        if ![VISIT, LOGIN, HEALTH].contains(&path) {
+            let error = format!("there is nothing at {path}; try {VISIT}, {LOGIN} or {HEALTH}");
             return Err(Rejection::new(StatusCode::NOT_FOUND, error));
         }
         if !METHODS.contains(request.method()) {
             let error = format!("{} is not for this path", request.method());
             return Err(Rejection::new(StatusCode::METHOD_NOT_ALLOWED, error));
         }
+        match path {
+            LOGIN => {
+                let tenant = tenant(request.headers()).map_err(Rejection::bad_request)?;
+                self.log_in(tenant).await.map(|hop| json(&hop))
+            }
+            HEALTH => Ok(json(&self.carrier.look("health"))),
+            _ => self.handle(request).await.map(|answer| json(&answer)),
+        }
+    }
+
+    /// Sets the tenant outside of the carrier.
+    async fn log_in(&self, tenant: String) -> Result<Hop, Rejection> {
+        let log_in = async {
+            self.carrier.log_in(tenant)?;
+            Ok(self.carrier.look("login"))
+        };
+        let outcome = if self.runtime.tells_its_tasks() {
+            // The runtime spawned the connection's task, which has no context to write to.
+            log_in.await
+        } else {
+            // The shim spawned the connection's task, so that the write is not refused, and the next
+            // request on the connection would see it. Here the route needs a context of its own.
+            log_in.in_current_context().await
+        };
+        outcome.map_err(|error: String| Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, error))
+    }
+
+    async fn handle(&self, request: Request<Incoming>) -> Result<Answer, Rejection> {
         let identity = self
             .identify(request.headers())
-            .map_err(|error| Rejection::new(StatusCode::BAD_REQUEST, error))?;
-        self.carrier
-            .carry(identity.clone(), self.handle(identity, request))
-            .await
+            .map_err(Rejection::bad_request)?;
+        let work = self.work(identity.clone(), request);
+        let (found, hops) = self.carrier.carry(identity.clone(), work).await;
+        let answer = Answer {
+            request_id: identity.request_id,
+            tenant: identity.tenant.clone(),
+            found,
+            hops: hops?,
+        };
+        self.ledger.answered(&identity, &answer);
+        Ok(answer)
     }
 
     /// What runs on the request's behalf.
-    async fn handle(
+    async fn work(
         &self,
         identity: Identity,
         request: Request<Incoming>,
-    ) -> Result<Answer, Rejection> {
+    ) -> Result<Vec<Hop>, Rejection> {
         read_body(request).await?;
         let actor = self.actor.get_or_init(|| Actor::start(self.carrier));
         let ledger = Arc::clone(&self.ledger);
-        let hops = hops::visit(self.carrier, identity.clone(), actor, ledger).await;
-        self.ledger.answered(&identity, &hops);
-        Ok(Answer {
-            request_id: identity.request_id,
-            tenant: identity.tenant,
-            hops,
-        })
+        Ok(hops::visit(self.carrier, identity, actor, ledger).await)
     }
 
     fn identify(&self, headers: &HeaderMap) -> Result<Identity, String> {
@@ -137,17 +184,25 @@ impl Service {
             Some(id) if id.starts_with('+') => return Err(not_an_id()),
             Some(id) => id.parse().map_err(|_| not_an_id())?,
         };
-        let tenant = single(headers, TENANT)?.unwrap_or(DEFAULT_TENANT);
-        if tenant.is_empty() || tenant.len() > TENANT_LIMIT {
-            return Err(format!(
-                "{TENANT} has to have 1 to {TENANT_LIMIT} characters"
-            ));
-        }
         Ok(Identity {
             request_id,
-            tenant: tenant.to_owned(),
+            tenant: tenant(headers)?,
         })
     }
+}
+
+fn tenant(headers: &HeaderMap) -> Result<String, String> {
+    let tenant = single(headers, TENANT)?.unwrap_or(DEFAULT_TENANT);
+    if tenant.is_empty() || tenant.len() > TENANT_LIMIT {
+        return Err(format!(
+            "{TENANT} has to have 1 to {TENANT_LIMIT} characters"
+        ));
+    }
+    Ok(tenant.to_owned())
+}
+
+fn json(body: &impl Serialize) -> String {
+    serde_json::to_string(body).expect("strings and numbers can be written as JSON")
 }
 
 fn not_an_id() -> String {

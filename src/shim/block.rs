@@ -13,7 +13,7 @@ use super::mark::Mark;
 use super::native::in_home;
 use super::parker::Parker;
 use crate::sync::thread_local;
-use crate::task_context::{BlockOnContext, TaskContext};
+use crate::task_context::{BlockOn, ContextFor, TaskContext};
 
 /// `block_on` cannot run here.
 ///
@@ -56,7 +56,10 @@ pub(crate) fn block_on<F: Future>(
     frame: ExecutorFrame,
     future: F,
 ) -> Result<F::Output, BlockOnError> {
-    run(block, in_home(frame, future, BlockOnContext(context)))
+    run(
+        block,
+        in_home(frame, future, ContextFor::<_, BlockOn>::new(context)),
+    )
 }
 
 /// Runs `future` by means of `block`.

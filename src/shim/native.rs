@@ -10,7 +10,7 @@ use super::join::completed::Completing;
 use super::join::{JoinHandle, RunsOn};
 use super::task;
 use crate::context::Context;
-use crate::task_context::TaskContext;
+use crate::task_context::{ContextFor, TaskContext, TaskPoll};
 use crate::with_context::{ContextExt, WithContext};
 
 /// An executor's native way to spawn, if this crate has an adapter for it.
@@ -375,7 +375,8 @@ pub(crate) fn task_in<H: Home, F, C: TaskContext>(
     home: H,
     future: F,
     context: C,
-) -> Completing<InHome<F, H>, C::Owned> {
+) -> Completing<InHome<F, H>, ContextFor<C::Owned, TaskPoll>> {
+    let context = ContextFor::<_, TaskPoll>::new(context);
     Completing::new(in_home(home, future, context))
 }
 

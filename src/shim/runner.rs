@@ -11,7 +11,7 @@ use super::entered::ExecutorFrame;
 use super::event_loop::EventLoop;
 use crate::current;
 use crate::shared::SharedContext;
-use crate::task_context::{BlockOnContext, TaskContext};
+use crate::task_context::{self, ContextFor, TaskContext};
 use crate::with_context::ContextExt;
 
 /// Runs futures one after another in one context, so that each sees what the ones before it have set (RU-02).
@@ -200,7 +200,10 @@ impl Runner {
     ) -> Result<F::Output, BlockOnError> {
         match &self.frame {
             Some(frame) => block::block_on(&mut self.block, context, frame.clone(), future),
-            None => block::run(&mut self.block, future.in_context(BlockOnContext(context))),
+            None => block::run(
+                &mut self.block,
+                future.in_context(ContextFor::<_, task_context::BlockOn>::new(context)),
+            ),
         }
     }
 }

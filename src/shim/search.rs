@@ -34,7 +34,9 @@ impl fmt::Display for NoRuntime {
         if self.local {
             return f.write_str(
                 "no local executor is entered on this thread: call `ContextAwareExecutor::enter` on one, \
-                 use its `spawn_local`, or run inside `EventLoop::run_until_complete`",
+                 use its `spawn_local`, or run inside `EventLoop::run_until_complete`; inside a `LocalSet` or \
+                 another executor that is not wrapped, spawn by its own means and take the context along: \
+                 `tokio::task::spawn_local(future.in_current_context())`",
             );
         }
         f.write_str(

@@ -181,20 +181,24 @@ fn tasks_that_run_inside_the_future_of_a_block_on_of_the_shim() {
 }
 
 #[test]
-fn tasks_that_run_inside_a_context_of_another_share_it() {
-    // What a future runs itself is part of it, and cannot be told from it by the context that is entered.
+fn tasks_that_run_inside_a_context_around_their_executor_read_it_and_cannot_write_it() {
     for runtime in runtimes() {
         let local = LocalSet::new();
         let inside = local.run_until(async {
             ID.set(1);
-            let bare = task::spawn_local(async { write() });
-            assert_eq!(bare.await.unwrap(), Some(101));
+            let bare = task::spawn_local(async {
+                assert_eq!(ID.get(), Some(1));
+                writes_are_refused();
+                remedies_work().await;
+            });
+            bare.await.unwrap();
             let wrapped = task::spawn_local(async { write() }.in_current_context());
-            assert_eq!(wrapped.await.unwrap(), Some(201));
+            assert_eq!(wrapped.await.unwrap(), Some(101));
+            ID.set(ID.get().unwrap() + 1);
             ID.get()
         });
         let after = runtime.block_on(inside.in_current_context());
-        assert_eq!((after, seen()), (Some(101), (None, 0)));
+        assert_eq!((after, seen()), (Some(2), (None, 0)));
     }
 }
 
