@@ -10,7 +10,8 @@ mod heap;
 use std::env;
 use std::future::{Future, poll_fn};
 use std::hint::black_box;
-use std::pin::pin;
+use std::mem;
+use std::pin::{Pin, pin};
 use std::process::ExitCode;
 use std::task::{self, Poll, Waker};
 use std::time::Duration;
@@ -33,6 +34,18 @@ const USAGE: u8 = 2;
 const INHERITED: usize = 10;
 
 type Operation = fn(u64);
+
+/// Spawns a task, whose work this is, and waits for it, one after another.
+macro_rules! spawns {
+    ($times:expr, $spawn:expr) => {{
+        let times = $times;
+        async move {
+            for _ in 0..times {
+                black_box($spawn(Turn::default()).await.unwrap());
+            }
+        }
+    }};
+}
 
 const OPERATIONS: &[(&str, Operation)] = &[
     ("get_u64_1", |times| get(&ID, with_id(1), times)),
@@ -92,7 +105,17 @@ const OPERATIONS: &[(&str, Operation)] = &[
     ("poll_100", |times| poll(with_id(100), times)),
     ("spawn_event_loop", spawn_event_loop),
     #[cfg(feature = "tokio")]
-    ("spawn_tokio_current", spawn_tokio_current),
+    ("spawn_tokio_bare", |times| {
+        on_tokio(spawns!(times, tokio::spawn))
+    }),
+    #[cfg(feature = "tokio")]
+    ("spawn_tokio_native", |times| {
+        on_tokio(spawns!(times, shim::tokio::spawn).in_context(with_id(INHERITED)))
+    }),
+    #[cfg(feature = "tokio")]
+    ("spawn_tokio_current", |times| {
+        on_tokio(spawns!(times, shim::spawn).in_context(with_id(INHERITED)))
+    }),
     ("call_soon_event_loop", call_soon),
     ("timer_cancel_event_loop", timer_cancel),
 ];
@@ -210,21 +233,30 @@ fn spawn_event_loop(times: u64) {
     });
 }
 
-#[cfg(feature = "tokio")]
-fn spawn_tokio_current(times: u64) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
-    let work = async {
-        for _ in 0..times {
-            let task = shim::spawn(async {
-                tokio::task::yield_now().await;
-                ID.get()
-            });
-            assert_eq!(task.await.unwrap(), Some(1));
+/// What a task of the spawning rows does: it yields once.
+#[derive(Default)]
+struct Turn {
+    is_taken: bool,
+}
+
+impl Future for Turn {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
+        if mem::replace(&mut self.is_taken, true) {
+            return Poll::Ready(());
         }
-    };
-    runtime.block_on(work.in_context(with_id(INHERITED)));
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+#[cfg(feature = "tokio")]
+fn on_tokio(future: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    runtime.unwrap().block_on(future);
 }
 
 /// Each callback schedules the next.

@@ -26,7 +26,7 @@ fail() {
 }
 
 tree() {
-    cargo tree --locked --all-features --target all --edges normal,build --prefix none "$@" | grep . | sed 's/ (\*)$//' | sort -u
+    cargo tree --locked -p aiocontextvars --all-features --target all --edges normal,build --prefix none "$@" | grep . | sed 's/ (\*)$//' | sort -u
 }
 
 while IFS=$'\t' read -r crate licence; do

@@ -15,7 +15,7 @@ command -v valgrind >/dev/null || { echo "skipped: no valgrind"; exit 0; }
 host=$(rustc -vV | sed -n 's/^host: //p')
 here="$(rustc -V), $host, $(getconf GNU_LIBC_VERSION 2>/dev/null || echo "another C library")"
 
-program=$(cargo bench --quiet --features tokio --bench counts --no-run --message-format=json |
+program=$(cargo bench --quiet -p aiocontextvars --features tokio --bench counts --no-run --message-format=json |
     sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
 
 work=$(mktemp -d)

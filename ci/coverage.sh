@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Which lines of src/ and shims/ the tests run: a table of the files, and a failure below 95 % of all lines. With
-# MISSING=1 also the lines that no test runs. (The conformance suite is tests itself.) Needs the LLVM of the compiler's
+# MISSING=1 also the lines that no test runs. Needs the LLVM of the compiler's
 # major version, from Debian's packages.
 # Usage: ci/coverage.sh [ARGUMENTS OF cargo test]
 set -euo pipefail
@@ -50,7 +50,7 @@ llvm profdata merge -sparse "$cache"/profiles/*.profraw -o "$cache/all.profdata"
 rm -r "$cache/profiles"
 
 mapfile -t objects < <(sed '2,$s/^/--object=/' "$cache/programs")
-of=(--instr-profile="$cache/all.profdata" --ignore-filename-regex="^($PWD/tests/|$PWD/src/conformance[./]|/rustc/|.*/registry/)" "${objects[@]}")
+of=(--instr-profile="$cache/all.profdata" --ignore-filename-regex="^($PWD/tests/|$PWD/crates/|/rustc/|.*/registry/)" "${objects[@]}")
 llvm cov export --summary-only "${of[@]}" >"$cache/summary.json"
 jq -r --arg at "$PWD/" '.data[0].files | sort_by(.summary.lines.percent)[] | .summary.lines as $lines |
     [$lines.percent, $lines.count - $lines.covered, (.filename | ltrimstr($at) | ltrimstr("src/../"))] | @tsv' "$cache/summary.json" |

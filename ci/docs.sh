@@ -3,9 +3,9 @@
 set -euo pipefail
 
 export RUSTDOCFLAGS="-D warnings"
-cargo doc --quiet --no-deps --all-features
+cargo doc --quiet --workspace --no-deps --all-features
 # Without the features, links to what they gate have no target.
 RUSTDOCFLAGS+=" -A rustdoc::broken-intra-doc-links"
-for features in "" tokio async-std smol async-channel futures-executor rayon hyper tower ctrl-c conformance; do
-    cargo doc --quiet --no-deps --features "$features"
+for features in "" tokio async-std smol async-channel futures-executor rayon hyper tower ctrl-c; do
+    cargo doc --quiet -p aiocontextvars --no-deps --features "$features"
 done

@@ -59,6 +59,20 @@ echo "+ quickstart and axum"
 cargo run --quiet --example quickstart
 cargo run --quiet --features tokio,tower --example axum -- --self-test
 
+echo "+ one text of main on each runtime by its feature alone, and on the event loop with two or none"
+one_runtime() {
+    local features=$1 runtime=$2 expected
+    expected=$(printf '%s\n' 'a timer of request Some(7)' "a task of request Some(7) ran on $runtime" \
+        'a blocking job of request Some(7)')
+    diff <(cargo run --quiet --example one_runtime --features "$features") <(echo "$expected")
+    echo "  ${features:-none}: $runtime"
+}
+for runtime in tokio smol async-std; do
+    one_runtime "$runtime" "$runtime"
+done
+one_runtime tokio,smol "the event loop"
+one_runtime "" "the event loop"
+
 echo "+ actor, on all runtimes, and what goes wrong without its messages' contexts"
 cargo run --quiet --example actor
 cargo run --quiet --release --all-features --example actor -- --runtime all --requests 2000 --senders 8 --quiet
@@ -74,12 +88,12 @@ printf 'list\ncancel heartbeat\nquit\n' | cargo run --quiet --example timers
 echo "+ scale"
 plots=$(mktemp -d)
 trap 'rm -rf "$plots"' EXIT
-cargo run --quiet --release --all-features --example scale -- --quick --out "$plots"
+cargo run --quiet --release -p scale -- --quick --out "$plots"
 test "$(grep -l '^<svg' "$plots"/scale-*.svg | wc -l)" -eq 3
 
 echo "+ soak: random work on every runtime at once, and many parked tasks"
-cargo run --quiet --release --all-features --example soak -- --seconds 5
-cargo run --quiet --release --all-features --example soak -- --parked 100000
+cargo run --quiet --release -p soak -- --seconds 5
+cargo run --quiet --release -p soak -- --parked 100000
 
 echo "+ each row of the benchmark, once"
-cargo bench --quiet --all-features --bench peers -- --test >/dev/null
+cargo bench --quiet -p peers -- --test >/dev/null

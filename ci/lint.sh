@@ -4,9 +4,9 @@ set -euo pipefail
 
 cargo fmt --all --check
 cargo fmt --manifest-path fuzz/Cargo.toml --check
-for features in "" tokio async-std smol async-channel futures-executor rayon hyper tower ctrl-c conformance; do
+for features in "" tokio async-std smol async-channel futures-executor rayon hyper tower ctrl-c; do
     echo "+ clippy, features: ${features:-none}"
-    cargo clippy --quiet --all-targets --features "$features" -- -D warnings
+    cargo clippy --quiet -p aiocontextvars --all-targets --features "$features" -- -D warnings
 done
 echo "+ clippy, all features"
-cargo clippy --quiet --all-targets --all-features -- -D warnings
+cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings

@@ -9,9 +9,9 @@ copy=$PWD/target/minimal-versions/copy
 export CARGO_TARGET_DIR=$PWD/target/minimal-versions/target
 rm -rf "$copy"
 mkdir -p "$copy"
-cp -r Cargo.toml README.md docs src shims tests examples benches "$copy"
+cp -r Cargo.toml README.md docs src shims tests examples benches crates "$copy"
 cd "$copy"
 cargo +nightly update --quiet -Z direct-minimal-versions
 # The library alone first: the features of development dependencies would hide one that is missing.
-cargo check --quiet --all-features
+cargo check --quiet -p aiocontextvars --all-features
 cargo check --quiet --all-features --all-targets

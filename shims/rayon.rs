@@ -188,8 +188,9 @@ use std::pin::Pin;
 use ::rayon::{BroadcastContext, ThreadPool};
 
 use super::block::{self, BlockOnError};
-use super::entered;
-use super::executor::{Executor, Runnable};
+use super::executor::{Adapter, Executor, ExecutorName, Hooks, QueueKey};
+use super::runnable::Runnable;
+use super::scope;
 use crate::context::Context;
 use crate::current;
 use crate::with_context::{ContextExt, WithContext};
@@ -322,7 +323,7 @@ pub fn scope<'scope, T: Send>(f: impl FnOnce(Scope<'_, 'scope>) -> T + Send) -> 
 /// ```
 pub fn broadcast<T: Send>(f: impl Fn(BroadcastContext<'_>) -> T + Sync) -> Vec<T> {
     let f = f.in_current_context();
-    leave(|| ::rayon::broadcast(|thread| entered::nowhere(|| f.call(thread))))
+    leave(|| ::rayon::broadcast(|thread| f.call(Some(scope::NOWHERE), thread)))
 }
 
 /// Calls `f` in an empty context that cannot be written to, and hands it a copy of the current one,
@@ -489,7 +490,7 @@ impl Pool<'_> {
         let f = f.in_current_context();
         leave(|| {
             self.0
-                .broadcast(|thread| entered::nowhere(|| f.call(thread)))
+                .broadcast(|thread| f.call(Some(scope::NOWHERE), thread))
         })
     }
 
@@ -561,7 +562,7 @@ fn pair<A, B>(
 ///
 /// A worker that waits runs jobs within others, so that the executor on whose behalf it waits is not the job's.
 fn run<F, T>(job: WithContext<F>, f: impl FnOnce(F) -> T) -> T {
-    entered::nowhere(|| job.run(f))
+    job.run(Some(scope::NOWHERE), f)
 }
 
 /// Calls `f` on a worker, which may run other jobs while `f` waits. See [`leave`].
@@ -576,7 +577,7 @@ fn wait<T: Send>(f: impl FnOnce() -> T + Send) -> T {
 /// Calls `f` in an empty context that cannot be written to, so that jobs that run while `f` waits
 /// neither see nor change the caller's context, nor see what other such jobs have set.
 fn leave<T>(f: impl FnOnce() -> T) -> T {
-    entered::nowhere(|| current::enter_wait(f))
+    current::enter_wait(scope::NOWHERE, f)
 }
 
 /// A context whose values are dropped as those of other units of work are.
@@ -600,9 +601,15 @@ impl Executor for ThreadPool {
         self.spawn_fifo(|| task.run());
     }
 
+    fn hooks(&self) -> Hooks<'_, ExecutorName> {
+        Hooks::adapted(QueueKey::address(self), self)
+    }
+}
+
+impl Adapter for ThreadPool {
     fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
         if self.current_thread_index().is_some() {
-            return Err(BlockOnError::nested(
+            return Err(BlockOnError::new(
                 "this thread is a worker of the pool; await the future instead",
             ));
         }

@@ -1,45 +1,7 @@
 //! The adapter for smol: its global executor, and `Executor` and `LocalExecutor` as values.
-//!
-//! Dropping a handle detaches the task, as everywhere in the shim; smol by itself cancels it.
-//!
-//! # Tasks that the shim did not spawn
-//!
-//! smol does not tell which task is running, so that a write in a task that the shim did not spawn
-//! cannot be refused, as it is [on tokio and async-std](super#tasks-that-the-shim-did-not-spawn). It goes to what is
-//! entered on the thread: to the context of the `block_on` whose future runs the executor, or else to the thread's own,
-//! where every such task that runs on the thread later sees it, and which keeps it until it is unset or the
-//! thread exits. So spawn through the shim whatever sets a variable, or wrap its future:
-//!
-//! ```
-//! use aiocontextvars::{ContextExt, context_var};
-//!
-//! context_var! { static REQUEST_ID: u64; }
-//!
-//! let executor = smol::LocalExecutor::new();
-//! let run = |task| smol::block_on(executor.run(task));
-//!
-//! run(executor.spawn(async { drop(REQUEST_ID.set(7)) }.in_current_context()));
-//! assert_eq!(REQUEST_ID.get(), None);
-//!
-//! // Bare, it leaves the value behind.
-//! run(executor.spawn(async { drop(REQUEST_ID.set(7)) }));
-//! assert_eq!(REQUEST_ID.get(), Some(7));
-//! ```
-//!
-//! # Examples
-//!
-//! ```
-//! use aiocontextvars::{context_var, shim};
-//!
-//! context_var! { static REQUEST_ID: u64; }
-//!
-//! REQUEST_ID.set(7);
-//! let seen = shim::smol::block_on(async {
-//!     shim::smol::spawn(async { REQUEST_ID.get() }).await.unwrap()
-//! });
-//! assert_eq!(seen, Some(7));
-//! ```
 
+use std::any::Any;
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -48,136 +10,77 @@ use std::time::Instant;
 use ::smol::{Executor as SmolExecutor, LocalExecutor as SmolLocalExecutor, Timer};
 use futures_core::future::{BoxFuture, LocalBoxFuture};
 
-use super::ContextAwareExecutor;
-use super::block::BlockOnError;
-use super::entered::{self, FrameExecutor};
-use super::executor::{Clock, Executor, Job, LocalExecutor, LocalRunnable, Runnable};
-use super::join::{JoinHandle, RunsOn};
-use super::native::{Native, task_in};
-use super::queue::QueueKey;
-use super::task::{CatchPanic, StepTask};
-use crate::current;
-use crate::task_context::TaskContext;
+use crate::shim::block::BlockOnError;
+use crate::shim::executor::{Adapter, Clock, Executor, ExecutorName, Hooks};
+use crate::shim::executor::{LocalExecutor, LocalName, QueueKey};
+use crate::shim::outcome::CatchPanic;
+use crate::shim::runnable::{Job, LocalRunnable, Runnable};
+use crate::shim::runnable_join::RunnableJoin;
+use crate::shim::runtime::{self, NoJoin, Spawned};
 
-/// smol's global executor.
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct Global;
-
-/// Spawns a task on the global executor, in a copy of the current context, taken now.
-///
-/// # Examples
-///
-/// See the [module](self).
-#[track_caller]
-pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    spawn_in(current::inherit(), future)
+/// What the public module has beside its functions.
+pub(crate) mod public {
+    /// smol's global executor.
+    #[derive(Clone, Copy, Debug, Default)]
+    #[non_exhaustive]
+    pub struct Global;
 }
 
-/// Spawns a task on the [`LocalExecutor`](SmolLocalExecutor) that is entered, in a copy of the current
-/// context, taken now.
-///
-/// # Panics
-///
-/// If no local executor is entered; see [`ContextAwareExecutor::enter`].
-///
-/// # Examples
-///
-/// ```
-/// use std::rc::Rc;
-/// use aiocontextvars::shim::{self, ContextAwareExecutor};
-///
-/// let local = ContextAwareExecutor::new(Rc::new(smol::LocalExecutor::new()));
-/// let _local = local.enter();
-/// let task = shim::smol::spawn_local(async { Rc::new(1) });
-/// assert_eq!(*local.block_on(task).unwrap(), 1);
-/// ```
-#[track_caller]
-pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
-    super::spawn_local(future)
-}
+use self::public::Global;
+pub(crate) use self::public::Global as NativeExecutor;
+pub(crate) use self::public::Global as Runtime;
 
-/// Runs `f` on smol's blocking threads, in a copy of the current context, taken now.
-///
-/// # Examples
-///
-/// ```
-/// use aiocontextvars::shim;
-///
-/// let output = shim::smol::block_on(async { shim::smol::spawn_blocking(|| 1).await });
-/// assert_eq!(output.unwrap(), 1);
-/// ```
-pub fn spawn_blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-    executor().spawn_blocking(f)
-}
+impl runtime::Runtime for Global {
+    const BY_NAME: Option<Global> = Some(Global);
+    /// smol does not say which task runs.
+    type TaskId = Infallible;
+    type Executor = Global;
+    /// Without an executor, the global one.
+    type Native<'a> = Option<&'a SmolExecutor<'static>>;
+    type Scope = ();
+    type Join<T: 'static> = NoJoin<T>;
 
-/// Runs `future` on this thread, in a copy of the current context. May be nested.
-///
-/// # Examples
-///
-/// See the [module](self).
-pub fn block_on<F: Future>(future: F) -> F::Output {
-    executor().block_on(future)
-}
-
-/// smol's global executor, wrapped.
-///
-/// # Examples
-///
-/// ```
-/// use aiocontextvars::shim;
-///
-/// let executor = shim::smol::executor();
-/// assert_eq!(executor.block_on(executor.spawn(async { 1 })).unwrap(), 1);
-/// ```
-pub fn executor() -> ContextAwareExecutor<Global> {
-    ContextAwareExecutor::new(Global)
-}
-
-/// The frame of tasks on the global executor.
-pub(crate) struct Home;
-
-impl entered::Home for Home {
-    fn executor(&self) -> &FrameExecutor {
-        const { &FrameExecutor::Smol }
+    #[inline]
+    fn running_task() -> Option<Infallible> {
+        None
     }
-}
 
-/// Spawns `future` in `context`.
-#[inline]
-#[track_caller]
-pub(crate) fn spawn_in<C, F>(context: C, future: F) -> JoinHandle<F::Output>
-where
-    C: TaskContext,
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    JoinHandle::from_steps(
-        launch(None, task_in(Home, future, context)),
-        RunsOn::Frame(FrameExecutor::Smol),
-    )
-}
+    fn current() -> Option<Global> {
+        None
+    }
 
-/// Spawns a finished task; without an executor, on the global one.
-#[inline]
-pub(crate) fn launch<F>(executor: Option<&SmolExecutor<'static>>, task: F) -> StepTask<F::Output>
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    let task = CatchPanic::new(task);
-    StepTask::new(match executor {
-        Some(executor) => executor.spawn(task),
-        None => ::smol::spawn(task),
-    })
+    fn executor(self) -> Global {
+        self
+    }
+
+    #[inline]
+    fn native(self) -> Option<&'static SmolExecutor<'static>> {
+        None
+    }
+
+    fn native_of(any: &dyn Any) -> Option<Option<&SmolExecutor<'static>>> {
+        any.downcast_ref().map(Some).or_else(|| any.is::<Global>().then_some(None))
+    }
+
+    #[inline]
+    fn scope(executor: Option<&SmolExecutor<'static>>) -> Option<()> {
+        executor.is_none().then_some(())
+    }
+
+    #[inline]
+    fn spawn<F>(
+        executor: Option<&SmolExecutor<'static>>,
+        task: F,
+    ) -> Spawned<NoJoin<F::Output>, F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let task = CatchPanic::new(task);
+        Spawned::Runnable(RunnableJoin::new(match executor {
+            Some(executor) => executor.spawn(task),
+            None => ::smol::spawn(task),
+        }))
+    }
 }
 
 impl Executor for Global {
@@ -193,16 +96,14 @@ impl Executor for Global {
         ::smol::unblock(move || job.run()).detach();
     }
 
-    fn native(&self) -> Native<'_> {
-        Native::Smol(None)
+    fn hooks(&self) -> Hooks<'_, ExecutorName> {
+        Hooks::adapted(QueueKey::Numbered("smol", 0), self)
     }
+}
 
-    fn frame(&self) -> Option<FrameExecutor> {
-        Some(FrameExecutor::Smol)
-    }
-
-    fn queue_key(&self) -> QueueKey {
-        QueueKey::numbered("smol", 0)
+impl Adapter for Global {
+    fn native(&self) -> Option<&dyn Any> {
+        Some(self)
     }
 
     fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
@@ -224,8 +125,14 @@ impl Executor for SmolExecutor<'static> {
         Global.spawn_blocking(job);
     }
 
-    fn native(&self) -> Native<'_> {
-        Native::Smol(Some(self))
+    fn hooks(&self) -> Hooks<'_, ExecutorName> {
+        Hooks::adapted(QueueKey::address(self), self)
+    }
+}
+
+impl Adapter for SmolExecutor<'static> {
+    fn native(&self) -> Option<&dyn Any> {
+        Some(self)
     }
 
     fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
@@ -234,7 +141,6 @@ impl Executor for SmolExecutor<'static> {
     }
 }
 
-/// The operating system's clock, with timers of smol's reactor.
 struct SmolClock;
 
 impl Clock for SmolClock {
@@ -266,6 +172,12 @@ impl LocalExecutor for SmolLocalExecutor<'static> {
         Arc::new(SmolClock)
     }
 
+    fn hooks(&self) -> Hooks<'_, LocalName> {
+        Hooks::adapted(QueueKey::address(self), self)
+    }
+}
+
+impl Adapter for SmolLocalExecutor<'static> {
     fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
         ::smol::block_on(self.run(future));
         Ok(())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ::tokio::sync::mpsc::error::{SendError, SendTimeoutError, TrySendError};
 use ::tokio::sync::mpsc::{self, Receiver, UnboundedReceiver, UnboundedSender};
 
-use super::{Mailbox, Sender, sealed};
+use super::{CarriedChannel, Mailbox, Sender, sealed};
 use crate::carried::Carried;
 
 impl<T> Sender<mpsc::Sender<Carried<T>>> {
@@ -174,6 +174,14 @@ impl<T> Sender<UnboundedSender<Carried<T>>> {
 fn unwrap<T>(SendError(message): SendError<Carried<T>>) -> SendError<T> {
     SendError(message.into_inner())
 }
+
+impl<T> sealed::Sealed for (mpsc::Sender<Carried<T>>, Receiver<Carried<T>>) {}
+
+impl<T> CarriedChannel for (mpsc::Sender<Carried<T>>, Receiver<Carried<T>>) {}
+
+impl<T> sealed::Sealed for (UnboundedSender<Carried<T>>, UnboundedReceiver<Carried<T>>) {}
+
+impl<T> CarriedChannel for (UnboundedSender<Carried<T>>, UnboundedReceiver<Carried<T>>) {}
 
 impl<T> sealed::Sealed for Receiver<Carried<T>> {}
 

@@ -1,9 +1,10 @@
 //! Functions in a context of their own, which is entered at each call.
 
+use std::any::Any;
 use std::future::Future;
 
 use crate::context::Context;
-use crate::current::Kind;
+use crate::current::{Entering, Kind};
 use crate::task_context::EnterContext;
 use crate::with_context::{ContextExt, WithContext};
 
@@ -73,7 +74,7 @@ impl Context {
     /// ```
     pub fn bind_fn<A, R>(self, f: impl Fn(A) -> R) -> impl Fn(A) -> R {
         let bound: WithContext<_> = f.in_context(self);
-        move |argument| bound.call(argument)
+        move |argument| bound.call(None, argument)
     }
 }
 
@@ -101,23 +102,29 @@ impl Context {
 /// shim::block_on(stream::iter(0..8).for_each_concurrent(4, in_own_context(work)));
 /// ```
 pub fn in_own_context<A, F: Future>(mut f: impl FnMut(A) -> F) -> impl FnMut(A) -> WithContext<F> {
-    move |argument| argument.in_current_context().map_inner(&mut f)
+    move |argument| argument.in_current_context().map_inner(None, &mut f)
 }
 
 impl<F> WithContext<F, Context> {
-    /// Calls `f` in the context with what is wrapped; what is left of it is dropped there too.
-    pub(crate) fn run<R>(self, f: impl FnOnce(F) -> R) -> R {
+    /// Calls `f` in the context, and in this scope, with what is wrapped; what is left of it is dropped there too.
+    pub(crate) fn run<R>(self, scope: Option<&dyn Any>, f: impl FnOnce(F) -> R) -> R {
         let (mut context, inner) = self.take_apart();
-        context.run_last(&Kind::call(), || f(inner))
+        let kind = &Kind::call();
+        context.run_last(Entering { kind, scope }, || f(inner))
     }
 
     /// The same, and what `f` returns takes the place of what was wrapped.
-    pub(crate) fn map_inner<U>(self, f: impl FnOnce(F) -> U) -> WithContext<U> {
+    pub(crate) fn map_inner<U>(
+        self,
+        scope: Option<&dyn Any>,
+        f: impl FnOnce(F) -> U,
+    ) -> WithContext<U> {
         let (context, inner) = self.take_apart();
         // Lets go of the context as ever if `f` panics.
         let mut empty = ().in_context(context);
         let (context, ()) = empty.parts_mut();
-        let inner = context.run_now(&Kind::call(), || f(inner));
+        let kind = &Kind::call();
+        let inner = context.run_now(Entering { kind, scope }, || f(inner));
         inner.in_context(empty.into_parts().1)
     }
 
@@ -126,7 +133,7 @@ impl<F> WithContext<F, Context> {
     where
         F: FnOnce() -> R,
     {
-        self.run(|f| f())
+        self.run(None, |f| f())
     }
 
     pub(crate) fn call_mut<A, R>(&mut self, argument: A) -> R
@@ -134,15 +141,16 @@ impl<F> WithContext<F, Context> {
         F: FnMut(A) -> R,
     {
         let (context, f) = self.parts_mut();
-        context.run_now(&Kind::call(), || f(argument))
+        context.run_now((&Kind::call()).into(), || f(argument))
     }
 
-    /// Calls a function in a copy of its context.
-    pub(crate) fn call<A, R>(&self, argument: A) -> R
+    /// Calls a function in a copy of its context, and in this scope.
+    pub(crate) fn call<A, R>(&self, scope: Option<&dyn Any>, argument: A) -> R
     where
         F: Fn(A) -> R,
     {
         let mut context = self.context().clone();
-        context.run_last(&Kind::call(), || (self.inner())(argument))
+        let kind = &Kind::call();
+        context.run_last(Entering { kind, scope }, || (self.inner())(argument))
     }
 }

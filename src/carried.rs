@@ -104,7 +104,7 @@ impl<T> Carried<T> {
     /// assert_eq!((sum, LEVEL.get()), (5, 1));
     /// ```
     pub fn run<R>(self, f: impl FnOnce(T) -> R) -> R {
-        self.0.run(f)
+        self.0.run(None, f)
     }
 
     /// Calls `f` with the value, in the context, and returns the future that `f` makes: it is polled and dropped in
@@ -152,7 +152,7 @@ impl<T> Carried<T> {
     /// assert_eq!(HOPS.get(), 0);
     /// ```
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Carried<U> {
-        Carried(self.0.map_inner(f))
+        Carried(self.0.map_inner(None, f))
     }
 
     /// The value.

@@ -137,7 +137,10 @@ use crate::carried::Carried;
 /// let (client, actor) = (Client { orders: sender }, Actor { orders: receiver });
 /// # let _ = (client.orders, actor.orders);
 /// ```
-pub fn carrying<S, R>((sender, receiver): (S, R)) -> (Sender<S>, Receiver<R>) {
+pub fn carrying<S, R>((sender, receiver): (S, R)) -> (Sender<S>, Receiver<R>)
+where
+    (S, R): CarriedChannel,
+{
     (Sender::new(sender), Receiver::new(receiver))
 }
 
@@ -428,6 +431,37 @@ impl<R: FusedStream> FusedStream for Receiver<R> {
         self.inner.is_terminated()
     }
 }
+
+/// Both ends of a channel of [`Carried`] messages, for [`carrying`].
+///
+/// This trait is sealed: it is for the channels that the [module](self) names.
+///
+/// # Examples
+///
+/// A function that is given a channel:
+///
+/// ```
+/// use aiocontextvars::channel::{self, CarriedChannel, Receiver, Sender};
+///
+/// fn open<S, R>(inner: (S, R)) -> (Sender<S>, Receiver<R>)
+/// where
+///     (S, R): CarriedChannel,
+/// {
+///     channel::carrying(inner)
+/// }
+///
+/// let (sender, receiver) = open(futures::channel::mpsc::unbounded());
+/// sender.unbounded_send(1).unwrap();
+/// # drop(receiver);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` are not the two ends of a channel of `Carried` messages",
+    label = "its messages are not `Carried`, or it is none of the channels that are known",
+    note = "the type of the messages is inferred where it is left out: `carrying(mpsc::channel(8))`",
+    note = "where it is written, it is `Carried`: `carrying(mpsc::channel::<Carried<Message>>(8))`",
+    note = "tokio's and async-channel's channels need the features `tokio` and `async-channel`"
+)]
+pub trait CarriedChannel: sealed::Sealed {}
 
 /// A channel's receiver of [`Carried`] messages.
 ///

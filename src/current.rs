@@ -23,8 +23,10 @@
 //! context of its own: all that it runs is meant to see its values, and no foreign task can have written them. A poll is
 //! that of a task of the shim, and asking there would double the price of a `set`.
 
+use std::any::Any;
 use std::mem;
 use std::ptr::NonNull;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::contain::{contain, in_destructor};
@@ -149,7 +151,7 @@ impl Kind {
 const ROOT_KIND: &Kind = &Kind::new(Users::Root);
 
 thread_local! {
-    static CONTEXTS: Contexts<Context, Kind> = const { Contexts::new(Context::new(), ROOT_KIND) };
+    static CONTEXTS: Contexts<Context, Kind, Override> = const { Contexts::new(Context::new(), ROOT_KIND) };
     static ROOT: RootGuard = const { RootGuard };
 }
 
@@ -179,7 +181,7 @@ impl Lookup for Context {
 }
 
 #[inline]
-fn contexts() -> &'static Contexts<Context, Kind> {
+fn contexts() -> &'static Contexts<Context, Kind, Override> {
     Contexts::here(&CONTEXTS)
 }
 
@@ -374,10 +376,65 @@ pub(crate) fn frame() -> NonNull<Context> {
     contexts().current()
 }
 
+/// How a frame is entered: who may use it, and the scope that it has for what the shim keeps beside the context. The core
+/// only passes the scope on.
+#[derive(Clone, Copy)]
+pub(crate) struct Entering<'a> {
+    pub(crate) kind: &'a Kind,
+    /// Without one, the frame shares that of the frame around it.
+    pub(crate) scope: Option<&'a dyn Any>,
+}
+
+impl<'a> From<&'a Kind> for Entering<'a> {
+    #[inline]
+    fn from(kind: &'a Kind) -> Entering<'a> {
+        Entering { kind, scope: None }
+    }
+}
+
+/// What overrides the scope of a frame for a while.
+pub(crate) type Override = Rc<Box<dyn Any>>;
+
+/// Calls `f`, which must neither call user code nor override a scope, on the current scope.
+#[inline]
+pub(crate) fn scope<R>(f: impl FnOnce(Option<&dyn Any>) -> R) -> R {
+    contexts()
+        .frames()
+        .scope(|current| match current.overriding {
+            Some(overriding) => f(Some(&***overriding)),
+            None => f(current.scope),
+        })
+}
+
+/// A number that tells the frame that has the current scope from those around it. `None` while it is overridden.
+#[inline]
+pub(crate) fn scope_frame() -> Option<usize> {
+    contexts()
+        .frames()
+        .scope(|current| match current.overriding {
+            Some(_) => None,
+            None => Some(current.frame),
+        })
+}
+
+/// Has `overriding` count in place of the current scope, or of that of the frame with this number, if that is there.
+/// Returns the frame's number and what did so before.
+pub(crate) fn override_scope(
+    frame: Option<usize>,
+    overriding: Option<Override>,
+) -> (usize, Option<Override>) {
+    contexts().frames().override_scope(frame, overriding)
+}
+
 /// Calls `f` while `context` is current; then `context` has what was set inside.
 #[inline]
-pub(crate) fn enter<R>(context: &mut Context, kind: &Kind, f: impl FnOnce() -> R) -> R {
-    contexts().enter(context, kind, f)
+pub(crate) fn enter<'a, R>(
+    context: &mut Context,
+    entering: impl Into<Entering<'a>>,
+    f: impl FnOnce() -> R,
+) -> R {
+    let Entering { kind, scope } = entering.into();
+    contexts().enter(context, kind, scope, f)
 }
 
 /// Calls `f` in a frame of its own for the same context, which is that of a synchronous call.
@@ -387,7 +444,20 @@ pub(crate) fn enter_call<R>(f: impl FnOnce() -> R) -> R {
         users: Users::call(),
         shared,
     };
-    contexts().enter_again(&kind, f)
+    contexts().enter_again(&kind, None, f)
+}
+
+/// Calls `f` in a frame of its own for the same context, with this scope.
+pub(crate) fn enter_again<R>(scope: &dyn Any, f: impl FnOnce() -> R) -> R {
+    let kind = glance(|_, kind| Kind {
+        users: kind.users,
+        shared: kind.shared.clone(),
+    });
+    match kind {
+        Some(kind) => contexts().enter_again(&kind, Some(scope), f),
+        // Busy: a signal handler.
+        None => f(),
+    }
 }
 
 /// Calls `f` in an empty context, for user code that is called outside of any context of its own.
@@ -395,10 +465,11 @@ pub(crate) fn enter_empty<R>(f: impl FnOnce() -> R) -> R {
     Frame::new(Context::new(), Users::call()).enter(f)
 }
 
-/// Calls `f` in an empty context that cannot be written to, for waits in which a thread may run work of others.
+/// Calls `f` in an empty context that cannot be written to, and in this scope, for waits in which a thread may run work of
+/// others.
 #[cfg(feature = "rayon")]
-pub(crate) fn enter_wait<R>(f: impl FnOnce() -> R) -> R {
-    Frame::new(Context::new(), Users::Wait).enter(f)
+pub(crate) fn enter_wait<R>(scope: &dyn Any, f: impl FnOnce() -> R) -> R {
+    Frame::new(Context::new(), Users::Wait).enter_scope(Some(scope), f)
 }
 
 /// A context to be entered once, and let go of then.
@@ -431,16 +502,31 @@ impl Frame {
 
     /// Calls `f` in it.
     #[inline]
-    pub(crate) fn enter<R>(mut self, f: impl FnOnce() -> R) -> R {
-        enter(&mut self.context, &self.kind, f)
+    pub(crate) fn enter<R>(self, f: impl FnOnce() -> R) -> R {
+        self.enter_scope(None, f)
     }
 
-    /// Calls `f` in the frame, if there is one.
+    /// Calls `f` in it, with this scope.
     #[inline]
-    pub(crate) fn enter_any<R>(frame: Option<Frame>, f: impl FnOnce() -> R) -> R {
-        match frame {
-            Some(frame) => frame.enter(f),
-            None => f(),
+    pub(crate) fn enter_scope<R>(mut self, scope: Option<&dyn Any>, f: impl FnOnce() -> R) -> R {
+        let entering = Entering {
+            kind: &self.kind,
+            scope,
+        };
+        enter(&mut self.context, entering, f)
+    }
+
+    /// Calls `f` in the frame, if there is one, with this scope.
+    #[inline]
+    pub(crate) fn enter_any<R>(
+        frame: Option<Frame>,
+        scope: Option<&dyn Any>,
+        f: impl FnOnce() -> R,
+    ) -> R {
+        match (frame, scope) {
+            (Some(frame), scope) => frame.enter_scope(scope, f),
+            (None, None) => f(),
+            (None, Some(scope)) => enter_again(scope, f),
         }
     }
 }

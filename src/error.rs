@@ -236,9 +236,15 @@ impl Error for ApplyError {}
 /// let error = shared.run(|| shared.run(|| ())).unwrap().unwrap_err();
 /// assert_eq!(error.to_string(), "the shared context is already entered");
 /// ```
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct AlreadyEntered {
     pub(crate) _private: (),
+}
+
+impl fmt::Debug for AlreadyEntered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AlreadyEntered")
+    }
 }
 
 impl fmt::Display for AlreadyEntered {

@@ -70,8 +70,9 @@
 //!
 //! # Features
 //!
-//! None is on by default, all combine, and none changes what another does, with one exception: the last resort of
-//! the [search](shim#which-executor) for an executor is smol's or async-std's global one, if only one of them is there.
+//! None is on by default, all combine, and none changes what another does, with one exception: if exactly one of
+//! `tokio`, `async-std` and `smol` is on, [`shim::block_on`] runs on that runtime where the
+//! [search](shim#which-executor) finds no executor, and `shim::spawn` goes to it if it is smol or async-std.
 //!
 //! - `tokio`, `async-std`, `smol`: the adapter of that runtime, `shim::tokio` and so on.
 //! - `async-channel`: its channels in [`channel`]. (`futures`' are always there, and tokio's with `tokio`.)
@@ -80,8 +81,8 @@
 //! - `ctrl-c`: `EventLoop::stop_on_ctrl_c`.
 //! - `hyper`: `hyper::rt::Executor` for `ContextAwareExecutor`.
 //! - `tower`: `shim::tower::ContextLayer`.
-//! - `conformance`: `aiocontextvars::conformance`, the suite that executors are tested with, for authors of others. A
-//!   development dependency has it.
+//!
+//! The crate `aiocontextvars-conformance` is the suite that executors are tested with, for authors of others.
 //!
 //! # Guarantees
 //!
@@ -97,17 +98,11 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(feature = "conformance")]
-// The rows of the suite name the crate as its users do.
-extern crate self as aiocontextvars;
-
 mod access;
 mod bind;
 mod bindings;
 mod carried;
 pub mod channel;
-#[cfg(feature = "conformance")]
-pub mod conformance;
 mod contain;
 mod context;
 mod current;
@@ -155,8 +150,7 @@ pub use crate::with_context::{ContextExt, WithContext};
     feature = "tokio",
     feature = "async-std",
     feature = "smol",
-    feature = "futures-executor",
-    feature = "conformance"
+    feature = "futures-executor"
 ))]
 #[doc = include_str!("../README.md")]
 struct ReadmeExamples;

@@ -13,21 +13,17 @@
 //! - A `&mut` into a frame exists only in [`Frames::peek`], which is not entered again for that frame by its closure.
 //! - An allocator or a signal handler may read variables at any instruction. So a store that makes something valid comes
 //!   after the stores of what it makes valid, with a compiler fence between them; nothing else is needed on one thread.
-//!
-//! And, for the conformance suite only, `waker`: one that hears of all that is done to it.
 
 #![allow(unsafe_code, reason = "see above")]
 
+use std::any::Any;
 use std::cell::{Cell, RefCell, UnsafeCell};
+use std::marker::PhantomData;
 use std::mem::{self, ManuallyDrop};
 use std::ops::Deref;
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
-#[cfg(feature = "conformance")]
-use std::sync::Arc;
 use std::sync::atomic::{Ordering, compiler_fence};
-#[cfg(feature = "conformance")]
-use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use crate::contain::in_destructor;
 use crate::id::VarKey;
@@ -135,59 +131,148 @@ impl<T: Copy> Drop for PutBack<'_, T> {
 
 /// A stack of frames in a thread-local that has no destructor. The frames belong to the calls of
 /// [`enter`](Frames::enter); only the root is here.
-pub(crate) struct Frames<T, K: ?Sized + 'static> {
+///
+/// A frame has a value and a kind. It may have a scope, which the frames within it share up to the next one that has one of
+/// its own, and which may be overridden for a while.
+pub(crate) struct Frames<T, K: 'static, O: 'static> {
     /// Null if it is the root.
-    innermost: Cell<*const Link<T, K>>,
+    innermost: Cell<*const Link<T, K, O>>,
     root: UnsafeCell<ManuallyDrop<T>>,
     root_kind: &'static K,
+    root_override: ManuallyDrop<Cell<Option<O>>>,
     /// What there is a `&mut` to, in a call of [`peek`](Frames::peek). Null if there is none. Such calls can be within each
     /// other, if other frames are entered in between; then this is the innermost one's.
     busy: Cell<*const T>,
 }
 
-struct Link<T, K: ?Sized> {
-    value: NonNull<T>,
-    kind: NonNull<K>,
+/// The current scope.
+pub(crate) struct Scope<'a, O> {
+    /// A number that tells its frame from those around it. 0 for the root.
+    pub(crate) frame: usize,
+    pub(crate) scope: Option<&'a dyn Any>,
+    pub(crate) overriding: Option<&'a O>,
 }
 
-impl<T: 'static, K: ?Sized + 'static> Frames<T, K> {
-    /// Those of this thread.
-    #[inline]
-    pub(crate) fn here(key: &'static LocalKey<Frames<T, K>>) -> &'static Frames<T, K> {
-        // SAFETY: `Frames` has cells, so it is not `Sync`.
-        unsafe { here(key) }
-    }
+struct Link<T, K, O> {
+    value: NonNull<T>,
+    kind: NonNull<K>,
+    scope: Option<NonNull<dyn Any>>,
+    /// Counts in place of the scope, if there is one.
+    overriding: Cell<Option<O>>,
+    outer: *const Link<T, K, O>,
+}
 
-    pub(crate) const fn new(value: T, kind: &'static K) -> Frames<T, K> {
+impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
+    pub(crate) const fn new(value: T, kind: &'static K) -> Frames<T, K, O> {
         Frames {
             innermost: Cell::new(ptr::null()),
             root: UnsafeCell::new(ManuallyDrop::new(value)),
             root_kind: kind,
+            root_override: ManuallyDrop::new(Cell::new(None)),
             busy: Cell::new(ptr::null()),
         }
     }
 
     /// Calls `f` while `value` is the innermost frame.
     #[inline]
-    pub(crate) fn enter<R>(&self, value: &mut T, kind: &K, f: impl FnOnce() -> R) -> R {
-        self.enter_link(NonNull::from(value), kind, f)
+    pub(crate) fn enter<R>(
+        &self,
+        value: &mut T,
+        kind: &K,
+        scope: Option<&dyn Any>,
+        f: impl FnOnce() -> R,
+    ) -> R {
+        self.enter_link(NonNull::from(value), kind, scope, f)
     }
 
     /// Calls `f` while the innermost frame has this kind.
-    pub(crate) fn enter_again<R>(&self, kind: &K, f: impl FnOnce() -> R) -> R {
-        self.enter_link(self.innermost().0, kind, f)
+    pub(crate) fn enter_again<R>(
+        &self,
+        kind: &K,
+        scope: Option<&dyn Any>,
+        f: impl FnOnce() -> R,
+    ) -> R {
+        self.enter_link(self.innermost().0, kind, scope, f)
     }
 
     #[inline]
-    fn enter_link<R>(&self, value: NonNull<T>, kind: &K, f: impl FnOnce() -> R) -> R {
+    fn enter_link<R>(
+        &self,
+        value: NonNull<T>,
+        kind: &K,
+        scope: Option<&dyn Any>,
+        f: impl FnOnce() -> R,
+    ) -> R {
         let link = Link {
             value,
             kind: NonNull::from(kind),
+            scope: scope.map(NonNull::from),
+            overriding: Cell::new(None),
+            outer: self.innermost.get(),
         };
         compiler_fence(Ordering::Release);
         // Dropped before `link`.
         let _leave = PutBack::new(&self.innermost, &link);
         f()
+    }
+
+    /// Calls `f`, which must neither call user code nor override a scope, on the current scope: that of the innermost
+    /// frame that has one, or what overrides it.
+    #[inline]
+    pub(crate) fn scope<R>(&self, f: impl FnOnce(Scope<'_, O>) -> R) -> R {
+        let link = self.scope_link();
+        let overriding = match link {
+            Some(link) => &link.overriding,
+            None => &*self.root_override,
+        };
+        f(Scope {
+            frame: link.map_or(0, |link| ptr::from_ref(link).addr()),
+            // SAFETY: `enter` has borrowed it and not returned.
+            scope: link
+                .and_then(|link| link.scope)
+                .map(|scope| unsafe { &*scope.as_ptr() }),
+            // SAFETY: nobody replaces it before `f` returns, which is told not to.
+            overriding: unsafe { &*overriding.as_ptr() }.as_ref(),
+        })
+    }
+
+    /// The innermost link that has a scope. It must not be kept while other code runs.
+    #[inline]
+    fn scope_link(&self) -> Option<&Link<T, K, O>> {
+        // SAFETY: as in `innermost`; and the links around a link are further out on the machine stack.
+        let mut next = unsafe { self.innermost.get().as_ref() };
+        while let Some(link) = next {
+            if link.scope.is_some() {
+                break;
+            }
+            // SAFETY: as above.
+            next = unsafe { link.outer.as_ref() };
+        }
+        next
+    }
+
+    /// Has `overriding` count in place of the current scope, or of that of the frame with this number, if that is there.
+    /// Returns the frame's number and what did so before.
+    pub(crate) fn override_scope(
+        &self,
+        frame: Option<usize>,
+        overriding: Option<O>,
+    ) -> (usize, Option<O>) {
+        let mut link = self.scope_link();
+        let number =
+            |link: Option<&Link<T, K, O>>| link.map_or(0, |link| ptr::from_ref(link).addr());
+        while let (Some(frame), Some(inner)) = (frame, link) {
+            if number(link) == frame {
+                break;
+            }
+            // SAFETY: as in `scope_link`.
+            link = unsafe { inner.outer.as_ref() };
+        }
+        match link {
+            Some(link) => (number(Some(link)), link.overriding.replace(overriding)),
+            None if frame.is_some_and(|frame| frame != 0) => (0, overriding),
+            None => (0, self.root_override.replace(overriding)),
+        }
     }
 
     /// The innermost frame.
@@ -278,8 +363,8 @@ pub(crate) enum Reading {
 ///   gives that to the reader: the slot, whose values are behind reference counts of their own, where they stay.
 /// - Whenever another context becomes current, or its bindings change, the current stamp becomes another.
 /// - A variable has one type (`ContextVar<T>` is invariant), and a key that no other has.
-pub(crate) struct Contexts<T: Lookup + 'static, K: 'static> {
-    frames: Frames<T, K>,
+pub(crate) struct Contexts<T: Lookup + 'static, K: 'static, O: 'static> {
+    frames: Frames<T, K, O>,
     /// The stamp of the current bindings. 0 if it is to be looked up.
     stamp: Cell<u64>,
     cache: [CacheEntry; ENTRIES],
@@ -328,15 +413,15 @@ struct Reader<T: Lookup> {
     outer: *const Reader<T>,
 }
 
-impl<T: Lookup + 'static, K: 'static> Contexts<T, K> {
+impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
     /// Those of this thread.
     #[inline]
-    pub(crate) fn here(key: &'static LocalKey<Contexts<T, K>>) -> &'static Contexts<T, K> {
+    pub(crate) fn here(key: &'static LocalKey<Contexts<T, K, O>>) -> &'static Contexts<T, K, O> {
         // SAFETY: `Contexts` has cells, so it is not `Sync`.
         unsafe { here(key) }
     }
 
-    pub(crate) const fn new(root: T, kind: &'static K) -> Contexts<T, K> {
+    pub(crate) const fn new(root: T, kind: &'static K) -> Contexts<T, K, O> {
         Contexts {
             frames: Frames::new(root, kind),
             stamp: Cell::new(0),
@@ -348,13 +433,19 @@ impl<T: Lookup + 'static, K: 'static> Contexts<T, K> {
 
     /// Calls `f` while `context` is current.
     #[inline]
-    pub(crate) fn enter<R>(&self, context: &mut T, kind: &K, f: impl FnOnce() -> R) -> R {
+    pub(crate) fn enter<R>(
+        &self,
+        context: &mut T,
+        kind: &K,
+        scope: Option<&dyn Any>,
+        f: impl FnOnce() -> R,
+    ) -> R {
         // Put back when the context has been left: the one outside has not changed meanwhile.
         let mut outside = PutBack {
             cell: &self.stamp,
             before: 0,
         };
-        self.frames.enter(context, kind, || {
+        self.frames.enter(context, kind, scope, || {
             // In this order: a signal handler that reads in between makes the stamp that of the innermost frame.
             compiler_fence(Ordering::SeqCst);
             outside.before = self.stamp.replace(0);
@@ -363,13 +454,18 @@ impl<T: Lookup + 'static, K: 'static> Contexts<T, K> {
     }
 
     /// Calls `f` while the current context's frame has this kind.
-    pub(crate) fn enter_again<R>(&self, kind: &K, f: impl FnOnce() -> R) -> R {
+    pub(crate) fn enter_again<R>(
+        &self,
+        kind: &K,
+        scope: Option<&dyn Any>,
+        f: impl FnOnce() -> R,
+    ) -> R {
         // It may change: its stamp is to be looked up afterwards.
         let _forget = PutBack {
             cell: &self.stamp,
             before: 0,
         };
-        self.frames.enter_again(kind, || {
+        self.frames.enter_again(kind, scope, || {
             compiler_fence(Ordering::SeqCst);
             self.stamp.set(0);
             f()
@@ -379,6 +475,12 @@ impl<T: Lookup + 'static, K: 'static> Contexts<T, K> {
     /// The address of the current context.
     pub(crate) fn current(&self) -> NonNull<T> {
         self.frames.innermost().0
+    }
+
+    /// The frames, for their scopes.
+    #[inline]
+    pub(crate) fn frames(&self) -> &Frames<T, K, O> {
+        &self.frames
     }
 
     /// Calls `f`, which must not call user code, on the current context. `None` if it is busy.
@@ -569,6 +671,9 @@ impl<T: Dispose> Drop for DisposedOf<T> {
 pub(crate) trait Around {
     /// Calls `f`, which drops the value.
     fn around(&mut self, f: impl FnOnce());
+
+    /// The same for a value whose drop does nothing.
+    fn release(&mut self);
 }
 
 /// A value that is dropped where `A` says.
@@ -633,53 +738,53 @@ impl<T, A: Around> Drop for Inside<T, A> {
                 unsafe { ManuallyDrop::drop(self.0) }
             }
         }
+        if !mem::needs_drop::<T>() {
+            return self.around.release();
+        }
         // It goes here, at the latest: also if the closure is not called, or the call panics first.
         let mut inner = Some(Inner(&mut self.inner));
         self.around.around(|| drop(inner.take()));
     }
 }
 
-/// What is done to a [`waker`].
-#[cfg(feature = "conformance")]
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum WakerHook {
-    Clone,
-    Wake,
-    Drop,
-}
+/// That a type is `Send`, for where the compiler does not know it any more.
+pub(crate) struct IsSend<T>(PhantomData<fn(T) -> T>);
 
-/// A waker that calls `f` whenever something is done to it. Those that are made safely do not hear of clones.
-#[cfg(feature = "conformance")]
-pub(crate) fn waker(f: impl Fn(WakerHook) + Send + Sync + 'static) -> Waker {
-    type OnWaker = Arc<dyn Fn(WakerHook) + Send + Sync>;
-
-    const TABLE: RawWakerVTable = RawWakerVTable::new(
-        |data| {
-            // SAFETY: `data` is from `raw`, and its owner is there for the time of the call.
-            let hook = unsafe { &*data.cast::<OnWaker>() };
-            hook(WakerHook::Clone);
-            raw(Arc::clone(hook))
-        },
-        |data| {
-            // SAFETY: `data` is from `raw`, and the waker is used up.
-            let hook = unsafe { Box::from_raw(data.cast::<OnWaker>().cast_mut()) };
-            hook(WakerHook::Wake);
-            hook(WakerHook::Drop);
-        },
-        |data| {
-            // SAFETY: as for clones.
-            let hook = unsafe { &*data.cast::<OnWaker>() };
-            hook(WakerHook::Wake);
-        },
-        |data| {
-            // SAFETY: `data` is from `raw`, and the waker is dropped.
-            let hook = unsafe { Box::from_raw(data.cast::<OnWaker>().cast_mut()) };
-            hook(WakerHook::Drop);
-        },
-    );
-    fn raw(hook: OnWaker) -> RawWaker {
-        RawWaker::new(Box::into_raw(Box::new(hook)).cast(), &TABLE)
+impl<T: Send> IsSend<T> {
+    #[inline]
+    pub(crate) fn new() -> IsSend<T> {
+        IsSend(PhantomData)
     }
-    // SAFETY: each waker owns a box of what is `Send` and `Sync`, which is freed when the waker is used up or dropped.
-    unsafe { Waker::from_raw(raw(Arc::new(f))) }
 }
+
+/// A value of a type that is `Send`, also where the compiler does not know it.
+pub(crate) struct AlwaysSend<T>(T);
+
+impl<T: Send> AlwaysSend<T> {
+    #[inline]
+    pub(crate) fn new(value: T) -> AlwaysSend<T> {
+        AlwaysSend(value)
+    }
+}
+
+impl<T, E: Send> AlwaysSend<Result<T, E>> {
+    pub(crate) fn result(result: Result<T, E>, _: &IsSend<T>) -> AlwaysSend<Result<T, E>> {
+        AlwaysSend(result)
+    }
+}
+
+impl<T> AlwaysSend<T> {
+    #[inline]
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+
+    pub(crate) fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+// SAFETY: the two ways to make one ask for it: `new` for the type itself, `result` for all that a `Result` has.
+unsafe impl<T> Send for AlwaysSend<T> {}
+// SAFETY: nothing can be done with a `&AlwaysSend<T>`.
+unsafe impl<T> Sync for AlwaysSend<T> {}

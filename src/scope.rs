@@ -5,7 +5,7 @@ use std::mem;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::context::Context;
-use crate::current::{self, Kind};
+use crate::current::{self, Entering};
 use crate::id::VarKey;
 use crate::task_context::{AnyContext, EnterContext, Sealed, TaskContext};
 use crate::value::Value;
@@ -123,12 +123,16 @@ impl EnterContext for ScopePlace {
     }
 
     #[inline]
-    fn run_now<R>(&mut self, kind: &Kind, f: impl FnOnce() -> R) -> R {
-        self.context().run_now(kind, f)
+    fn run_now<R>(&mut self, entering: Entering<'_>, f: impl FnOnce() -> R) -> R {
+        self.context().run_now(entering, f)
     }
 
     #[inline]
-    fn run_last<R>(&mut self, kind: &Kind, f: impl FnOnce() -> R) -> R {
-        self.context().run_last(kind, f)
+    fn run_last<R>(&mut self, entering: Entering<'_>, f: impl FnOnce() -> R) -> R {
+        self.context().run_last(entering, f)
+    }
+
+    fn release(&mut self) {
+        self.context().release();
     }
 }

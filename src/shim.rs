@@ -17,9 +17,11 @@
 //!
 //! The free functions go to, in this order: the executor of the innermost frame (a task or callback of the
 //! shim, [`block_on`], [`ContextAwareExecutor::enter`]), the tokio runtime of this thread, async-std's
-//! current task, the one given to [`set_default`], and the global executor of smol or async-std if exactly
-//! one of these two features is on. If there is none, the panicking forms panic and the `try_` forms return
-//! [`NoRuntime`]. `block_on` then runs the event loop.
+//! current task, the one given to [`set_default`], and the global executor of smol or async-std if its
+//! feature is the only one of `tokio`, `async-std` and `smol` that is on. If there is none, the panicking
+//! forms panic and the `try_` forms return [`NoRuntime`]. [`block_on`] then runs a runtime of tokio's if
+//! that feature is the only one, and the event loop otherwise. So a program with one of them has its
+//! `main` in `shim::block_on`, and runs on another runtime by another feature.
 //!
 //! In a frame that knows a local executor and no other, as in tasks on smol's `LocalExecutor`, all work goes
 //! there, also what could go anywhere. A `LocalSet` and the part of async-std that belongs to a thread know
@@ -95,50 +97,119 @@
 //! ```
 
 mod block;
+mod blocking;
+mod call_handle;
 mod callback;
+mod clock;
 mod context_aware;
+mod destination;
+mod dispatch;
+mod done_callback;
 mod enter;
-mod entered;
 #[doc(hidden)]
 pub mod event_loop;
 mod executor;
-#[cfg(feature = "hyper")]
-mod hyper;
+mod facade;
+mod inline;
 mod join;
+mod join_error;
 mod join_set;
 mod local;
-mod location;
-mod mark;
-mod native;
+mod outcome;
 mod parker;
-#[cfg(feature = "futures-executor")]
-mod pools;
 mod queue;
+mod remote_wakes;
+mod runnable;
+mod runnable_join;
 mod runner;
+pub(crate) mod runtime;
+mod scope;
 mod search;
-mod submit;
 mod task;
 mod task_group;
 pub mod thread;
+mod thread_state;
 mod time;
-#[cfg(feature = "tower")]
-pub mod tower;
 
-#[cfg(feature = "async-std")]
-#[path = "../shims/async_std.rs"]
-pub mod async_std;
+#[cfg(feature = "futures-executor")]
+#[path = "../shims/futures_executor.rs"]
+mod futures_executor;
+#[cfg(feature = "hyper")]
+#[path = "../shims/hyper.rs"]
+mod hyper;
 #[cfg(feature = "rayon")]
 #[path = "../shims/rayon.rs"]
 pub mod rayon;
-#[cfg(feature = "smol")]
-#[path = "../shims/smol.rs"]
-pub mod smol;
-#[cfg(feature = "tokio")]
-#[path = "../shims/tokio.rs"]
-pub mod tokio;
 #[cfg(feature = "tokio")]
 #[path = "../shims/tokio_io.rs"]
 mod tokio_io;
+#[cfg(feature = "tower")]
+#[path = "../shims/tower.rs"]
+pub mod tower;
+
+/// The runtimes: of each the module, which is its adapter's file in `shims/` too, the variant and the feature.
+///
+/// [`spawn`] compiles each future for the first one that is compiled in; for the others it boxes the future.
+macro_rules! list {
+    ($(
+        $(#[$doc:meta])*
+        $module:ident $Variant:ident $feature:literal
+    )*) => {
+        /// The adapters. Those whose feature is off are represented by `absent.rs`.
+        #[path = "../shims"]
+        pub(crate) mod adapters {
+            pub(crate) use crate::shim::event_loop::tasks as event_loop;
+
+            $(
+                #[cfg(feature = $feature)]
+                pub(crate) mod $module;
+                #[cfg(not(feature = $feature))]
+                #[path = "absent.rs"]
+                #[allow(clippy::duplicate_mod, reason = "each is a type of its own")]
+                pub(crate) mod $module;
+            )*
+        }
+
+        $(
+            #[cfg(feature = $feature)]
+            $(#[$doc])*
+            pub mod $module {
+                super::facade::functions!($module);
+            }
+        )*
+
+        list!(@first [] $($module $feature)*);
+
+        /// Passes the module, the variant and the feature of each on to a macro. Event loops are among them.
+        macro_rules! runtimes {
+            ($then:ident) => {
+                $then! { $($module $Variant $feature)* event_loop EventLoop "" }
+            };
+        }
+        pub(crate) use runtimes;
+    };
+    (@first [$($before:literal)*] $module:ident $feature:literal $($rest:tt)*) => {
+        #[cfg(all(feature = $feature, not(any($(feature = $before),*))))]
+        pub(crate) use self::adapters::$module::Runtime as FirstRuntime;
+        list!(@first [$($before)* $feature] $($rest)*);
+    };
+    (@first [$($before:literal)*]) => {
+        #[cfg(not(any($(feature = $before),*)))]
+        pub(crate) use self::adapters::event_loop::Runtime as FirstRuntime;
+    };
+}
+
+list! {
+    #[doc = include_str!("../docs/runtimes/tokio.md")]
+    tokio Tokio "tokio"
+    #[doc = include_str!("../docs/runtimes/smol.md")]
+    smol Smol "smol"
+    #[doc = include_str!("../docs/runtimes/async-std.md")]
+    async_std AsyncStd "async-std"
+}
+
+/// How a task is spawned on a local executor that the shim does not know, for messages.
+const BARE_LOCAL_SPAWN: &str = "`tokio::task::spawn_local(future.in_current_context())`";
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -146,19 +217,17 @@ use std::time::{Duration, Instant};
 use futures_core::future::BoxFuture;
 
 pub use self::block::BlockOnError;
-pub use self::callback::{CallError, CallHandle, TimerHandle, set_exception_handler};
-#[cfg(feature = "conformance")]
-pub(crate) use self::callback::{
-    Handler as ExceptionHandler, replace as replace_exception_handler,
-};
+pub use self::call_handle::{CallHandle, TimerHandle};
+pub use self::callback::{CallError, ExceptionHandler, set_exception_handler};
 pub use self::context_aware::{ContextAwareExecutor, FromSchedule};
-pub use self::enter::{AnyExecutor, Anywhere, Here};
-pub use self::entered::EnterGuard;
-pub use self::executor::{Clock, Executor, Job, LocalExecutor, LocalRunnable, Runnable};
-pub use self::join::{AbortHandle, DoneCallbackId, JoinError, JoinHandle};
+pub use self::executor::{Clock, Executor, LocalExecutor};
+pub use self::join::{AbortHandle, DoneCallbackId, JoinHandle, TaskId};
+pub use self::join_error::JoinError;
 pub use self::join_set::JoinSet;
-pub use self::local::deliver_remote_wakes;
+pub use self::remote_wakes::deliver_remote_wakes;
+pub use self::runnable::{Job, LocalRunnable, Runnable};
 pub use self::runner::Runner;
+pub use self::scope::EnterGuard;
 pub use self::search::NoRuntime;
 pub use self::task_group::{TaskFailure, TaskGroup, TaskGroupError};
 pub use self::time::{
@@ -166,17 +235,19 @@ pub use self::time::{
 };
 
 use self::callback::Call;
+use self::destination::Destination;
 use self::event_loop::EventLoop;
-use self::search::Place;
+use self::scope::{LocalScope, new_context};
+use self::task::TaskFuture;
 use crate::current;
 use crate::task_context::TaskContext;
 
-/// The current executor, or a panic in the caller that says what to do.
+/// Where work from here goes.
 #[inline]
 #[track_caller]
-fn place() -> Place {
-    match search::place() {
-        Ok(place) => place,
+fn destination() -> Destination {
+    match search::destination() {
+        Ok(destination) => destination,
         Err(error) => no_runtime(error),
     }
 }
@@ -187,11 +258,11 @@ fn no_runtime(error: NoRuntime) -> ! {
     panic!("{error}")
 }
 
-/// The frame of the current local executor, or a panic in the caller that says what to do.
+/// Where local work from here goes.
 #[track_caller]
-fn local_frame() -> entered::ExecutorFrame {
-    match search::local_frame() {
-        Ok(frame) => frame,
+fn local() -> LocalScope {
+    match search::local() {
+        Ok(local) => local,
         Err(error) => no_runtime(error),
     }
 }
@@ -304,9 +375,9 @@ where
 fn spawn_boxed<T: Send + 'static>(
     future: BoxFuture<'static, T>,
 ) -> Result<JoinHandle<T>, NoRuntime> {
-    let place = search::place()?;
-    let context = place.new_context();
-    Ok(place.spawn(context, future))
+    let destination = search::destination()?;
+    let context = destination.new_context();
+    Ok(destination.spawn(context, future))
 }
 
 /// As [`spawn_boxed`], in `context`.
@@ -317,7 +388,7 @@ fn spawn_boxed_in<C: TaskContext, T: Send + 'static>(
     context: C,
     future: BoxFuture<'static, T>,
 ) -> Result<JoinHandle<T>, NoRuntime> {
-    Ok(search::place()?.spawn(context, future))
+    Ok(search::destination()?.spawn(context, future))
 }
 
 /// Spawns a task that stays on this thread, on the local executor that is entered, in a copy of the current
@@ -345,9 +416,9 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let frame = local_frame();
-    let context = frame.new_context();
-    local::spawn(frame, context, future)
+    let local = local();
+    let context = local.scope.new_context();
+    local::spawn(local, context, future)
 }
 
 /// Runs `f` on a thread that may block, in a copy of the current context, taken now (TH-03). The thread
@@ -371,9 +442,9 @@ where
 /// ```
 #[track_caller]
 pub fn spawn_blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-    let place = place();
-    let context = place.new_context();
-    place.spawn_blocking(context, f)
+    let destination = destination();
+    let context = destination.new_context();
+    destination.spawn_blocking(context, f)
 }
 
 /// Runs `f` on a thread that may block, in `context`. In a [`SharedContext`](crate::SharedContext) that is
@@ -401,17 +472,29 @@ pub fn spawn_blocking_in<C: TaskContext, T: Send + 'static>(
     context: C,
     f: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
-    place().spawn_blocking(context, f)
+    destination().spawn_blocking(context, f)
 }
 
-/// Runs `future` to completion on the calling thread, in a copy of the current context: nothing it sets
-/// comes out, and a second call starts afresh (RU-01, RU-05).
+/// Runs `future` to completion on the calling thread: on the current executor, or else on the runtime
+/// of the one feature of `tokio`, `async-std` and `smol` that is on. With several of them on, or none, a
+/// new event loop runs it.
 ///
-/// Runs on the current executor. If there is none, a new event loop runs it; the tasks and callbacks that
-/// are left on that loop are dropped when the future has completed.
+/// It runs in a copy of the current context: nothing it sets comes out, and a second call starts afresh
+/// (RU-01, RU-05).
 ///
 /// It is not for wakers, nor for destructors that a waker runs: the thread that calls a waker may be in the midst of
 /// its runtime's own work. On a worker thread of tokio that may end the process.
+///
+/// # The runtime of the one feature
+///
+/// So the same text of `main` runs on each runtime by its feature alone. smol's and async-std's are their
+/// global executors. tokio's is a multi-thread runtime of the process, with all drivers that tokio is
+/// compiled with; the first such call makes it, and it is never shut down. What is spawned there runs on
+/// when `block_on` returns; the tasks and callbacks that are left on the event loop are dropped then.
+///
+/// Two things are not the same everywhere: [`spawn_local`] needs an executor that is local to the
+/// thread, which the event loop has and these runtimes have not; and the threads of a runtime are not
+/// there in a forked child.
 ///
 /// # Panics
 ///
@@ -432,13 +515,14 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// As [`block_on`].
+/// As [`block_on`]: on the current executor, or else on the runtime of the one feature of `tokio`,
+/// `async-std` and `smol` that is on, or else on a new event loop.
 ///
 /// # Errors
 ///
 /// If this thread may not block on the current executor: in a task of the event loop, of a current-thread
-/// tokio runtime, of a `LocalSet`, or of a `futures` pool. Nothing has been entered then, and the future has
-/// not been polled.
+/// tokio runtime, of a `LocalSet`, or of a `futures` pool; and if tokio's runtime of the process cannot be
+/// started. Nothing has been entered then, and the future has not been polled.
 ///
 /// # Examples
 ///
@@ -450,24 +534,28 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 /// ```
 pub fn try_block_on<F: Future>(future: F) -> Result<F::Output, BlockOnError> {
     // A thread that is inside a local executor is asked there.
-    let place = search::local_frame()
-        .map(Place::Here)
-        .or_else(|_| search::place());
-    match place {
-        Ok(Place::Here(frame)) => match frame.upgrade_local() {
-            Some(local) => {
-                let context = frame.new_context();
-                block::block_on(|future| local.block_on(future), context, frame, future)
+    let destination = search::local()
+        .map(Destination::Local)
+        .or_else(|_| search::destination());
+    let destination = match destination {
+        Ok(destination) => Some(destination),
+        Err(NoRuntime { .. }) => search::of_the_process()?,
+    };
+    match destination {
+        Some(Destination::Local(local)) => match local.upgrade() {
+            Some(executor) => {
+                let context = local.scope.new_context();
+                let future = TaskFuture::to_block_on(context, local, future);
+                block::run(|future| executor.hooks().block_on(future), future)
             }
             None => Err(BlockOnError::unsupported()),
         },
-        Ok(Place::Anywhere(destination)) => {
-            let context = destination.new_context();
-            let frame = destination.frame();
-            let executor = destination.executor.as_executor();
-            block::block_on(|future| executor.block_on(future), context, frame, future)
+        Some(Destination::Executor(on)) => {
+            let future = TaskFuture::to_block_on(on.new_context(), on.scope(), future);
+            let executor = on.executor.to_value();
+            block::run(|future| executor.hooks().block_on(future), future)
         }
-        Err(NoRuntime { .. }) => EventLoop::new().try_run_until_complete(future),
+        None => EventLoop::new().try_run_until_complete(future),
     }
 }
 
@@ -496,13 +584,15 @@ pub fn try_block_on<F: Future>(future: F) -> Result<F::Output, BlockOnError> {
 #[track_caller]
 pub fn call_soon(f: impl FnOnce() + Send + 'static) -> CallHandle {
     // Callbacks that schedule callbacks need no search.
-    if let Some(fixed) = queue::own(|serves| serves.anywhere) {
-        let call = Call::new(entered::new_context(fixed.as_ref()), fixed, f);
-        return queue::push_own(call);
+    if queue::is_own(|scope| scope.executor) {
+        let fixed = scope::current(|scope, _| scope.fixed.clone());
+        let call = Call::new(new_context(fixed.as_ref()), fixed, f);
+        queue::push_own(&call);
+        return CallHandle::new(call);
     }
-    let place = place();
-    let call = Call::new(place.new_context(), place.fixed(), f);
-    place.call_soon(call)
+    let destination = destination();
+    let call = Call::new(destination.new_context(), destination.fixed(), f);
+    destination.call_soon(call)
 }
 
 /// Schedules `f` to be called soon, in `context` (CS-04).
@@ -531,9 +621,9 @@ pub fn call_soon(f: impl FnOnce() + Send + 'static) -> CallHandle {
 /// ```
 #[track_caller]
 pub fn call_soon_in<C: TaskContext>(context: C, f: impl FnOnce() + Send + 'static) -> CallHandle {
-    let place = place();
-    let call = Call::new(context, place.fixed(), f);
-    place.call_soon(call)
+    let destination = destination();
+    let call = Call::new(context, destination.fixed(), f);
+    destination.call_soon(call)
 }
 
 /// Schedules `f` to be called soon on this thread, by the local executor that is entered, in a copy of the
@@ -561,13 +651,15 @@ pub fn call_soon_in<C: TaskContext>(context: C, f: impl FnOnce() + Send + 'stati
 /// ```
 #[track_caller]
 pub fn call_soon_local(f: impl FnOnce() + 'static) -> CallHandle {
-    if let Some(fixed) = queue::own(|serves| serves.here) {
-        let call = Call::new_local(entered::new_context(fixed.as_ref()), fixed, f);
-        return queue::push_own(call);
+    if queue::is_own(|scope| scope.local) {
+        let fixed = scope::current(|scope, _| scope.fixed.clone());
+        let call = Call::new_local(new_context(fixed.as_ref()), fixed, f);
+        queue::push_own(&call);
+        return CallHandle::new(call);
     }
-    let frame = local_frame();
-    let call = Call::new_local(frame.new_context(), frame.fixed.clone(), f);
-    Place::Here(frame).call_soon(call)
+    let local = local();
+    let call = Call::new_local(local.scope.new_context(), local.scope.fixed.clone(), f);
+    Destination::Local(local).call_soon(call)
 }
 
 /// Schedules `f` to be called when `delay` has passed on the executor's clock, in a copy of the current
@@ -594,9 +686,9 @@ pub fn call_soon_local(f: impl FnOnce() + 'static) -> CallHandle {
 /// ```
 #[track_caller]
 pub fn call_later(delay: Duration, f: impl FnOnce() + Send + 'static) -> TimerHandle {
-    let place = place();
-    let context = place.new_context();
-    call_later_at(place, context, delay, f)
+    let destination = destination();
+    let context = destination.new_context();
+    call_later_at(destination, context, delay, f)
 }
 
 /// As [`call_later`], in `context`.
@@ -622,19 +714,19 @@ pub fn call_later_in<C: TaskContext>(
     delay: Duration,
     f: impl FnOnce() + Send + 'static,
 ) -> TimerHandle {
-    call_later_at(place(), context, delay, f)
+    call_later_at(destination(), context, delay, f)
 }
 
 #[track_caller]
 fn call_later_at<C: TaskContext>(
-    place: Place,
+    destination: Destination,
     context: C,
     delay: Duration,
     f: impl FnOnce() + Send + 'static,
 ) -> TimerHandle {
-    let when = time::deadline(place.clock().now(), delay);
-    let call = Call::new(context, place.fixed(), f);
-    place.call_at(when, call)
+    let when = clock::deadline(destination.clock().now(), delay);
+    let call = Call::new(context, destination.fixed(), f);
+    destination.call_at(when, call)
 }
 
 /// Schedules `f` to be called at `when` on the executor's clock, in a copy of the current context, taken
@@ -656,9 +748,9 @@ fn call_later_at<C: TaskContext>(
 /// ```
 #[track_caller]
 pub fn call_at(when: Instant, f: impl FnOnce() + Send + 'static) -> TimerHandle {
-    let place = place();
-    let call = Call::new(place.new_context(), place.fixed(), f);
-    place.call_at(when, call)
+    let destination = destination();
+    let call = Call::new(destination.new_context(), destination.fixed(), f);
+    destination.call_at(when, call)
 }
 
 /// As [`call_at`], in `context`.
@@ -682,9 +774,9 @@ pub fn call_at_in<C: TaskContext>(
     when: Instant,
     f: impl FnOnce() + Send + 'static,
 ) -> TimerHandle {
-    let place = place();
-    let call = Call::new(context, place.fixed(), f);
-    place.call_at(when, call)
+    let destination = destination();
+    let call = Call::new(context, destination.fixed(), f);
+    destination.call_at(when, call)
 }
 
 /// A function that calls `f` in a copy of the current context, taken now, wherever it is called. It takes no argument. See
@@ -758,5 +850,5 @@ pub fn bind_fn<A, R>(f: impl Fn(A) -> R) -> impl Fn(A) -> R {
 /// # }
 /// ```
 pub fn set_default(executor: ContextAwareExecutor<impl Executor>) {
-    drop(search::set_default(executor.destination()));
+    drop(search::set_default(executor.on_executor()));
 }

@@ -91,7 +91,12 @@ struct Placed<P: EnterContext>(P);
 impl<P: EnterContext> Around for Placed<P> {
     #[inline]
     fn around(&mut self, f: impl FnOnce()) {
-        self.0.run_last(&Kind::call(), f);
+        self.0.run_last((&Kind::call()).into(), f);
+    }
+
+    #[inline]
+    fn release(&mut self) {
+        self.0.release();
     }
 }
 
@@ -138,13 +143,13 @@ impl<T, C: TaskContext> WithContext<T, C> {
         f: impl FnOnce(Pin<&'a mut T>, &mut task::Context<'_>) -> Poll<R>,
     ) -> Poll<R> {
         let (Placed(place), inner) = self.project().inside.project();
-        place.poll_in(&Kind::call(), cx, |cx| f(inner, cx))
+        place.poll_in((&Kind::call()).into(), cx, |cx| f(inner, cx))
     }
 
     /// The same for what cannot wait: in a copy of the context, if that is taken.
     pub(crate) fn run_now<R>(self: Pin<&mut Self>, f: impl FnOnce(Pin<&mut T>) -> R) -> R {
         let (Placed(place), inner) = self.project().inside.project();
-        place.run_now(&Kind::call(), || f(inner))
+        place.run_now((&Kind::call()).into(), || f(inner))
     }
 
     pub(crate) fn parts_mut(&mut self) -> (&mut C::Place, &mut T) {
@@ -279,7 +284,7 @@ impl<T: Iterator, C: TaskContext> Iterator for WithContext<T, C> {
 
     fn next(&mut self) -> Option<T::Item> {
         let (place, iterator) = self.parts_mut();
-        place.run_now(&Kind::call(), || iterator.next())
+        place.run_now((&Kind::call()).into(), || iterator.next())
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -5,16 +5,14 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::{
-    Carried, Context, ContextExt, ContextVar, SetErrorKind, SharedContext, context_var,
-    copy_context, in_own_context, inherit_context, shim,
+    Carried, Context, ContextVar, SetErrorKind, SharedContext, context_var, copy_context,
+    in_own_context, inherit_context, shim,
 };
 use futures::stream::{self, StreamExt};
 
@@ -239,6 +237,10 @@ fn an_allocator_may_use_the_core_while_the_shim_works() {
         assert_eq!(local.into_keys().next(), Some(Some(2)));
         #[cfg(feature = "tokio")]
         for workers in [0, 2] {
+            use aiocontextvars::ContextExt;
+            use std::future::poll_fn;
+            use std::task::Poll;
+
             let mut builder = match workers {
                 0 => tokio::runtime::Builder::new_current_thread(),
                 _ => tokio::runtime::Builder::new_multi_thread(),

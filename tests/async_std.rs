@@ -29,9 +29,9 @@ fn tasks_of_one_thread_inherit() {
         (Some(1), 1, Some(2), Some(1))
     );
     let local = ContextAwareExecutor::new(shim::async_std::Local::default());
-    let _entered = local.enter();
+    let _entered = local.enter_local();
     let task = shim::spawn_local(async { Rc::new(ID.get()) });
-    assert_eq!(*local.block_on(task).unwrap(), Some(1));
+    assert_eq!(*local.block_on_local(task).unwrap(), Some(1));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Functions in a context of their own: `bind`, `bind_mut` and `bind_fn`, of a `Context` and of `shim`.
 
-#[path = "../src/conformance/drops.rs"]
+#[path = "../crates/conformance/src/drops.rs"]
 mod drops;
 
 use std::cell::{Cell, RefCell};

@@ -1,7 +1,7 @@
 //! Branches of one task, on every runtime: they share the task's context, and with `in_own_context`
 //! each has its own.
 
-#[path = "../src/conformance/drops.rs"]
+#[path = "../crates/conformance/src/drops.rs"]
 mod drops;
 #[path = "channels/runtimes.rs"]
 mod runtimes;

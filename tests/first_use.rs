@@ -93,7 +93,7 @@ mod tokio {
             run(|| local().spawn_local(async {}).detach())
         }),
         ("tokio local block_on", || {
-            run(|| local().block_on(async {}))
+            run(|| local().block_on_local(async {}))
         }),
         (
             "tokio in a block_on of something else",

@@ -1,6 +1,6 @@
 //! Executors of one's own that only pass steps and jobs on, in front of those that have an adapter.
 
-#[path = "../src/conformance/here.rs"]
+#[path = "../crates/conformance/src/here.rs"]
 mod here;
 #[path = "common/leak.rs"]
 mod leak;

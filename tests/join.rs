@@ -156,6 +156,7 @@ fn a_done_callback_added_by_the_schedule_closure_that_the_abort_calls() {
             task.add_done_callback(move || done.send(()).unwrap());
         }
     });
+    let _entered = executor.enter();
     let task = Arc::new(executor.spawn(future::pending()));
     steps.try_iter().for_each(Runnable::run);
     *slot.lock().unwrap() = Some(Arc::clone(&task));
@@ -300,7 +301,10 @@ fn done_callbacks_keep_no_executor_alive() {
         let executor = ContextAwareExecutor::from_schedule(move |step| drop(sender.send(step)));
         let task = executor.spawn(future::pending::<()>());
         // The driver of the callbacks waits for the end of the task, and holds the executor.
-        let id = task.add_done_callback(|| ());
+        let id = {
+            let _entered = executor.enter();
+            task.add_done_callback(|| ())
+        };
         drop(executor);
         run();
         if is_removed {
@@ -419,6 +423,8 @@ fn an_output_that_panics_harms_nobody_beside_an_abort_handle() {
 fn callbacks_of_tasks_whose_executor_is_gone_are_dropped() {
     let held = Arc::new(());
     let event_loop = EventLoop::new();
+    let executor = ContextAwareExecutor::new(event_loop.handle());
+    let _entered = executor.enter();
     let tasks = [
         event_loop.handle().spawn(future::pending::<()>()),
         event_loop.spawn(future::pending()),
@@ -438,6 +444,8 @@ fn callbacks_of_tasks_whose_executor_is_gone_are_dropped() {
 fn a_done_callback_added_outside_of_the_executor() {
     // As asyncio programs do it: before the loop runs.
     let event_loop = EventLoop::new();
+    let on_loop = ContextAwareExecutor::new(event_loop.handle());
+    let entered = on_loop.enter();
     ID.set(5);
     let (sender, receiver) = mpsc::channel();
     for task in [
@@ -456,9 +464,13 @@ fn a_done_callback_added_outside_of_the_executor() {
     });
     let here = (thread::current().id(), Some(5));
     assert!(receiver.try_iter().eq([here, here]));
+    drop(entered);
     let pool = pool();
-    pool.spawn(async {})
-        .add_done_callback(move || sender.send((thread::current().id(), ID.get())).unwrap());
+    let _entered = pool.enter();
+    // The executor of the callback need not be that of the task.
+    let task = on_loop.spawn(async {});
+    task.add_done_callback(move || sender.send((thread::current().id(), ID.get())).unwrap());
+    event_loop.run_until_complete(task).unwrap();
     let (other, seen) = receiver.recv().unwrap();
     assert_ne!(other, thread::current().id());
     assert_eq!(seen, Some(6));
@@ -573,6 +585,8 @@ fn ids_of_done_callbacks_are_unique_in_the_process() {
     // More than one of the blocks that a thread draws its ids from.
     let ids = || {
         let event_loop = EventLoop::new();
+        let executor = ContextAwareExecutor::new(event_loop.handle());
+        let _entered = executor.enter();
         let task = event_loop.spawn(future::pending::<()>());
         let add = |_| task.add_done_callback(|| ());
         (0..3000).map(add).collect::<Vec<_>>()
@@ -590,10 +604,8 @@ fn a_task_may_await_one_that_returns_a_reference() {
     let names = shim::block_on(async {
         let task = shim::spawn(async {
             let name = shim::spawn(async { "first" }).await.unwrap();
-            let (other, _context) = shim::spawn(async { "second" })
-                .join_context()
-                .await
-                .unwrap();
+            let other = shim::spawn_in(aiocontextvars::Context::new(), async { "second" });
+            let other = other.await.unwrap();
             let third = shim::spawn_blocking(|| Some("third")).await.unwrap();
             (name, other, third)
         });

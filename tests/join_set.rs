@@ -1,6 +1,6 @@
 //! `JoinSet` beyond what every executor's suite asks: the other ways to spawn into it, and its end.
 
-#[path = "../src/conformance/drops.rs"]
+#[path = "../crates/conformance/src/drops.rs"]
 mod drops;
 #[path = "common/threads.rs"]
 mod threads;

@@ -1,6 +1,6 @@
 //! Tasks on an executor of one thread that can only run steps.
 
-#[path = "../src/conformance/drops.rs"]
+#[path = "../crates/conformance/src/drops.rs"]
 mod drops;
 #[path = "common/threads.rs"]
 mod threads;
@@ -393,7 +393,7 @@ fn the_callers_that_cannot_block_are_told() {
     let (_steps, wrapper) = Steps::wrapped();
     let drops = Drops::new();
     let value = drops.value();
-    let outcome = wrapper.try_block_on(async move { drop(value) });
+    let outcome = wrapper.try_block_on_local(async move { drop(value) });
     let text = outcome.unwrap_err().to_string();
     assert!(text.contains("block"), "{text}");
     assert_eq!(drops.count(), 1);

@@ -2,7 +2,7 @@
 //! executor is [fixed](ContextAwareExecutor::fixed): hyper-util's client, its server in the same process.
 #![cfg(all(feature = "hyper", feature = "tower"))]
 
-#[path = "../src/conformance/drops.rs"]
+#[path = "../crates/conformance/src/drops.rs"]
 mod drops;
 
 use std::convert::Infallible;

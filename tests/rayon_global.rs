@@ -1,6 +1,6 @@
 //! rayon's global pool, whose threads start at its first use in a process.
 
-#[path = "../src/conformance/drops.rs"]
+#[path = "../crates/conformance/src/drops.rs"]
 mod drops;
 
 use std::env;

@@ -12,7 +12,7 @@ use aiocontextvars::{
 };
 use fastrand::Rng;
 
-#[path = "../src/conformance/drops.rs"]
+#[path = "../crates/conformance/src/drops.rs"]
 mod drops;
 
 use drops::{Counted, Drops};

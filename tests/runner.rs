@@ -1,6 +1,6 @@
 //! `Runner` beyond what every executor's suite asks: its own loop, runners on an executor, and refusals.
 
-#[path = "../src/conformance/drops.rs"]
+#[path = "../crates/conformance/src/drops.rs"]
 mod drops;
 #[path = "common/threads.rs"]
 mod threads;

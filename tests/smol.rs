@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use aiocontextvars::context_var;
-use aiocontextvars::shim::{self, AnyExecutor, ContextAwareExecutor, LocalExecutor};
+use aiocontextvars::shim::{self, ContextAwareExecutor, LocalExecutor};
 
 use crate::leak::leak;
 
@@ -16,10 +16,10 @@ context_var! {
     static ID: u64;
 }
 
-fn local_tasks_inherit<E: LocalExecutor + AnyExecutor<shim::Here>>(executor: E) {
+fn local_tasks_inherit<E: LocalExecutor>(executor: E) {
     let executor = ContextAwareExecutor::new(executor);
     ID.set(1);
-    let seen = executor.block_on(async {
+    let seen = executor.block_on_local(async {
         let one = Rc::new(1);
         let task = shim::spawn_local(async move { (*one, ID.get()) });
         ID.set(2);
@@ -69,7 +69,7 @@ fn wrappers_of_one_executor_share_its_queue() {
 fn the_adapters_own_functions_inherit() {
     ID.set(1);
     let local = ContextAwareExecutor::new(Rc::new(smol::LocalExecutor::new()));
-    let seen = local.block_on(async {
+    let seen = local.block_on_local(async {
         let here = Rc::new(2);
         let task = shim::smol::spawn_local(async move { (*here, ID.get()) });
         let job = shim::smol::spawn_blocking(|| {

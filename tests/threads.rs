@@ -1,6 +1,6 @@
 //! Threads: the ways to start them, those that have to wait for their context, and what they do for each other.
 
-#[path = "../src/conformance/drops.rs"]
+#[path = "../crates/conformance/src/drops.rs"]
 mod drops;
 
 use std::cell::Cell;

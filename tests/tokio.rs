@@ -198,7 +198,7 @@ fn a_local_set_blocks_inside_a_multi_thread_runtime() {
     let _entered = runtime.enter();
     let local = ContextAwareExecutor::new(Rc::new(LocalSet::new()));
     ID.set(1);
-    let seen = local.block_on(async {
+    let seen = local.block_on_local(async {
         let one = Rc::new(1);
         let task = shim::spawn_local(async move { (*one, ID.get()) });
         ID.set(2);
@@ -209,7 +209,7 @@ fn a_local_set_blocks_inside_a_multi_thread_runtime() {
     assert_eq!((seen, ID.get()), (((1, Some(1)), Some(2)), Some(1)));
     let outside = ContextAwareExecutor::new(Rc::new(LocalSet::new()));
     drop(_entered);
-    let error = outside.try_block_on(async {}).unwrap_err();
+    let error = outside.try_block_on_local(async {}).unwrap_err();
     assert!(error.to_string().contains("enter one"), "{error}");
 }
 
@@ -447,7 +447,7 @@ fn tasks_of_a_local_set_inherit() {
     let local = ContextAwareExecutor::new(Rc::clone(&set));
     let _entered = runtime.enter();
     ID.set(1);
-    let seen = local.block_on(async {
+    let seen = local.block_on_local(async {
         let here = Rc::new(2);
         let task = shim::tokio::spawn_local(async move { (*here, ID.get()) });
         ID.set(3);
@@ -468,7 +468,7 @@ fn from_tasks_of_a_local_set_work_may_go_anywhere() {
         // This thread is held up meanwhile.
         receiver.recv_timeout(Duration::from_secs(60))
     });
-    assert_eq!(local.block_on(task).unwrap(), Ok(Some(1)));
+    assert_eq!(local.block_on_local(task).unwrap(), Ok(Some(1)));
 }
 
 #[test]
@@ -484,14 +484,17 @@ fn a_task_of_a_local_set_does_not_block_whoever_polls_the_set() {
 }
 
 #[test]
-fn a_done_callback_goes_to_the_runtime_of_its_task() {
+fn a_done_callback_goes_to_the_runtime_that_is_entered() {
     let runtime = multi_thread();
     let executor = ContextAwareExecutor::new(runtime.handle().clone());
     let (end, ended) = futures::channel::oneshot::channel::<()>();
     let task = executor.spawn(ended);
     let (sender, receiver) = mpsc::channel();
     ID.set(1);
-    // Outside of any runtime.
+    // Of another runtime than the task.
+    let other = current_thread();
+    let _other = other.enter();
+    let _entered = executor.enter();
     task.add_done_callback(move || {
         let own = tokio::runtime::Handle::try_current().map(|handle| handle.id());
         sender.send((own.ok(), ID.get())).unwrap();

@@ -8,10 +8,10 @@ use aiocontextvars::{ContextExt, copy_context, shim};
 use opentelemetry::Context as OtelContext;
 use smol::LocalExecutor;
 
-use super::allocator;
-use super::carriers::{ID, Otel, Ours, VALUE, Value, carried, context, otel, with_dcontext};
-use super::sampling::{Contest, Row, Side, Unit};
-use super::spawning::{Turn, current_thread, tokio_runs};
+use crate::allocator;
+use crate::carriers::{ID, Otel, Ours, VALUE, Value, carried, context, otel, with_dcontext};
+use crate::sampling::{Contest, Row, Side, Unit};
+use crate::spawning::{Turn, current_thread, tokio_runs};
 
 pub(crate) const ROWS: &[Row] = &[
     Row::new("allocs_get", "allocations of a get", || {

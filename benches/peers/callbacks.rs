@@ -8,9 +8,9 @@ use aiocontextvars::event_loop::{EventLoop, LoopHandle};
 use aiocontextvars::{ContextExt, shim};
 use tokio::sync::oneshot::{self, Sender};
 
-use super::carriers::context;
-use super::sampling::{Contest, Row, nanoseconds};
-use super::spawning::{current_thread, tokio_runs};
+use crate::carriers::context;
+use crate::sampling::{Contest, Row, nanoseconds};
+use crate::spawning::{current_thread, tokio_runs};
 
 pub(crate) const ROWS: &[Row] = &[
     Row::new(

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use lexopt::prelude::*;
 
-use super::sampling::Row;
+use crate::sampling::Row;
 
 pub(crate) const HELP: &str = "\
 Measures this crate and its peers side by side, in one process.
 
-Usage: cargo bench --bench peers -- [OPTIONS] [ROW]...
+Usage: cargo bench -p peers -- [OPTIONS] [ROW]...
 
 A ROW selects the row of that name, or else those whose names begin with it. Without, all are measured, which takes a
 few minutes.

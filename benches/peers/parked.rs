@@ -12,10 +12,10 @@ use aiocontextvars::shim::{self, JoinHandle};
 use smol::LocalExecutor;
 use tokio::runtime::Runtime;
 
-use super::allocator;
-use super::carriers::context;
-use super::sampling::{Contest, Row, Unit};
-use super::spawning::current_thread;
+use crate::allocator;
+use crate::carriers::context;
+use crate::sampling::{Contest, Row, Unit};
+use crate::spawning::current_thread;
 
 pub(crate) const ROWS: &[Row] = &[
     Row::new(

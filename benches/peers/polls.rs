@@ -4,11 +4,11 @@ use std::hint::black_box;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use super::carriers::{
+use crate::carriers::{
     Bare, Carrier, Dcontext, EightTaskLocals, Fastrace, Inherit, Otel, Ours, TaskLocal, Tracing,
     carried, collected,
 };
-use super::sampling::{Contest, Row, Side, time};
+use crate::sampling::{Contest, Row, Side, time};
 
 pub(crate) const ROWS: &[Row] = &[
     Row::new(

@@ -5,7 +5,7 @@ use std::env;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use super::sampling::{Contest, Side};
+use crate::sampling::{Contest, Side};
 
 struct Python {
     child: Child,

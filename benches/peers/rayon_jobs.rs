@@ -11,8 +11,8 @@ use aiocontextvars::{ContextExt, shim};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::carriers::context;
-use super::sampling::{Contest, Row, nanoseconds};
+use crate::carriers::context;
+use crate::sampling::{Contest, Row, nanoseconds};
 
 pub(crate) const ROWS: &[Row] = &[
     Row::new("rayon_spawn", "a job of a scope of a hundred", || {

@@ -5,13 +5,13 @@ use std::hint::black_box;
 
 use opentelemetry::Context as OtelContext;
 
-use super::carriers::{
+use crate::carriers::{
     DCONTEXT_ID, DCONTEXT_TEXT, DEFAULT, ID, INHERITED, INHERITED_TEXT, NAME, TASK_LOCAL,
     TASK_LOCAL_TEXT, Text, UNSET, VALUE, Value, context, dcontext_keys, otel, text, variables,
     with_dcontext, with_inheritable,
 };
-use super::sampling::{Contest, Row, time};
-use super::threads::beside;
+use crate::sampling::{Contest, Row, time};
+use crate::threads::beside;
 
 pub(crate) const ROWS: &[Row] = &[
     Row::new("get_u64_1", "get of a u64, the only variable", || {

@@ -7,7 +7,7 @@ use std::path::Path;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::sampling::{Outcome, Row, Unit};
+use crate::sampling::{Outcome, Row, Unit};
 
 /// A line on a terminal that says which row is measured; nothing elsewhere.
 pub(crate) fn progress(rows: usize) -> ProgressBar {

@@ -13,11 +13,11 @@ use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::{ContextExt, shim};
 use tokio::runtime::{Builder, Runtime};
 
-use super::carriers::{
+use crate::carriers::{
     Bare, Carrier, Dcontext, Fastrace, Inherit, Otel, TaskLocal, TenTaskLocals, Tracing, collected,
     context,
 };
-use super::sampling::{Contest, Row, nanoseconds};
+use crate::sampling::{Contest, Row, nanoseconds};
 
 /// What it takes to do something `n` times, which may wait.
 macro_rules! repeat {

@@ -9,12 +9,12 @@ use aiocontextvars::{Context, copy_context};
 use opentelemetry::Context as OtelContext;
 use tokio_inherit_task_local::FutureInheritTaskLocal;
 
-use super::carriers::{
+use crate::carriers::{
     DCONTEXT_ID, ID, INHERITED, TASK_LOCAL, VALUE, Value, context, otel, trace, with_dcontext,
     with_inheritable,
 };
-use super::sampling::{Contest, Row, time};
-use super::threads::beside;
+use crate::sampling::{Contest, Row, time};
+use crate::threads::beside;
 
 pub(crate) const ROWS: &[Row] = &[
     Row::new(

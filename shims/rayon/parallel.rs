@@ -3,11 +3,14 @@
 //! rayon turns an iterator's consumer into a folder for each job, feeds that, and asks for its result. So it is the
 //! consumer that carries the context: when it is split, each half has a copy, and what becomes of it in a job keeps that copy.
 
+use std::any::Any;
+
 use ::rayon::iter::ParallelIterator;
 use ::rayon::iter::plumbing::{Consumer, Folder, Reducer, UnindexedConsumer};
 
 use super::{Held, leave, run, wait};
-use crate::shim::entered;
+use crate::current::{self, Entering, Kind};
+use crate::shim::scope::NOWHERE;
 use crate::with_context::{ContextExt, WithContext};
 
 /// Each job of what consumes the iterator runs in a copy of the context. See
@@ -43,7 +46,9 @@ impl Held {
     }
 
     fn enter<T>(&mut self, f: impl FnOnce() -> T) -> T {
-        entered::nowhere(|| self.0.run(f))
+        let kind = &Kind::call();
+        let scope = Some(NOWHERE as &dyn Any);
+        current::enter(&mut self.0, Entering { kind, scope }, f)
     }
 }
 
@@ -53,7 +58,7 @@ struct InJob<T>(WithContext<T>);
 impl<T> InJob<T> {
     /// Makes something else of it, in its context.
     fn map<U>(self, f: impl FnOnce(T) -> U) -> InJob<U> {
-        InJob(entered::nowhere(|| self.0.map_inner(f)))
+        InJob(self.0.map_inner(Some(NOWHERE), f))
     }
 
     /// The same for the last time.

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use ::async_channel::{Receiver, SendError, TrySendError};
 
-use super::{Mailbox, Sender, sealed};
+use super::{CarriedChannel, Mailbox, Sender, sealed};
 use crate::carried::Carried;
 
 impl<T> Sender<::async_channel::Sender<Carried<T>>> {
@@ -113,6 +113,10 @@ impl<T> Sender<::async_channel::Sender<Carried<T>>> {
 fn unwrap<T>(SendError(message): SendError<Carried<T>>) -> SendError<T> {
     SendError(message.into_inner())
 }
+
+impl<T> sealed::Sealed for (::async_channel::Sender<Carried<T>>, Receiver<Carried<T>>) {}
+
+impl<T> CarriedChannel for (::async_channel::Sender<Carried<T>>, Receiver<Carried<T>>) {}
 
 impl<T> sealed::Sealed for Receiver<Carried<T>> {}
 

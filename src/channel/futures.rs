@@ -8,7 +8,7 @@ use std::pin::Pin;
 use futures_channel::mpsc::{self, TrySendError};
 use futures_core::stream::Stream;
 
-use super::{Mailbox, Sender, sealed};
+use super::{CarriedChannel, Mailbox, Sender, sealed};
 use crate::carried::Carried;
 
 impl<T> Sender<mpsc::Sender<Carried<T>>> {
@@ -131,6 +131,26 @@ fn error<T>(error: TrySendError<Carried<T>>) -> SendError<T> {
         full: error.is_full(),
         message: error.into_inner().into_inner(),
     }
+}
+
+impl<T> sealed::Sealed for (mpsc::Sender<Carried<T>>, mpsc::Receiver<Carried<T>>) {}
+
+impl<T> CarriedChannel for (mpsc::Sender<Carried<T>>, mpsc::Receiver<Carried<T>>) {}
+
+impl<T> sealed::Sealed
+    for (
+        mpsc::UnboundedSender<Carried<T>>,
+        mpsc::UnboundedReceiver<Carried<T>>,
+    )
+{
+}
+
+impl<T> CarriedChannel
+    for (
+        mpsc::UnboundedSender<Carried<T>>,
+        mpsc::UnboundedReceiver<Carried<T>>,
+    )
+{
 }
 
 impl<T> sealed::Sealed for mpsc::Receiver<Carried<T>> {}

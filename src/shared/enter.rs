@@ -152,11 +152,24 @@ impl Waiter {
     }
 }
 
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        if let (Some(shared), Some(ticket)) = (&self.shared, self.ticket) {
+impl Waiter {
+    /// Drops the reference to the context, and if it is the last one, the values in an empty context.
+    pub(crate) fn release(mut self) {
+        self.stop_waiting();
+        let last = self.shared.take().and_then(SharedContext::into_last);
+        last.into_iter().for_each(current::drop_values);
+    }
+
+    fn stop_waiting(&mut self) {
+        if let (Some(shared), Some(ticket)) = (&self.shared, self.ticket.take()) {
             let waiting = shared.lock().waiters.remove(&ticket);
             in_destructor(|| drop(waiting));
         }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.stop_waiting();
     }
 }

@@ -7,16 +7,15 @@ use std::time::{Duration, Instant};
 
 use futures_task::{FutureObj, LocalFutureObj, LocalSpawn, Spawn, SpawnError};
 
-use super::callback::{Call, CallHandle, TimerHandle};
-use super::entered;
-use super::executor::{Executor, LocalExecutor, Runnable};
+use super::call_handle::{CallHandle, TimerHandle};
+use super::callback::Call;
+use super::clock::deadline;
+use super::destination::{Destination, OnExecutor, name_beside};
+use super::executor::{Executor, ExecutorName, Hooks, LocalExecutor, LocalName, QueueKey};
 use super::join::JoinHandle;
 use super::local;
-use super::native::Destination;
-use super::queue::QueueKey;
-use super::search::Place;
-use super::submit;
-use super::time::deadline;
+use super::runnable::Runnable;
+use super::scope::{ExecutorRef, ExecutorScope, LocalScope, new_context};
 use crate::context::Context;
 use crate::id;
 use crate::task_context::TaskContext;
@@ -79,8 +78,8 @@ impl Executor for FromSchedule {
         (self.schedule)(task);
     }
 
-    fn queue_key(&self) -> QueueKey {
-        QueueKey::numbered("schedule", self.id)
+    fn hooks(&self) -> Hooks<'_, ExecutorName> {
+        Hooks::new(QueueKey::Numbered("schedule", self.id))
     }
 }
 
@@ -202,17 +201,20 @@ impl<E> ContextAwareExecutor<E> {
 
     /// The context that a new unit of work starts in.
     pub(crate) fn new_context(&self) -> Context {
-        entered::new_context(self.fixed.as_ref())
+        new_context(self.fixed.as_ref())
     }
 }
 
 impl<E: Executor> ContextAwareExecutor<E> {
-    pub(crate) fn destination(&self) -> Destination {
-        Destination::new(self.inner.clone(), self.fixed.clone())
+    pub(crate) fn on_executor(&self) -> OnExecutor {
+        OnExecutor {
+            executor: ExecutorRef::Value(self.inner.clone()),
+            fixed: self.fixed.clone(),
+        }
     }
 
-    fn place(&self) -> Place {
-        Place::Anywhere(self.destination())
+    fn destination(&self) -> Destination {
+        Destination::Executor(self.on_executor())
     }
 
     /// Spawns a task that starts in a copy of the current context, taken now.
@@ -258,7 +260,7 @@ impl<E: Executor> ContextAwareExecutor<E> {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.destination().spawn(context, future)
+        self.on_executor().spawn(context, future)
     }
 
     /// Runs `f` on a thread that may block, in a copy of the current context, taken now.
@@ -301,7 +303,7 @@ impl<E: Executor> ContextAwareExecutor<E> {
         context: C,
         f: impl FnOnce() -> T + Send + 'static,
     ) -> JoinHandle<T> {
-        submit::spawn_blocking(&self.destination(), context, f)
+        self.on_executor().spawn_blocking(context, f)
     }
 
     /// Schedules `f`, in a copy of the current context, taken now.
@@ -344,7 +346,7 @@ impl<E: Executor> ContextAwareExecutor<E> {
         context: C,
         f: impl FnOnce() + Send + 'static,
     ) -> CallHandle {
-        self.place()
+        self.destination()
             .call_soon(Call::new(context, self.fixed.clone(), f))
     }
 
@@ -393,7 +395,7 @@ impl<E: Executor> ContextAwareExecutor<E> {
         f: impl FnOnce() + Send + 'static,
     ) -> TimerHandle {
         let when = deadline(self.inner.clock().now(), delay);
-        self.place()
+        self.destination()
             .call_at(when, Call::new(context, self.fixed.clone(), f))
     }
 
@@ -440,12 +442,32 @@ impl<E: Executor> ContextAwareExecutor<E> {
         when: Instant,
         f: impl FnOnce() + Send + 'static,
     ) -> TimerHandle {
-        self.place()
+        self.destination()
             .call_at(when, Call::new(context, self.fixed.clone(), f))
     }
 }
 
 impl<E: LocalExecutor> ContextAwareExecutor<E> {
+    /// The scope of work on this executor.
+    pub(crate) fn scope(&self) -> LocalScope {
+        // The executor's own answers, not those of the pointer.
+        let executor: &E = &self.inner;
+        let hooks = executor.hooks();
+        let local = hooks.local().or_else(|| hooks.pointer_name());
+        let local = local.unwrap_or_else(|| {
+            let inner: Arc<dyn LocalExecutor> = self.inner.clone();
+            if hooks.is_handle() {
+                LocalName::Strong(inner)
+            } else {
+                LocalName::Weak(Arc::downgrade(&inner))
+            }
+        });
+        LocalScope {
+            scope: ExecutorScope::new(name_beside(&hooks), self.fixed.clone()),
+            local,
+        }
+    }
+
     /// Spawns a task that stays on this thread, in a copy of the current context, taken now.
     ///
     /// See [`shim::spawn_local`](super::spawn_local).
@@ -499,7 +521,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
         F: Future + 'static,
         F::Output: 'static,
     {
-        local::spawn(self.frame(), context, future)
+        local::spawn(self.scope(), context, future)
     }
 
     /// Schedules `f` on this thread, in a copy of the current context, taken now.
@@ -556,7 +578,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
         f: impl FnOnce() + 'static,
     ) -> CallHandle {
         let call = Call::new_local(context, self.fixed.clone(), f);
-        Place::Here(self.frame()).call_soon(call)
+        Destination::Local(self.scope()).call_soon(call)
     }
 
     /// Schedules `f` on this thread for when `delay` has passed, in a copy of the current context, taken
@@ -670,7 +692,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
         f: impl FnOnce() + 'static,
     ) -> TimerHandle {
         let call = Call::new_local(context, self.fixed.clone(), f);
-        Place::Here(self.frame()).call_at(when, call)
+        Destination::Local(self.scope()).call_at(when, call)
     }
 }
 

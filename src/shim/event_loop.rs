@@ -27,8 +27,9 @@ mod ctrl_c;
 mod debug;
 mod handle;
 mod run;
-mod tasks;
+pub(crate) mod tasks;
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
@@ -44,19 +45,22 @@ use futures_core::future::LocalBoxFuture;
 pub use self::ctrl_c::CtrlCError;
 pub use self::debug::SlowCallback;
 pub use self::handle::LoopHandle;
-pub(crate) use self::tasks::{LoopHome, LoopTasks};
+use self::tasks::LoopTasks;
 
 use self::clock::LoopClock;
 use self::debug::Debug;
 use super::block::{self, BlockOnError};
-use super::callback::{Call, CallHandle, TimerHandle};
+use super::call_handle::{CallHandle, TimerHandle};
+use super::callback::Call;
 use super::context_aware::ContextAwareExecutor;
-use super::entered::{self, ExecutorFrame, FrameExecutor, FrameLocal, Serves};
-use super::executor::{Clock, Executor, LocalExecutor, LocalRunnable, Runnable};
+use super::executor::{Adapter, Clock, Executor, ExecutorName, Hooks};
+use super::executor::{LocalExecutor, LocalName, QueueKey};
 use super::join::JoinHandle;
-use super::native::Native;
 use super::parker::Parker;
-use super::queue::{Driver, Queue};
+use super::queue::{Driver, Entry, Queue, QueueScope};
+use super::runnable::{LocalRunnable, Runnable};
+use super::scope::{ExecutorScope, LocalScope, ScopeExecutor};
+use super::task::TaskFuture;
 use crate::current;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread;
@@ -146,16 +150,20 @@ impl EventLoop {
         let queue = Arc::new(Queue::new(clock.clone()));
         clock.attach(&queue);
         let driver = queue.drive().map(|driver| {
-            driver.only().serving(Serves {
-                anywhere: true,
-                here: true,
+            driver.only().serving(QueueScope {
+                executor: true,
+                local: true,
             })
         });
         let shared = Arc::new_cyclic(|this: &Weak<Shared>| Shared {
             this: this.clone(),
             tasks: Arc::new(LoopTasks::new(
-                FrameExecutor::Weak(this.clone()),
-                Arc::clone(&queue),
+                ExecutorScope::new(ScopeExecutor::Value(ExecutorName::Weak(this.clone())), None),
+                {
+                    let queue = Arc::clone(&queue);
+                    // The loop drives its queue itself.
+                    move |runnable| queue.push_entry(|| Entry::Task(runnable), &mut drop)
+                },
             )),
             queue,
             clock,
@@ -236,12 +244,8 @@ impl EventLoop {
     /// assert!(nested.is_err());
     /// ```
     pub fn try_run_until_complete<F: Future>(&self, future: F) -> Result<F::Output, BlockOnError> {
-        block::block_on(
-            |future| self.block(future),
-            current::inherit(),
-            self.frame(),
-            future,
-        )
+        let future = TaskFuture::to_block_on(current::inherit(), self.scope(), future);
+        block::run(|future| self.block(future), future)
     }
 
     /// Runs the loop until [`stop`](LoopHandle::stop) is called.
@@ -509,8 +513,15 @@ impl EventLoop {
         self.debug.set_handler(Rc::new(f));
     }
 
-    pub(crate) fn frame(&self) -> ExecutorFrame {
-        self.shared.loop_frame(&self.local)
+    pub(crate) fn scope(&self) -> LocalScope {
+        let local: Rc<dyn LocalExecutor> = self.local.get_ref().clone();
+        LocalScope {
+            scope: ExecutorScope::new(
+                ScopeExecutor::Value(ExecutorName::Weak(self.shared.this.clone())),
+                None,
+            ),
+            local: LocalName::Rc(Rc::downgrade(&local)),
+        }
     }
 }
 
@@ -522,11 +533,17 @@ impl Default for EventLoop {
 
 impl Drop for EventLoop {
     fn drop(&mut self) {
+        current::enter_again(&self.scope(), || self.drop_tasks());
+    }
+}
+
+impl EventLoop {
+    /// Drops the tasks and callbacks that are left, each in its context.
+    fn drop_tasks(&self) {
         let shared = &*self.shared;
-        let _left = entered::enter(self.frame());
         shared.tasks.closed.store(true, Ordering::Release);
         drop(self.driver.borrow_mut().take());
-        // Waking a task of a closed loop drops it, here. A step that another thread is just handing
+        // Waking a task of a closed loop drops it, here. A runnable that another thread is just handing
         // over comes through the queue.
         while shared.tasks.wake_all() {
             shared.queue.empty();
@@ -544,15 +561,6 @@ impl fmt::Debug for EventLoop {
 }
 
 impl Shared {
-    fn loop_frame(&self, local: &ContextAwareExecutor<Rc<OnLoop>>) -> ExecutorFrame {
-        let local: Rc<dyn LocalExecutor> = local.get_ref().clone();
-        ExecutorFrame::new(
-            FrameExecutor::Weak(self.this.clone()),
-            Some(FrameLocal::Rc(Rc::downgrade(&local))),
-            None,
-        )
-    }
-
     fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         task::Wake::wake(Arc::clone(&self.parker));
@@ -573,28 +581,34 @@ impl Executor for Shared {
         self.clock.clone()
     }
 
-    fn frame(&self) -> Option<FrameExecutor> {
-        Some(FrameExecutor::Weak(self.this.clone()))
+    fn hooks(&self) -> Hooks<'_, ExecutorName> {
+        Hooks::adapted(QueueKey::address(self), self)
+    }
+}
+
+impl Adapter for Shared {
+    fn native(&self) -> Option<&dyn Any> {
+        Some(&self.tasks)
     }
 
-    fn local(&self) -> Option<FrameLocal> {
+    fn executor(&self) -> Option<ExecutorName> {
+        Some(ExecutorName::Weak(self.this.clone()))
+    }
+
+    fn local(&self) -> Option<LocalName> {
         let this = self.this.upgrade()?;
         (thread::current().id() == self.tasks.thread)
-            .then(|| FrameLocal::Strong(Arc::new(OnLoop(this))))
+            .then(|| LocalName::Strong(Arc::new(OnLoop(this))))
     }
 
-    fn queue(&self) -> Arc<Queue> {
-        Arc::clone(&self.queue)
-    }
-
-    fn native(&self) -> Native<'_> {
-        Native::Loop(&self.tasks)
+    fn queue(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        Some(self.queue.clone())
     }
 
     fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
         run::refuse_nested()?;
         if thread::current().id() == self.tasks.thread {
-            Err(BlockOnError::nested(
+            Err(BlockOnError::new(
                 "the event loop belongs to this thread; await the future in its `run_until_complete`",
             ))
         } else {
@@ -605,14 +619,14 @@ impl Executor for Shared {
 
 impl LocalExecutor for OnLoop {
     fn schedule_local(&self, task: LocalRunnable) {
-        self.0.tasks.push(task.into_step());
+        self.0.tasks.push(task.into_inner());
     }
 
     fn spawn_local(
         &self,
         task: LocalBoxFuture<'static, ()>,
     ) -> Result<(), LocalBoxFuture<'static, ()>> {
-        self.0.tasks.launch_local(task);
+        self.0.tasks.spawn_local_task(task);
         Ok(())
     }
 
@@ -620,11 +634,21 @@ impl LocalExecutor for OnLoop {
         self.0.clock.clone()
     }
 
-    fn frame(&self) -> Option<FrameExecutor> {
-        Executor::frame(&*self.0)
+    fn hooks(&self) -> Hooks<'_, LocalName> {
+        Hooks::adapted(QueueKey::address(&*self.0), self)
+    }
+}
+
+impl Adapter for OnLoop {
+    fn executor(&self) -> Option<ExecutorName> {
+        Adapter::executor(&*self.0)
     }
 
-    fn queue(&self) -> Arc<Queue> {
-        Arc::clone(&self.0.queue)
+    fn queue(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        Adapter::queue(&*self.0)
+    }
+
+    fn block_on(&self, _: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
+        Err(BlockOnError::unsupported())
     }
 }

@@ -1,9 +1,11 @@
-//! The traits an executor implements, and the units of work it is handed.
+//! The contracts of executors: [`Executor`], [`LocalExecutor`], [`Clock`], and [`Adapter`] for those that this crate knows.
 
+use std::any::{Any, TypeId};
 use std::fmt;
 use std::future::Future;
-use std::marker::PhantomData;
+use std::ops::Deref;
 use std::pin::Pin;
+use std::ptr;
 use std::rc::{self, Rc};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -11,11 +13,9 @@ use std::time::Instant;
 use futures_core::future::{BoxFuture, LocalBoxFuture};
 
 use super::block::{self, BlockOnError};
-use super::entered::{FrameExecutor, FrameLocal};
-use super::local::deliver_remote_wakes;
-use super::native::Native;
-use super::queue::{Queue, QueueKey, queue_for};
-use super::time::StdClock;
+use super::blocking;
+use super::clock::StdClock;
+use super::runnable::{Job, LocalRunnable, Runnable};
 
 /// An executor: something that can run a closure.
 ///
@@ -23,7 +23,9 @@ use super::time::StdClock;
 /// [`ContextAwareExecutor`](super::ContextAwareExecutor), and it has tasks, callbacks, timers and
 /// blocking jobs that inherit the context of whoever submits them. Override [`clock`](Executor::clock)
 /// and [`spawn_blocking`](Executor::spawn_blocking) if the executor has its own; the defaults share one
-/// timer thread and one pool of blocking threads in the process, started on first use.
+/// timer thread and one pool of blocking threads in the process, started on first use. The pool has
+/// at most 500 threads, which end when they have been idle for 10 seconds; more jobs than that wait
+/// for their turn.
 ///
 /// # Examples
 ///
@@ -54,7 +56,7 @@ use super::time::StdClock;
 pub trait Executor: Send + Sync + 'static {
     /// Arranges for [`Runnable::run`] to be called, soon, once and on any thread.
     ///
-    /// Running it at once is allowed. Dropping it cancels its task, and so does a panic. Steps are to be run roughly in the
+    /// Running it at once is allowed. Dropping it cancels its task, and so does a panic. Runnables are to be run roughly in the
     /// order in which they were scheduled: one thread that always runs the newest first never comes to the others while a
     /// task wakes itself, or two wake each other.
     ///
@@ -68,104 +70,26 @@ pub trait Executor: Send + Sync + 'static {
     }
 
     /// Arranges for [`Job::run`] to be called on a thread that may block.
+    ///
+    /// A job that is dropped is cancelled, and so is one for which this panics. The default panics
+    /// if the process has no thread for the job and can start none.
     fn spawn_blocking(&self, job: Job) {
         spawn_blocking(job);
     }
 
-    /// The native way to spawn, for executors that have an adapter in this crate.
+    /// What the crate knows of this executor beside what is above.
     #[doc(hidden)]
-    fn native(&self) -> Native<'_> {
-        Native::None
-    }
-
-    /// How the frames of tasks on this executor name it, if not weakly by its wrapper.
-    #[doc(hidden)]
-    fn frame(&self) -> Option<FrameExecutor> {
-        None
-    }
-
-    /// The local executor that this thread runs this one's tasks on, if they all stay on one.
-    #[doc(hidden)]
-    fn local(&self) -> Option<FrameLocal> {
-        None
-    }
-
-    /// The executor's callback queue.
-    #[doc(hidden)]
-    fn queue(&self) -> Arc<Queue> {
-        queue_for(self.queue_key(), || self.clock())
-    }
-
-    /// What tells this executor's callback queue from others.
-    #[doc(hidden)]
-    fn queue_key(&self) -> QueueKey {
-        QueueKey::address(self)
-    }
-
-    /// Runs a future on the calling thread, driving the executor if that is how it runs.
-    #[doc(hidden)]
-    fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
-        block::park_on(future)
+    fn hooks(&self) -> Hooks<'_, ExecutorName> {
+        Hooks::new(QueueKey::address(self))
     }
 }
 
-/// The blocking threads of executors that have none of their own.
+/// Runs `job` on the blocking threads of executors that have none of their own.
 pub(crate) fn spawn_blocking(job: Job) {
-    blocking::unblock(move || job.run()).detach();
+    if let Err(error) = blocking::submit(move || job.run()) {
+        panic!("{error}");
+    }
 }
-
-/// Forwards every method to what `self` points to; `$frame` names it for the frames of its tasks.
-macro_rules! forward_executor {
-    ([$($generics:tt)*] $pointer:ty, $this:ident => $frame:expr) => {
-        impl<$($generics)*> Executor for $pointer {
-            fn schedule(&self, task: Runnable) {
-                (**self).schedule(task);
-            }
-
-            fn clock(&self) -> Arc<dyn Clock> {
-                (**self).clock()
-            }
-
-            fn spawn_blocking(&self, job: Job) {
-                (**self).spawn_blocking(job);
-            }
-
-            fn native(&self) -> Native<'_> {
-                (**self).native()
-            }
-
-            fn frame(&self) -> Option<FrameExecutor> {
-                let $this = self;
-                Some((**self).frame().unwrap_or_else(|| $frame))
-            }
-
-            fn local(&self) -> Option<FrameLocal> {
-                (**self).local()
-            }
-
-            fn queue(&self) -> Arc<Queue> {
-                (**self).queue()
-            }
-
-            fn queue_key(&self) -> QueueKey {
-                (**self).queue_key()
-            }
-
-            fn block_on(
-                &self,
-                future: Pin<&mut dyn Future<Output = ()>>,
-            ) -> Result<(), BlockOnError> {
-                (**self).block_on(future)
-            }
-        }
-    };
-}
-
-// Weak, because an executor that owns its tasks would otherwise keep itself alive through them.
-forward_executor!([E: Executor] Arc<E>, this => FrameExecutor::Weak(Arc::downgrade(this) as Weak<dyn Executor>));
-forward_executor!([E: Executor] &'static E, this => FrameExecutor::Static(*this));
-forward_executor!([] Arc<dyn Executor>, this => FrameExecutor::Weak(Arc::downgrade(this)));
-forward_executor!([] &'static dyn Executor, this => FrameExecutor::Static(*this));
 
 /// An executor of tasks that stay on one thread.
 ///
@@ -219,7 +143,7 @@ pub trait LocalExecutor: 'static {
     ///
     /// # Errors
     ///
-    /// Gives the task back if the executor can only run steps, as the default does; they are then
+    /// Gives the task back if the executor can only run runnables, as the default does; they are then
     /// scheduled by [`schedule_local`](LocalExecutor::schedule_local).
     fn spawn_local(
         &self,
@@ -233,92 +157,12 @@ pub trait LocalExecutor: 'static {
         Arc::new(StdClock)
     }
 
-    /// Where `shim::spawn` goes from a task on this executor; `None` leaves it to the search.
+    /// What the crate knows of this executor beside what is above.
     #[doc(hidden)]
-    fn frame(&self) -> Option<FrameExecutor> {
-        None
-    }
-
-    /// How the frames of tasks on this executor name it, if not by its wrapper.
-    #[doc(hidden)]
-    fn frame_local(&self) -> Option<FrameLocal> {
-        None
-    }
-
-    /// Whether this is a handle that owns no tasks, so that their frames can keep it.
-    #[doc(hidden)]
-    fn is_handle(&self) -> bool {
-        false
-    }
-
-    /// The executor's callback queue.
-    #[doc(hidden)]
-    fn queue(&self) -> Arc<Queue> {
-        queue_for(self.queue_key(), || self.clock())
-    }
-
-    /// What tells this executor's callback queue from others.
-    #[doc(hidden)]
-    fn queue_key(&self) -> QueueKey {
-        QueueKey::address(self)
-    }
-
-    /// Runs a future on the calling thread, and the executor with it.
-    #[doc(hidden)]
-    fn block_on(&self, _: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
-        Err(BlockOnError::unsupported())
+    fn hooks(&self) -> Hooks<'_, LocalName> {
+        Hooks::new(QueueKey::address(self))
     }
 }
-
-/// Forwards every method to what `self` points to; `$frame` names it for the frames of its tasks.
-macro_rules! forward_local_executor {
-    ($pointer:ty, $this:ident => $frame:expr) => {
-        impl<E: LocalExecutor> LocalExecutor for $pointer {
-            fn schedule_local(&self, task: LocalRunnable) {
-                (**self).schedule_local(task);
-            }
-
-            fn spawn_local(
-                &self,
-                task: LocalBoxFuture<'static, ()>,
-            ) -> Result<(), LocalBoxFuture<'static, ()>> {
-                (**self).spawn_local(task)
-            }
-
-            fn clock(&self) -> Arc<dyn Clock> {
-                (**self).clock()
-            }
-
-            fn frame(&self) -> Option<FrameExecutor> {
-                (**self).frame()
-            }
-
-            fn frame_local(&self) -> Option<FrameLocal> {
-                let $this = self;
-                Some((**self).frame_local().unwrap_or_else(|| $frame))
-            }
-
-            fn queue(&self) -> Arc<Queue> {
-                (**self).queue()
-            }
-
-            fn queue_key(&self) -> QueueKey {
-                (**self).queue_key()
-            }
-
-            fn block_on(
-                &self,
-                future: Pin<&mut dyn Future<Output = ()>>,
-            ) -> Result<(), BlockOnError> {
-                (**self).block_on(future)
-            }
-        }
-    };
-}
-
-forward_local_executor!(Rc<E>, this => FrameLocal::Rc(Rc::downgrade(this) as rc::Weak<dyn LocalExecutor>));
-forward_local_executor!(Arc<E>, this => FrameLocal::Weak(Arc::downgrade(this) as Weak<dyn LocalExecutor>));
-forward_local_executor!(&'static E, this => FrameLocal::Static(*this));
 
 /// A clock, and timers that follow it. It may use the crate: no lock is held when it is asked.
 ///
@@ -360,115 +204,290 @@ pub trait Clock: Send + Sync + 'static {
     fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()>;
 }
 
-/// One step of a task, to be run by an [`Executor`].
-///
-/// Both [`run`](Runnable::run) and dropping it, which cancels the task, act inside the task's context.
-///
-/// # Examples
-///
-/// See [`Executor`].
-#[must_use = "a runnable that is dropped cancels its task; call `run`"]
-pub struct Runnable(pub(crate) async_task::Runnable);
+/// What the crate knows of an executor beside the methods of its trait. `N` is how frames name the executor.
+pub struct Hooks<'a, N> {
+    /// What tells the executor's callback queue from others.
+    pub(crate) queue: QueueKey,
+    adapter: Option<&'a dyn Adapter>,
+    pointer: Option<&'a dyn Pointer<N>>,
+}
 
-impl Runnable {
-    /// Polls the task.
-    pub fn run(self) {
-        block::step(|| self.0.run());
+/// What this crate's adapter of an executor knows of it.
+pub(crate) trait Adapter {
+    /// What the executor's runtime spawns tasks on.
+    fn native(&self) -> Option<&dyn Any> {
+        None
     }
-}
 
-impl fmt::Debug for Runnable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Runnable").finish_non_exhaustive()
+    /// The executor that work from its tasks goes to, if that is a value.
+    fn executor(&self) -> Option<ExecutorName> {
+        None
     }
+
+    /// The local executor that this thread runs the executor's tasks on, if they all stay on one thread.
+    fn local(&self) -> Option<LocalName> {
+        None
+    }
+
+    /// Whether the executor is a handle that owns no tasks, so that their frames can keep it alive.
+    fn is_handle(&self) -> bool {
+        false
+    }
+
+    /// Its callback queue, if the executor drives that itself.
+    fn queue(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
+
+    /// Runs a future on the calling thread, and the executor with it if that is how it runs.
+    ///
+    /// # Errors
+    ///
+    /// If the executor cannot be run from here. The future has not been polled then.
+    fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError>;
 }
 
-/// One step of a task that stays on its thread, to be run by a [`LocalExecutor`].
-///
-/// # Examples
-///
-/// See [`LocalExecutor`].
-#[must_use = "a runnable that is dropped cancels its task; call `run`"]
-pub struct LocalRunnable {
-    task: async_task::Runnable,
-    /// Tasks that stay on a thread are run and dropped there.
-    _not_send: PhantomData<*const ()>,
+/// A pointer to an executor, which can name it.
+trait Pointer<N> {
+    fn name(&self) -> N;
 }
 
-impl LocalRunnable {
-    pub(crate) fn new(task: async_task::Runnable) -> LocalRunnable {
-        LocalRunnable {
-            task,
-            _not_send: PhantomData,
+impl<'a, N> Hooks<'a, N> {
+    /// For an executor without an adapter.
+    pub(crate) fn new(queue: QueueKey) -> Hooks<'a, N> {
+        Hooks {
+            queue,
+            adapter: None,
+            pointer: None,
         }
     }
 
-    /// Polls the task.
-    pub fn run(self) {
-        deliver_remote_wakes();
-        self.task.run();
+    /// For an executor with an adapter.
+    pub(crate) fn adapted(queue: QueueKey, adapter: &'a dyn Adapter) -> Hooks<'a, N> {
+        Hooks {
+            adapter: Some(adapter),
+            ..Hooks::new(queue)
+        }
     }
 
-    pub(crate) fn into_step(self) -> async_task::Runnable {
-        self.task
+    /// The same for a pointer to the executor.
+    fn behind(self, pointer: &'a dyn Pointer<N>) -> Hooks<'a, N> {
+        Hooks {
+            pointer: self.pointer.or(Some(pointer)),
+            ..self
+        }
+    }
+
+    pub(crate) fn native(&self) -> Option<&'a dyn Any> {
+        self.adapter?.native()
+    }
+
+    pub(crate) fn local(&self) -> Option<LocalName> {
+        self.adapter?.local()
+    }
+
+    pub(crate) fn own_queue(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.adapter?.queue()
+    }
+
+    pub(crate) fn executor(&self) -> Option<ExecutorName> {
+        self.adapter?.executor()
+    }
+
+    pub(crate) fn is_handle(&self) -> bool {
+        self.adapter.is_some_and(Adapter::is_handle)
+    }
+
+    /// The name that a pointer gives to the executor.
+    pub(crate) fn pointer_name(&self) -> Option<N> {
+        self.pointer.map(Pointer::name)
     }
 }
 
-impl fmt::Debug for LocalRunnable {
+impl Hooks<'_, ExecutorName> {
+    pub(crate) fn block_on(
+        &self,
+        future: Pin<&mut dyn Future<Output = ()>>,
+    ) -> Result<(), BlockOnError> {
+        match self.adapter {
+            Some(adapter) => adapter.block_on(future),
+            None => block::park_on(future),
+        }
+    }
+}
+
+impl Hooks<'_, LocalName> {
+    pub(crate) fn block_on(
+        &self,
+        future: Pin<&mut dyn Future<Output = ()>>,
+    ) -> Result<(), BlockOnError> {
+        match self.adapter {
+            Some(adapter) => adapter.block_on(future),
+            None => Err(BlockOnError::unsupported()),
+        }
+    }
+}
+
+impl<N> fmt::Debug for Hooks<'_, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalRunnable").finish_non_exhaustive()
+        f.debug_struct("Hooks").finish_non_exhaustive()
     }
 }
 
-/// A blocking job, to be run by an [`Executor`] on a thread that may block.
-///
-/// Dropping it cancels the job. In a shared context that is entered elsewhere, the job steps aside: it
-/// is handed to the executor again when the context is free.
-///
-/// # Examples
-///
-/// ```
-/// use std::sync::mpsc;
-/// use aiocontextvars::shim::{ContextAwareExecutor, Executor, Job, Runnable};
-///
-/// /// One thread for tasks, and one for blocking jobs.
-/// struct TwoThreads {
-///     tasks: mpsc::Sender<Runnable>,
-///     jobs: mpsc::Sender<Job>,
-/// }
-///
-/// impl Executor for TwoThreads {
-///     fn schedule(&self, task: Runnable) {
-///         let _ = self.tasks.send(task);
-///     }
-///
-///     fn spawn_blocking(&self, job: Job) {
-///         let _ = self.jobs.send(job);
-///     }
-/// }
-///
-/// let (tasks, runnables) = mpsc::channel::<Runnable>();
-/// let (jobs, blocking) = mpsc::channel::<Job>();
-/// std::thread::spawn(move || runnables.into_iter().for_each(Runnable::run));
-/// std::thread::spawn(move || blocking.into_iter().for_each(Job::run));
-///
-/// let executor = ContextAwareExecutor::new(TwoThreads { tasks, jobs });
-/// let task = executor.spawn(async { aiocontextvars::shim::spawn_blocking(|| 1).await });
-/// assert_eq!(executor.block_on(task).unwrap().unwrap(), 1);
-/// ```
-#[must_use = "a job that is dropped is cancelled; call `run`"]
-pub struct Job(pub(crate) async_task::Runnable);
+/// How frames name an executor that is a value.
+#[derive(Clone)]
+pub enum ExecutorName {
+    Static(&'static dyn Executor),
+    /// Weak, because an executor that owns its tasks would otherwise keep itself alive through them.
+    Weak(Weak<dyn Executor>),
+}
 
-impl Job {
-    /// Runs the job.
-    pub fn run(self) {
-        let _job = block::job();
-        self.0.run();
+/// How frames name a local executor.
+#[derive(Clone)]
+pub enum LocalName {
+    Static(&'static dyn LocalExecutor),
+    Rc(rc::Weak<dyn LocalExecutor>),
+    Weak(Weak<dyn LocalExecutor>),
+    /// For handles that do not keep the executor alive themselves.
+    Strong(Arc<dyn LocalExecutor>),
+}
+
+/// A local executor that is known to be alive.
+#[derive(Clone)]
+pub(crate) enum LocalRef {
+    Static(&'static dyn LocalExecutor),
+    Rc(Rc<dyn LocalExecutor>),
+    Arc(Arc<dyn LocalExecutor>),
+}
+
+impl LocalName {
+    pub(crate) fn upgrade(&self) -> Option<LocalRef> {
+        match self {
+            LocalName::Static(local) => Some(LocalRef::Static(*local)),
+            LocalName::Rc(local) => local.upgrade().map(LocalRef::Rc),
+            LocalName::Weak(local) => local.upgrade().map(LocalRef::Arc),
+            LocalName::Strong(local) => Some(LocalRef::Arc(Arc::clone(local))),
+        }
+    }
+
+    /// Asked without upgrading, so that nobody's last reference is dropped here.
+    pub(crate) fn is_alive(&self) -> bool {
+        match self {
+            LocalName::Static(_) | LocalName::Strong(_) => true,
+            LocalName::Rc(local) => local.strong_count() > 0,
+            LocalName::Weak(local) => local.strong_count() > 0,
+        }
     }
 }
 
-impl fmt::Debug for Job {
+impl Deref for LocalRef {
+    type Target = dyn LocalExecutor;
+
+    fn deref(&self) -> &(dyn LocalExecutor + 'static) {
+        match self {
+            LocalRef::Static(local) => *local,
+            LocalRef::Rc(local) => &**local,
+            LocalRef::Arc(local) => &**local,
+        }
+    }
+}
+
+impl fmt::Debug for ExecutorName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Job").finish_non_exhaustive()
+        f.write_str("ExecutorName { .. }")
     }
 }
+
+impl fmt::Debug for LocalName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LocalName { .. }")
+    }
+}
+
+/// What tells the callback queue of one executor from others.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum QueueKey {
+    /// An executor that is a value. Those without a size share addresses, but not with others of their type.
+    Value(TypeId, usize),
+    /// An executor of a runtime with a number of its own, or the only one.
+    Numbered(&'static str, u64),
+}
+
+impl QueueKey {
+    /// For an executor that is a value.
+    pub(crate) fn address<E: ?Sized + 'static>(executor: &E) -> QueueKey {
+        QueueKey::Value(TypeId::of::<E>(), ptr::from_ref(executor).addr())
+    }
+}
+
+/// Forwards each method of an executor to what `self` points to; `$name` names that.
+macro_rules! forward_executor {
+    ([$($generics:tt)*] $pointer:ty, $this:ident => $name:expr) => {
+        impl<$($generics)*> Executor for $pointer {
+            fn schedule(&self, task: Runnable) {
+                (**self).schedule(task);
+            }
+
+            fn clock(&self) -> Arc<dyn Clock> {
+                (**self).clock()
+            }
+
+            fn spawn_blocking(&self, job: Job) {
+                (**self).spawn_blocking(job);
+            }
+
+            fn hooks(&self) -> Hooks<'_, ExecutorName> {
+                (**self).hooks().behind(self)
+            }
+        }
+
+        impl<$($generics)*> Pointer<ExecutorName> for $pointer {
+            fn name(&self) -> ExecutorName {
+                let $this = self;
+                $name
+            }
+        }
+    };
+}
+
+forward_executor!([E: Executor] Arc<E>, this => ExecutorName::Weak(Arc::downgrade(this) as Weak<dyn Executor>));
+forward_executor!([E: Executor] &'static E, this => ExecutorName::Static(*this));
+forward_executor!([] Arc<dyn Executor>, this => ExecutorName::Weak(Arc::downgrade(this)));
+forward_executor!([] &'static dyn Executor, this => ExecutorName::Static(*this));
+
+/// The same for a local executor.
+macro_rules! forward_local_executor {
+    ($pointer:ty, $this:ident => $name:expr) => {
+        impl<E: LocalExecutor> LocalExecutor for $pointer {
+            fn schedule_local(&self, task: LocalRunnable) {
+                (**self).schedule_local(task);
+            }
+
+            fn spawn_local(
+                &self,
+                task: LocalBoxFuture<'static, ()>,
+            ) -> Result<(), LocalBoxFuture<'static, ()>> {
+                (**self).spawn_local(task)
+            }
+
+            fn clock(&self) -> Arc<dyn Clock> {
+                (**self).clock()
+            }
+
+            fn hooks(&self) -> Hooks<'_, LocalName> {
+                (**self).hooks().behind(self)
+            }
+        }
+
+        impl<E: LocalExecutor> Pointer<LocalName> for $pointer {
+            fn name(&self) -> LocalName {
+                let $this = self;
+                $name
+            }
+        }
+    };
+}
+
+forward_local_executor!(Rc<E>, this => LocalName::Rc(Rc::downgrade(this) as rc::Weak<dyn LocalExecutor>));
+forward_local_executor!(Arc<E>, this => LocalName::Weak(Arc::downgrade(this) as Weak<dyn LocalExecutor>));
+forward_local_executor!(&'static E, this => LocalName::Static(*this));

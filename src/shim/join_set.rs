@@ -13,7 +13,8 @@ use slab::Slab;
 use self::woken::{TaskWaker, Woken};
 use super::context_aware::ContextAwareExecutor;
 use super::executor::Executor;
-use super::join::{AbortHandle, JoinError, JoinHandle};
+use super::join::{AbortHandle, JoinHandle};
+use super::join_error::JoinError;
 use crate::task_context::TaskContext;
 
 /// Tasks with outputs of one type, awaited in the order in which they end: tokio's `JoinSet`, on every executor.

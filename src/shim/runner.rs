@@ -1,18 +1,19 @@
 //! [`Runner`]: several runs in one context, as asyncio's.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 
 use super::block::{self, BlockOnError};
 use super::context_aware::ContextAwareExecutor;
-use super::enter::AnyExecutor;
-use super::entered::ExecutorFrame;
 use super::event_loop::EventLoop;
+use super::executor::{Executor, LocalExecutor};
+use super::task::{TaskFuture, TaskScope};
 use crate::current;
 use crate::shared::SharedContext;
-use crate::task_context::{self, ContextFor, TaskContext};
-use crate::with_context::ContextExt;
+use crate::task_context::TaskContext;
 
 /// Runs futures one after another in one context, so that each sees what the ones before it have set (RU-02).
 /// asyncio's `Runner`.
@@ -40,7 +41,7 @@ use crate::with_context::ContextExt;
 pub struct Runner {
     block: Box<BlockOn>,
     /// The frame of the runs, unless `block` sees to that.
-    frame: Option<ExecutorFrame>,
+    scope: Option<Rc<dyn Any>>,
     /// `None` before the first use.
     context: Option<SharedContext>,
 }
@@ -56,8 +57,8 @@ impl Runner {
     /// See [`Runner`].
     pub fn new() -> Runner {
         let event_loop = EventLoop::new();
-        let frame = event_loop.frame();
-        Runner::with(move |future| event_loop.block(future), Some(frame))
+        let scope = event_loop.scope();
+        Runner::with(move |future| event_loop.block(future), Some(Rc::new(scope)))
     }
 
     /// A runner on `executor`.
@@ -73,12 +74,35 @@ impl Runner {
     /// assert_eq!(Runner::on(pool).run(async { 1 }), 1);
     /// # }
     /// ```
-    pub fn on<E, Kind>(executor: ContextAwareExecutor<E>) -> Runner
-    where
-        E: AnyExecutor<Kind> + 'static,
-    {
-        let frame = E::running_frame(&executor);
-        Runner::with(move |future| executor.get_ref().block(future), Some(frame))
+    pub fn on<E: Executor>(executor: ContextAwareExecutor<E>) -> Runner {
+        let scope = executor.on_executor().scope();
+        Runner::with(
+            move |future| executor.get_ref().hooks().block_on(future),
+            Some(Rc::new(scope)),
+        )
+    }
+
+    /// The same on a local executor, whose tasks run meanwhile.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "smol")] {
+    /// use std::rc::Rc;
+    /// use aiocontextvars::shim::{self, ContextAwareExecutor, Runner};
+    ///
+    /// let executor = ContextAwareExecutor::new(Rc::new(smol::LocalExecutor::new()));
+    /// let mut runner = Runner::on_local(executor);
+    /// let output = runner.run(async { shim::spawn_local(async { 1 }).await });
+    /// assert_eq!(output.unwrap(), 1);
+    /// # }
+    /// ```
+    pub fn on_local<E: LocalExecutor>(executor: ContextAwareExecutor<E>) -> Runner {
+        let scope = executor.scope();
+        Runner::with(
+            move |future| executor.get_ref().hooks().block_on(future),
+            Some(Rc::new(scope)),
+        )
     }
 
     /// A runner on whatever `block_on` runs futures on, as a runtime that has to be driven by its own `block_on`.
@@ -106,11 +130,11 @@ impl Runner {
 
     fn with(
         block: impl FnMut(Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> + 'static,
-        frame: Option<ExecutorFrame>,
+        scope: Option<Rc<dyn Any>>,
     ) -> Runner {
         Runner {
             block: Box::new(block),
-            frame,
+            scope,
             context: None,
         }
     }
@@ -198,13 +222,18 @@ impl Runner {
         context: C,
         future: F,
     ) -> Result<F::Output, BlockOnError> {
-        match &self.frame {
-            Some(frame) => block::block_on(&mut self.block, context, frame.clone(), future),
-            None => block::run(
-                &mut self.block,
-                future.in_context(ContextFor::<_, task_context::BlockOn>::new(context)),
-            ),
-        }
+        let scope = RunnerScope(self.scope.clone());
+        let future = TaskFuture::to_block_on(context, scope, future);
+        block::run(&mut self.block, future)
+    }
+}
+
+/// The scope of the runner's executor, if it has one.
+struct RunnerScope(Option<Rc<dyn Any>>);
+
+impl TaskScope for RunnerScope {
+    fn polled(&self) -> Option<&dyn Any> {
+        self.0.as_deref()
     }
 }
 

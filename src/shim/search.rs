@@ -1,17 +1,25 @@
 //! Which executor the free functions go to.
 //!
-//! In this order: the innermost frame (a task's, a callback's, `enter`'s), the tokio runtime of this
-//! thread, async-std's current task, the default of the process, and the global executor of smol or
-//! async-std if exactly one of these two is compiled in. A frame that names only a local executor sends
-//! all work there.
+//! In this order: that of the current scope (a task's, a callback's, `enter`'s); the runtime that says it runs on this thread;
+//! the default of the process; and the global executor of the only runtime that is compiled in. A scope that names only a
+//! local executor sends all work there.
+//!
+//! `block_on` looks further: the only runtime may have an executor of the process, which is started then.
 
 use std::error::Error;
 use std::fmt;
+use std::future::Future;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::entered::{self, ExecutorFrame, Home};
-use super::executor::Clock;
-use super::native::{Destination, First, Named, Target};
+use super::FirstRuntime;
+use super::block::BlockOnError;
+use super::destination::{self, Destination, OnExecutor};
+use super::dispatch::{Listed, RuntimeName};
+use super::executor::{Clock, Executor, LocalName};
+use super::join::JoinHandle;
+use super::runtime::Runtime;
+use super::scope::{self, ExecutorRef, ExecutorScope, LocalScope, ScopeExecutor};
+use crate::task_context::TaskContext;
 
 /// There is no executor to send work to.
 ///
@@ -33,133 +41,191 @@ impl fmt::Display for NoRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.local {
             return f.write_str(
-                "no local executor is entered on this thread: call `ContextAwareExecutor::enter` on one, \
-                 use its `spawn_local`, or run inside `EventLoop::run_until_complete`; inside a `LocalSet` or \
-                 another executor that is not wrapped, spawn by its own means and take the context along: \
-                 `tokio::task::spawn_local(future.in_current_context())`",
-            );
+                "no local executor is entered on this thread: call `ContextAwareExecutor::enter_local` on one, use its \
+                 `spawn_local`, or run inside `EventLoop::run_until_complete`; inside a local executor that is not \
+                 wrapped, spawn by its own means and take the context along, as in ",
+            )
+            .and_then(|()| f.write_str(super::BARE_LOCAL_SPAWN));
         }
         f.write_str(
             "no executor here: call this inside a task, `shim::block_on` or a runtime, enter a \
              `ContextAwareExecutor`, or set one with `shim::set_default`",
         )?;
-        if cfg!(all(feature = "smol", feature = "async-std")) {
-            f.write_str(
-                "; the global executors of smol and async-std are both compiled in, so that neither is \
-                 the obvious one: name it, as in `shim::smol::spawn`",
-            )?;
-        } else if !cfg!(any(feature = "smol", feature = "async-std")) {
-            f.write_str(
-                "; the features `tokio`, `smol` and `async-std` of `aiocontextvars` add runtimes",
-            )?;
+        match (RuntimeName::COMPILED_IN, RuntimeName::GLOBAL) {
+            (0, _) => {
+                f.write_str("; features of `aiocontextvars` that add runtimes:")?;
+                let mut features = RuntimeName::FEATURES.iter();
+                features.try_for_each(|feature| write!(f, " `{feature}`"))
+            }
+            (1, _) => f.write_str(
+                "; outside of a runtime, `shim::block_on` runs a future on one of its own",
+            ),
+            (_, Some(module)) => write!(
+                f,
+                "; several runtimes are compiled in, so that none is the obvious one: name it, as in \
+                 `shim::{module}::spawn`"
+            ),
+            (_, None) => Ok(()),
         }
-        Ok(())
     }
 }
 
 impl Error for NoRuntime {}
 
-static DEFAULT: RwLock<Option<Destination>> = RwLock::new(None);
+static DEFAULT: RwLock<Option<OnExecutor>> = RwLock::new(None);
 
 /// Sets the executor of last resort, and returns the one before.
-pub(crate) fn set_default(destination: Destination) -> Option<Destination> {
+pub(crate) fn set_default(executor: OnExecutor) -> Option<OnExecutor> {
     DEFAULT
         .write()
         .unwrap_or_else(PoisonError::into_inner)
-        .replace(destination)
+        .replace(executor)
 }
 
-fn default() -> Option<Destination> {
+fn default() -> Option<OnExecutor> {
     DEFAULT
         .read()
         .unwrap_or_else(PoisonError::into_inner)
         .clone()
 }
 
-/// Where a unit of work from here goes.
-pub(crate) enum Place {
-    /// To an executor that any thread can reach.
-    Anywhere(Destination),
-    /// To the local executor of this frame, because the frame names no other.
-    Here(ExecutorFrame),
+/// The runtime for whose tasks no future is boxed.
+pub(crate) enum First {
+    Named(FirstRuntime),
+    /// By an executor of it.
+    Value(Arc<dyn Executor>),
 }
 
-/// The executor for whose tasks a future need not be boxed, if [`place`] is there.
-#[cfg(any(feature = "tokio", feature = "smol", feature = "async-std"))]
+/// That runtime, if work from here goes there, and there is no fixed context.
 #[inline]
 pub(crate) fn first() -> Option<First> {
-    entered::peek(Named::of_frame).and_then(First::of)
+    if FirstRuntime::BY_NAME.is_none() {
+        return first_by_value();
+    }
+    let name = scope::current(|scope, local| match scope.executor {
+        _ if scope.fixed.is_some() => None,
+        ScopeExecutor::Runtime(name) if scope.is_entered_by_runtime || name.is_available() => {
+            Some(name)
+        }
+        ScopeExecutor::None if local.is_none() => RuntimeName::of_thread(),
+        _ => None,
+    });
+    name.and_then(FirstRuntime::from_name).map(First::Named)
 }
 
-#[cfg(not(any(feature = "tokio", feature = "smol", feature = "async-std")))]
-pub(crate) fn first() -> Option<First> {
-    match place() {
-        Ok(Place::Anywhere(destination)) => First::of(&destination),
+fn first_by_value() -> Option<First> {
+    match destination() {
+        Ok(Destination::Executor(OnExecutor {
+            executor: ExecutorRef::Value(executor),
+            fixed: None,
+        })) => {
+            let native = (*executor).hooks().native();
+            let is_first = native.is_some_and(|native| FirstRuntime::native_of(native).is_some());
+            is_first.then_some(First::Value(executor))
+        }
         _ => None,
+    }
+}
+
+impl First {
+    /// Spawns `future` in `context`.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn spawn<C, F>(self, context: C, future: F) -> JoinHandle<F::Output>
+    where
+        C: TaskContext,
+        F: Future<Output: Send> + Send + 'static,
+    {
+        match self {
+            First::Named(runtime) => spawn_native(runtime.native(), context, future),
+            First::Value(executor) => {
+                let native = (*executor).hooks().native();
+                match native.and_then(FirstRuntime::native_of) {
+                    Some(native) => spawn_native(native, context, future),
+                    None => unreachable!("the executor is of the first runtime"),
+                }
+            }
+        }
+    }
+}
+
+/// Spawns `future` in `context` on the first runtime.
+#[inline]
+#[track_caller]
+fn spawn_native<C, F>(
+    native: <FirstRuntime as Runtime>::Native<'_>,
+    context: C,
+    future: F,
+) -> JoinHandle<F::Output>
+where
+    C: TaskContext,
+    F: Future<Output: Send> + Send + 'static,
+{
+    match FirstRuntime::scope(native) {
+        Some(scope) => {
+            destination::spawn_native::<FirstRuntime, _, _>(native, scope, context, future)
+        }
+        None => unreachable!("what is found by a name or a value has a scope"),
     }
 }
 
 /// Searches for the executor for a unit of work from here.
 #[inline]
-pub(crate) fn place() -> Result<Place, NoRuntime> {
-    match entered::peek(of_frame) {
-        Some(place) => Ok(place),
+pub(crate) fn destination() -> Result<Destination, NoRuntime> {
+    match scope::current(of_scope) {
+        Some(destination) => Ok(destination),
         None => outside(),
     }
 }
 
-/// Where work goes that no frame sends anywhere.
-fn outside() -> Result<Place, NoRuntime> {
-    Named::of_thread()
-        .map(|runtime| runtime.target().unfixed())
+/// Where work goes that no scope sends anywhere.
+fn outside() -> Result<Destination, NoRuntime> {
+    RuntimeName::of_thread()
+        .map(|name| ExecutorRef::Runtime(name).unfixed())
         .or_else(default)
-        .or_else(|| global().map(Target::unfixed))
-        .map(Place::Anywhere)
+        .or_else(|| RuntimeName::only_global().map(|name| ExecutorRef::Runtime(name).unfixed()))
+        .map(Destination::Executor)
         .ok_or(NoRuntime { local: false })
 }
 
 #[inline]
-fn of_frame(frame: &dyn Home) -> Option<Place> {
-    let destination = Target::of_frame(frame.executor()).map(|executor| {
-        Place::Anywhere(Destination {
+fn of_scope(scope: &ExecutorScope, local: Option<&LocalName>) -> Option<Destination> {
+    if let Some(executor) = scope.executor.upgrade() {
+        return Some(Destination::Executor(OnExecutor {
             executor,
-            fixed: frame.fixed().cloned(),
-        })
-    });
-    destination.or_else(|| {
-        frame
-            .has_live_local()
-            .then(|| Place::Here(frame.to_frame()))
-    })
-}
-
-/// The global executor, if there is only one.
-fn global() -> Option<Target> {
-    #[cfg(all(feature = "smol", not(feature = "async-std")))]
-    return Some(Target::Smol);
-    #[cfg(all(feature = "async-std", not(feature = "smol")))]
-    return Some(Target::AsyncStd);
-    #[cfg(any(
-        all(feature = "smol", feature = "async-std"),
-        not(any(feature = "smol", feature = "async-std"))
-    ))]
-    None
-}
-
-/// The frame of the local executor that is entered on this thread, or that runs its task.
-pub(crate) fn local_frame() -> Result<ExecutorFrame, NoRuntime> {
-    let (mut frame, has_live_local) =
-        entered::peek(|frame| (frame.to_frame(), frame.has_live_local()));
-    if !has_live_local {
-        frame.local = Target::of_frame(&frame.executor).and_then(|target| target.local());
+            fixed: scope.fixed.clone(),
+        }));
     }
-    match frame.local {
-        Some(_) => Ok(frame),
+    let local = local.filter(|local| local.is_alive())?;
+    Some(Destination::Local(LocalScope {
+        scope: scope.clone(),
+        local: local.clone(),
+    }))
+}
+
+/// The executor of the process that `block_on` uses where nothing is found, if there is one.
+pub(crate) fn of_the_process() -> Result<Option<Destination>, BlockOnError> {
+    let executor = RuntimeName::only_of_the_process()?;
+    Ok(executor.map(|executor| Destination::Executor(ExecutorRef::Value(executor).unfixed())))
+}
+
+/// The scope of the local executor that is entered on this thread, or that runs its task.
+pub(crate) fn local() -> Result<LocalScope, NoRuntime> {
+    let (scope, local) = scope::current(|scope, local| {
+        let local = local.filter(|local| local.is_alive());
+        (scope.clone(), local.cloned())
+    });
+    let local = local.or_else(|| {
+        let executor = scope.executor.upgrade()?;
+        executor.with(|executor| (*executor).hooks().local())
+    });
+    match local {
+        Some(local) => Ok(LocalScope { scope, local }),
         None => Err(NoRuntime { local: true }),
     }
 }
 
 /// The clock of the executor that this thread is in.
 pub(crate) fn clock() -> Option<Arc<dyn Clock>> {
-    place().ok().map(|place| place.clock())
+    destination().ok().map(|destination| destination.clock())
 }

@@ -17,7 +17,7 @@ pub use self::error::{TaskFailure, TaskGroupError};
 
 use super::join::done::Notice;
 use super::join::{AbortHandle, JoinHandle};
-use super::task::CatchPanic;
+use super::outcome::CatchPanic;
 use crate::sync::{Mutex, MutexGuard, WakerCell};
 use crate::task_context::TaskContext;
 

@@ -11,40 +11,13 @@ use std::time::{Duration, Instant};
 use futures_core::future::BoxFuture;
 use pin_project_lite::pin_project;
 
+use super::clock::{StdClock, deadline};
 use super::executor::Clock;
 use super::search;
-
-/// The operating system's clock, and one timer thread for the process, started on first use.
-pub(crate) struct StdClock;
-
-impl Clock for StdClock {
-    fn now(&self) -> Instant {
-        Instant::now()
-    }
-
-    fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()> {
-        Box::pin(async move {
-            loop {
-                let left = at.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return;
-                }
-                futures_timer::Delay::new(left).await;
-            }
-        })
-    }
-}
 
 /// The clock of the current executor, or the operating system's.
 pub(crate) fn clock() -> Arc<dyn Clock> {
     search::clock().unwrap_or_else(|| Arc::new(StdClock))
-}
-
-/// A deadline that is as good as never, for durations that do not fit.
-pub(crate) fn deadline(now: Instant, delay: Duration) -> Instant {
-    // About thirty years, as tokio has it: `Instant` has no maximum.
-    const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
-    now.checked_add(delay).unwrap_or_else(|| now + FAR)
 }
 
 /// The present moment on the clock of the current executor: tokio's, which a test can pause, the event
@@ -215,9 +188,15 @@ impl<F> fmt::Debug for Timeout<F> {
 }
 
 /// The time was up before the future had completed.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct Elapsed {
     _private: (),
+}
+
+impl fmt::Debug for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Elapsed")
+    }
 }
 
 impl fmt::Display for Elapsed {

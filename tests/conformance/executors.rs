@@ -4,19 +4,19 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
-use aiocontextvars::conformance::{Anywhere, Driven, Nested};
 use aiocontextvars::event_loop::{EventLoop, LoopHandle};
 use aiocontextvars::shim::{ContextAwareExecutor, FromSchedule, Runnable};
+use aiocontextvars_conformance::{Anywhere, Driven, Nested};
 
 /// For an executor that its wrapper can block on.
 macro_rules! block_on_the_wrapper {
-    () => {
+    ($block_on:ident) => {
         fn block_on<F: Future>(
             &self,
             wrapper: &ContextAwareExecutor<Self::Executor>,
             future: F,
         ) -> F::Output {
-            wrapper.block_on(future)
+            wrapper.$block_on(future)
         }
     };
 }
@@ -27,9 +27,9 @@ pub(crate) mod event_loop {
     use std::rc::Rc;
     use std::time::{Duration, Instant};
 
-    use aiocontextvars::conformance::{Wrapped, boxed, boxed_here};
     use aiocontextvars::shim::{self, CallHandle, JoinHandle, TimerHandle};
     use aiocontextvars::{Context, TaskContext};
+    use aiocontextvars_conformance::Wrapped;
     use futures::future::BoxFuture;
     use futures::task::SpawnExt;
 
@@ -44,7 +44,7 @@ pub(crate) mod event_loop {
         RUNNING.with_borrow(|running| Rc::clone(running.as_ref().expect("the loop is running")))
     }
 
-    impl aiocontextvars::conformance::Harness for Harness {
+    impl aiocontextvars_conformance::Harness for Harness {
         const NESTED_BLOCK_ON: Nested = Nested::Refused;
 
         const HAS_LOCAL: Option<bool> = Some(true);
@@ -57,7 +57,7 @@ pub(crate) mod event_loop {
 
         fn block_on<F: Future>(&self, future: F) -> F::Output {
             let outer = RUNNING.replace(Some(Rc::clone(&self.0)));
-            let output = self.0.run_until_complete(boxed_here(future));
+            let output = self.0.run_until_complete(future);
             RUNNING.set(outer);
             output
         }
@@ -67,7 +67,7 @@ pub(crate) mod event_loop {
             F: Future + Send + 'static,
             F::Output: Send + 'static,
         {
-            shim::spawn_local(boxed(future))
+            shim::spawn_local(future)
         }
 
         fn spawn_in<C: TaskContext, F>(context: C, future: F) -> JoinHandle<F::Output>
@@ -75,7 +75,7 @@ pub(crate) mod event_loop {
             F: Future + Send + 'static,
             F::Output: Send + 'static,
         {
-            running().spawn_in(context, boxed(future))
+            running().spawn_in(context, future)
         }
 
         #[track_caller]
@@ -112,7 +112,7 @@ pub(crate) mod event_loop {
             F: Future + Send + 'static,
             F::Output: Send + 'static,
         {
-            ContextAwareExecutor::fixed(self.0.handle(), context).spawn(boxed(future))
+            ContextAwareExecutor::fixed(self.0.handle(), context).spawn(future)
         }
     }
 }
@@ -175,7 +175,7 @@ pub(crate) mod tokio_multi_thread {
             self.0.handle().clone()
         }
 
-        block_on_the_wrapper!();
+        block_on_the_wrapper!(block_on);
     }
 }
 
@@ -216,7 +216,7 @@ pub(crate) mod tokio_current_thread {
 pub(crate) mod tokio_local_set {
     use super::*;
     use aiocontextvars::ContextExt;
-    use aiocontextvars::conformance::OneThread;
+    use aiocontextvars_conformance::OneThread;
     use std::rc::Rc;
     use tokio::runtime::{Builder, Runtime};
     use tokio::task::LocalSet;
@@ -250,7 +250,7 @@ pub(crate) mod tokio_local_set {
             wrapper: &ContextAwareExecutor<Rc<LocalSet>>,
             future: F,
         ) -> F::Output {
-            let _entered = wrapper.enter();
+            let _entered = wrapper.enter_local();
             self.set
                 .block_on(&self.runtime, future.in_current_context())
         }
@@ -282,7 +282,7 @@ pub(crate) mod async_std_global {
             async_std::executor().into_inner()
         }
 
-        block_on_the_wrapper!();
+        block_on_the_wrapper!(block_on);
     }
 }
 
@@ -311,7 +311,7 @@ pub(crate) mod smol_global {
             smol::executor().into_inner()
         }
 
-        block_on_the_wrapper!();
+        block_on_the_wrapper!(block_on);
     }
 }
 
@@ -340,7 +340,7 @@ pub(crate) mod smol_executor {
             Arc::clone(&self.0)
         }
 
-        block_on_the_wrapper!();
+        block_on_the_wrapper!(block_on);
     }
 }
 
@@ -348,7 +348,7 @@ pub(crate) mod smol_executor {
 pub(crate) mod smol_local_executor {
     use super::*;
     use ::smol::LocalExecutor;
-    use aiocontextvars::conformance::OneThread;
+    use aiocontextvars_conformance::OneThread;
     use std::rc::Rc;
 
     pub(crate) type Harness = OneThread<Value>;
@@ -368,7 +368,7 @@ pub(crate) mod smol_local_executor {
             Rc::clone(&self.0)
         }
 
-        block_on_the_wrapper!();
+        block_on_the_wrapper!(block_on_local);
     }
 }
 
@@ -398,7 +398,7 @@ pub(crate) mod rayon_thread_pool {
             Arc::clone(&self.0)
         }
 
-        block_on_the_wrapper!();
+        block_on_the_wrapper!(block_on);
     }
 }
 
@@ -427,7 +427,7 @@ pub(crate) mod futures_thread_pool {
             self.0.clone()
         }
 
-        block_on_the_wrapper!();
+        block_on_the_wrapper!(block_on);
     }
 }
 
@@ -435,7 +435,7 @@ pub(crate) mod futures_thread_pool {
 pub(crate) mod futures_local_pool {
     use super::*;
     use aiocontextvars::ContextExt;
-    use aiocontextvars::conformance::OneThread;
+    use aiocontextvars_conformance::OneThread;
     use std::cell::RefCell;
 
     use futures::executor::{LocalPool, LocalSpawner};
@@ -469,7 +469,7 @@ pub(crate) mod futures_local_pool {
             wrapper: &ContextAwareExecutor<LocalSpawner>,
             future: F,
         ) -> F::Output {
-            let _entered = wrapper.enter();
+            let _entered = wrapper.enter_local();
             let mut pool = self.pool.borrow_mut();
             pool.run_until(future.in_current_context())
         }
@@ -517,7 +517,7 @@ pub(crate) mod from_schedule {
             self.0.clone()
         }
 
-        block_on_the_wrapper!();
+        block_on_the_wrapper!(block_on);
     }
 }
 
@@ -563,7 +563,7 @@ pub(crate) mod thread_pool {
             self.clone()
         }
 
-        block_on_the_wrapper!();
+        block_on_the_wrapper!(block_on);
     }
 }
 
@@ -593,6 +593,6 @@ pub(crate) mod gui_main_loop {
             self.0.clone()
         }
 
-        block_on_the_wrapper!();
+        block_on_the_wrapper!(block_on);
     }
 }

@@ -1,10 +1,10 @@
-//! The rows of [`aiocontextvars::conformance`] on the executors that the crate knows, each as a test.
+//! The rows of [`aiocontextvars_conformance`] on the executors that the crate knows, each as a test.
 
 mod executors;
 mod main_loop;
 
-use aiocontextvars::__conformance_rows as rows;
-use aiocontextvars::conformance;
+use aiocontextvars_conformance as conformance;
+use aiocontextvars_conformance::__rows as rows;
 
 /// A test for each row, which is found in a table.
 macro_rules! tests {
@@ -29,6 +29,7 @@ macro_rules! suite {
 
             crate::rows!(plain, tests, [crate::conformance::in_a_task::<Harness>()]);
             crate::rows!(generic, tests, [crate::conformance::generic::<Harness>()]);
+            crate::rows!(typed, tests, [crate::conformance::typed::<Harness>()]);
             crate::rows!(wrapped, tests, [crate::conformance::wrapped::<Harness>()]);
         }
     )*};

@@ -68,8 +68,6 @@ fn a_document_follows_the_work() {
     main_thread.join().unwrap();
 }
 
-use aiocontextvars::conformance;
-
 fn start() -> Proxy {
     let (main_loop, proxy) = MainLoop::new();
     thread::spawn(|| main_loop.run());
@@ -78,5 +76,5 @@ fn start() -> Proxy {
 
 #[test]
 fn the_main_loop_conforms() {
-    conformance::check(start);
+    aiocontextvars_conformance::check(start);
 }

@@ -6,9 +6,9 @@ use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aiocontextvars::conformance::{self, Suite};
 use aiocontextvars::shim::{self, Clock, Executor, Job, Runnable};
 use aiocontextvars::{Context, context_var, copy_context};
+use aiocontextvars_conformance::{Suite, check};
 use futures::future::{self, BoxFuture, FutureExt};
 
 use crate::pool::{Closure, Pool};
@@ -76,7 +76,7 @@ impl Clock for OwnClock {
 
 #[test]
 fn without_a_fault() {
-    conformance::check(With::new);
+    check(With::new);
 }
 
 /// The rows that tell of values of submitters that are kept. (Others wait until these are dropped.)

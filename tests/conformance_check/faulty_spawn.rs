@@ -5,9 +5,9 @@ use std::pin::Pin;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{self, Poll};
 
-use aiocontextvars::conformance::{Harness, Suite};
 use aiocontextvars::shim::{self, ContextAwareExecutor, FromSchedule, JoinHandle};
 use aiocontextvars::{Context, ContextExt, SharedContext, copy_context};
+use aiocontextvars_conformance::{Harness, Suite};
 use futures::future::BoxFuture;
 
 use crate::expect;

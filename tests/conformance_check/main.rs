@@ -10,7 +10,7 @@ mod threads;
 
 use std::time::Duration;
 
-use aiocontextvars::conformance::{Report, Suite};
+use aiocontextvars_conformance::{Report, Suite};
 
 /// The ids of the rows that have failed.
 fn failed(report: &Report) -> Vec<&'static str> {

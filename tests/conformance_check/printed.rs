@@ -5,8 +5,8 @@ use std::panic;
 use std::process::{Command, Output};
 use std::thread;
 
-use aiocontextvars::conformance;
 use aiocontextvars::shim::{Executor, Runnable};
+use aiocontextvars_conformance::{Suite, run_alone};
 
 /// Runs each step in a thread that panics afterwards.
 struct Noisy;
@@ -31,7 +31,7 @@ impl Executor for Loses {
 
 #[test]
 fn the_panic_of_a_check_is_the_report() {
-    let payload = panic::catch_unwind(|| conformance::Suite::new(|| Loses).only("ta_0").check());
+    let payload = panic::catch_unwind(|| Suite::new(|| Loses).only("ta_0").check());
     let text = *payload.unwrap_err().downcast::<String>().unwrap();
     let first = text.lines().next().unwrap();
     assert!(
@@ -42,22 +42,22 @@ fn the_panic_of_a_check_is_the_report() {
         text.contains("\ntasks: the capture point is spawn\n"),
         "{text}"
     );
-    let place = "    row ta_05_the_capture_point_is_spawn, at src/conformance/tasks.rs:";
+    let place = "    row ta_05_the_capture_point_is_spawn, at crates/conformance/src/tasks.rs:";
     assert!(text.contains(place), "{text}");
 }
 
 #[test]
 #[ignore = "run by another test"]
 fn child_with_failures() {
-    conformance::Suite::new(|| Loses).only("ta_0").check();
+    Suite::new(|| Loses).only("ta_0").check();
 }
 
 #[test]
 #[ignore = "run by another test"]
 fn child_with_noise() {
-    conformance::Suite::new(|| Noisy).only("ta_0").check();
+    Suite::new(|| Noisy).only("ta_0").check();
     // Those of the suite are printed again when no check runs.
-    conformance::run_alone("ta_01", &[]);
+    run_alone("ta_01", &[]);
 }
 
 fn child(name: &str) -> (Output, String) {

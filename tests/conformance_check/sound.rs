@@ -5,9 +5,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Instant;
 
-use aiocontextvars::conformance::{self, Driven, Suite};
 use aiocontextvars::event_loop::{EventLoop, LoopHandle};
 use aiocontextvars::shim::{Clock, ContextAwareExecutor, Executor, Job, Runnable};
+use aiocontextvars_conformance::{Driven, Suite, check};
 use futures::channel::oneshot;
 use futures::future::{BoxFuture, FutureExt};
 
@@ -24,7 +24,7 @@ impl Executor for Plain {
 
 #[test]
 fn a_pool_conforms() {
-    let report = conformance::check(|| Plain(Pool::new(2)));
+    let report = check(|| Plain(Pool::new(2)));
     assert!(report.is_ok() && report.failures().is_empty());
     assert!(report.passed() > 200, "{report}");
     let text = report.to_string();
@@ -37,7 +37,7 @@ fn a_pool_conforms() {
 
 #[test]
 fn a_single_worker_conforms() {
-    conformance::check(|| Plain(Pool::new(1)));
+    check(|| Plain(Pool::new(1)));
 }
 
 /// Runs each step where it is scheduled.
@@ -51,7 +51,7 @@ impl Executor for Inline {
 
 #[test]
 fn an_executor_that_runs_steps_inline_conforms() {
-    conformance::check(|| Inline);
+    check(|| Inline);
 }
 
 /// A thread that completes sleeps.
@@ -150,7 +150,7 @@ fn an_executor_with_everything_of_its_own_conforms() {
     };
     let alarms = Arc::clone(&everything.alarms);
     // All rows on one executor, which none of them ends.
-    conformance::check(move || everything.clone());
+    check(move || everything.clone());
     alarms.state.lock().unwrap().ends = true;
     alarms.changed.notify_one();
 }
@@ -195,7 +195,7 @@ impl Drop for Joins {
 
 #[test]
 fn an_executor_that_joins_its_threads_conforms() {
-    conformance::check(Joins::new);
+    check(Joins::new);
 }
 
 /// The crate's own loop, which its handle alone does not run.
@@ -227,7 +227,7 @@ fn the_event_loop_conforms_to_its_end() {
 #[test]
 fn futures_thread_pool_conforms() {
     use futures::executor::ThreadPool;
-    conformance::check(|| ThreadPool::builder().pool_size(2).create().unwrap());
+    check(|| ThreadPool::builder().pool_size(2).create().unwrap());
 }
 
 #[cfg(feature = "tokio")]
@@ -236,7 +236,7 @@ fn tokio_conforms() {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(2).enable_time().build().unwrap();
     let handle = runtime.handle().clone();
-    conformance::check(move || handle.clone());
+    check(move || handle.clone());
 }
 
 #[cfg(feature = "smol")]

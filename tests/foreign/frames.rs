@@ -37,11 +37,10 @@ const FRAMES: [(&str, Frame); 10] = [
     }),
     ("a callback", |f| {
         let (done, wait) = mpsc::channel::<()>();
-        let pool = futures::executor::ThreadPool::builder()
-            .pool_size(1)
-            .create()
-            .unwrap();
-        ContextAwareExecutor::new(pool).call_soon_in(context(), move || {
+        let threads = ContextAwareExecutor::from_schedule(|step| {
+            thread::spawn(|| step.run());
+        });
+        threads.call_soon_in(context(), move || {
             let _done = done;
             f();
         });
@@ -260,7 +259,7 @@ fn bare_tasks_beside_the_run_of_a_runner() {
     let _entered = runtime.enter();
     for kind in ["its executor", "a function"] {
         let mut runner = match kind {
-            "its executor" => Runner::on(ContextAwareExecutor::new(Rc::new(LocalSet::new()))),
+            "its executor" => Runner::on_local(ContextAwareExecutor::new(Rc::new(LocalSet::new()))),
             _ => {
                 let runtime = current_thread();
                 Runner::from_block_on(move |future| runtime.block_on(future))

@@ -6,7 +6,7 @@
 #[cfg(feature = "async-std")]
 mod async_std;
 #[allow(dead_code, reason = "the conformance suite uses the rest")]
-#[path = "../../src/conformance/fixtures.rs"]
+#[path = "../../crates/conformance/src/fixtures.rs"]
 mod fixtures;
 #[cfg(feature = "tokio")]
 mod frames;

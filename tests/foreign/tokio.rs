@@ -141,7 +141,7 @@ fn tasks_beside_the_future_of_a_block_on_of_the_shim() {
     let [runtime, _] = runtimes();
     let _entered = runtime.enter();
     let local = ContextAwareExecutor::new(Rc::new(LocalSet::new()));
-    let main = local.block_on(async {
+    let main = local.block_on_local(async {
         ID.set(1);
         let task = task::spawn_local(async {
             // The context of `block_on` is its future's.

@@ -13,7 +13,7 @@ mod any_var;
 mod backport;
 #[path = "../common/comparison.rs"]
 mod comparison;
-#[path = "../../src/conformance/drops.rs"]
+#[path = "../../crates/conformance/src/drops.rs"]
 mod drops;
 mod hamt;
 mod oracle;

@@ -216,7 +216,7 @@ pub(crate) fn runs() -> Vec<Run> {
             let runtime = builder.build().unwrap();
             let set = std::rc::Rc::new(tokio::task::LocalSet::new());
             let executor = shim::ContextAwareExecutor::new(std::rc::Rc::clone(&set));
-            let _entered = executor.enter();
+            let _entered = executor.enter_local();
             let task = shim::tokio::spawn_local(sees());
             set.block_on(&runtime, task).unwrap()
         }),

@@ -5,7 +5,7 @@ mod background;
 mod batches;
 mod caches;
 mod given;
-#[path = "../../src/conformance/here.rs"]
+#[path = "../../crates/conformance/src/here.rs"]
 mod here;
 mod inherits;
 #[cfg(feature = "rayon")]

@@ -13,7 +13,6 @@ pub(crate) fn check<'a>(table: impl IntoIterator<Item = &'a str>, left_out: &[&s
     }
     if cfg!(all(
         feature = "async-std",
-        feature = "conformance",
         feature = "ctrl-c",
         feature = "rayon",
         feature = "smol",

@@ -1,6 +1,6 @@
 //! `shim::rayon`: jobs, scopes, parallel iterators and pools as executors.
 
-#[path = "../../src/conformance/drops.rs"]
+#[path = "../../crates/conformance/src/drops.rs"]
 mod drops;
 
 mod bare;

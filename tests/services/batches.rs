@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use aiocontextvars::shim::ContextAwareExecutor;
 use aiocontextvars::shim::tower::ContextLayer;
 use aiocontextvars::{Context, shim};
-use axum::Router;
-use axum::extract::State;
-use axum::middleware::from_fn;
-use axum::routing::get;
+use test_support::axum::Router;
+use test_support::axum::extract::State;
+use test_support::axum::middleware::from_fn;
+use test_support::axum::routing::get;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 

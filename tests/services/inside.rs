@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use aiocontextvars::shim::tower::ContextLayer;
 use aiocontextvars::{ContextExt, in_own_context, shim};
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn};
-use axum::response::Response;
-use axum::routing::get;
 use futures::stream::{self, StreamExt};
+use test_support::axum::Router;
+use test_support::axum::extract::{Request, State};
+use test_support::axum::middleware::{Next, from_fn};
+use test_support::axum::response::Response;
+use test_support::axum::routing::get;
 use tokio::runtime::Handle;
 use tokio::sync::Barrier;
 

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::thread;
 
 use aiocontextvars::{ContextExt, shim};
-use axum::http::{Request, Response, StatusCode};
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::{self, LocalBoxFuture, Shared};
@@ -18,6 +17,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use test_support::axum::http::{Request, Response, StatusCode};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::Barrier;

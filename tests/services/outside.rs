@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aiocontextvars::shim::tower::ContextLayer;
 use aiocontextvars::{SetErrorKind, shim};
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::StatusCode;
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use test_support::axum::Router;
+use test_support::axum::extract::{Request, State};
+use test_support::axum::http::StatusCode;
+use test_support::axum::middleware::{Next, from_fn_with_state};
+use test_support::axum::response::{IntoResponse, Response};
+use test_support::axum::routing::get;
 use tokio::sync::Barrier;
 
 use super::server::{Flavour, Identity, REQUESTS, Server, Tally, WORKERS, gate, on_each_flavour};

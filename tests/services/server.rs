@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use axum::Router;
-use axum::http::HeaderMap;
-use axum::routing::get;
 use futures::channel::oneshot;
 use futures::future;
+use test_support::axum::Router;
+use test_support::axum::http::HeaderMap;
+use test_support::axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Barrier;
@@ -78,7 +78,7 @@ impl Server {
                 // Outside of all layers of the others.
                 let app = app().route("/ready", get(async || ""));
                 bound.send(listener.local_addr().unwrap()).unwrap();
-                let served = axum::serve(listener, app).into_future();
+                let served = test_support::axum::serve(listener, app).into_future();
                 future::select(pin!(served), stop).await;
             });
             // What still waits at a gate, because the test has failed, must not keep it from

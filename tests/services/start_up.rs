@@ -2,9 +2,9 @@
 
 use aiocontextvars::shim::tower::ContextLayer;
 use aiocontextvars::{inherit_context, shim};
-use axum::Router;
-use axum::middleware::from_fn;
-use axum::routing::get;
+use test_support::axum::Router;
+use test_support::axum::middleware::from_fn;
+use test_support::axum::routing::get;
 
 use super::inside::identify;
 use super::server::{REQUESTS, Server, Tally, on_each_flavour};

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 
 use crate::contain::contain;
-use crate::shim::join::panic_message;
+use crate::shim::join_error::panic_message;
 
 /// Tells the exception handler of a callback that panicked, in what context it was.
 #[inline]
@@ -86,12 +86,80 @@ impl fmt::Display for CallError {
 
 impl std::error::Error for CallError {}
 
-pub(crate) type Handler = Arc<dyn Fn(&CallError) + Send + Sync>;
+/// What is called when a callback panics: a function, or the default. Returned by [`set_exception_handler`], for what was
+/// set before.
+///
+/// # Examples
+///
+/// A handler for the time of a test:
+///
+/// ```
+/// use aiocontextvars::shim;
+///
+/// let before = shim::set_exception_handler(|error| panic!("{error}"));
+/// // ...
+/// before.restore();
+/// ```
+#[derive(Clone, Default)]
+pub struct ExceptionHandler(Option<Arc<Handler>>);
 
-static HANDLER: RwLock<Option<Handler>> = RwLock::new(None);
+type Handler = dyn Fn(&CallError) + Send + Sync;
 
-/// Sets what happens when a callback panics, on any executor of the process. By default one line on
-/// standard error names the callback's call site.
+impl ExceptionHandler {
+    /// Makes this the process's handler again, and returns the one that it replaces.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::shim::{self, ExceptionHandler};
+    ///
+    /// shim::set_exception_handler(|_| ());
+    /// // One line on standard error, as if nothing had been set.
+    /// ExceptionHandler::default().restore();
+    /// ```
+    pub fn restore(self) -> ExceptionHandler {
+        let mut current = HANDLER.write().unwrap_or_else(PoisonError::into_inner);
+        mem::replace(&mut current, self)
+    }
+
+    /// Calls the handler, for one that passes on what it does not know.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::OnceLock;
+    /// use aiocontextvars::shim::{self, ExceptionHandler};
+    ///
+    /// static BEFORE: OnceLock<ExceptionHandler> = OnceLock::new();
+    ///
+    /// let before = shim::set_exception_handler(|error| match error.message() {
+    ///     "not worth a report" => (),
+    ///     _ => BEFORE.get_or_init(ExceptionHandler::default).call(error),
+    /// });
+    /// BEFORE.get_or_init(|| before);
+    /// ```
+    pub fn call(&self, error: &CallError) {
+        match &self.0 {
+            Some(handler) => handler(error),
+            // Where standard error is closed there is nobody to tell.
+            None => drop(writeln!(io::stderr(), "aiocontextvars: {error}")),
+        }
+    }
+}
+
+impl fmt::Debug for ExceptionHandler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_default = self.0.is_none();
+        f.debug_struct("ExceptionHandler")
+            .field("is_default", &is_default)
+            .finish_non_exhaustive()
+    }
+}
+
+static HANDLER: RwLock<ExceptionHandler> = RwLock::new(ExceptionHandler(None));
+
+/// Sets what happens when a callback panics, on any executor of the process, and returns what was set before. By default
+/// one line on standard error names the callback's call site.
 ///
 /// The handler runs in the callback's context (CS-06), when the callback has been unwound and before
 /// the next one runs; in an empty context if it was the destructor of a value that panicked when that context went. If
@@ -105,14 +173,8 @@ static HANDLER: RwLock<Option<Handler>> = RwLock::new(None);
 ///
 /// shim::set_exception_handler(|error| eprintln!("{error}"));
 /// ```
-pub fn set_exception_handler(f: impl Fn(&CallError) + Send + Sync + 'static) {
-    drop(replace(Some(Arc::new(f))));
-}
-
-/// Sets the handler, or the default, and returns what was set before.
-pub(crate) fn replace(handler: Option<Handler>) -> Option<Handler> {
-    let mut current = HANDLER.write().unwrap_or_else(PoisonError::into_inner);
-    mem::replace(&mut current, handler)
+pub fn set_exception_handler(f: impl Fn(&CallError) + Send + Sync + 'static) -> ExceptionHandler {
+    ExceptionHandler(Some(Arc::new(f))).restore()
 }
 
 fn report(error: &CallError) {
@@ -120,16 +182,12 @@ fn report(error: &CallError) {
         .read()
         .unwrap_or_else(PoisonError::into_inner)
         .clone();
-    let handled = handler.is_some_and(|handler| {
-        let outcome = panic::catch_unwind(AssertUnwindSafe(|| handler(error)));
-        let handled = outcome.is_ok();
-        // The handler may have been replaced meanwhile, so that this is the end of it.
-        contain(|| drop(handler));
-        contain(|| drop(outcome));
-        handled
-    });
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| handler.call(error)));
+    let handled = outcome.is_ok();
+    // The handler may have been replaced meanwhile, so that this is the end of it.
+    contain(|| drop(handler));
+    contain(|| drop(outcome));
     if !handled {
-        // Where standard error is closed there is nobody to tell.
-        let _ = writeln!(io::stderr(), "aiocontextvars: {error}");
+        ExceptionHandler::default().call(error);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, atomic};
 
 use slab::Slab;
 
-use super::{Ran, Work};
+use super::work::{RunOutcome, Work};
 use crate::contain::contain;
 use crate::current::Frame;
 use crate::id;
@@ -20,8 +20,8 @@ use crate::task_context::TaskContext;
 /// A closure that stays on this thread, in its context.
 trait LocalWork {
     fn enter_first(&self) -> Option<SharedContext>;
-    fn run(self: Box<Self>) -> Ran;
-    fn run_in(self: Box<Self>, frame: Option<Frame>) -> Ran;
+    fn run(self: Box<Self>) -> RunOutcome;
+    fn run_in(self: Box<Self>, frame: Option<Frame>) -> RunOutcome;
 }
 
 impl<F: FnOnce(), C: TaskContext> LocalWork for Work<F, C> {
@@ -29,11 +29,11 @@ impl<F: FnOnce(), C: TaskContext> LocalWork for Work<F, C> {
         Work::enter_first(self)
     }
 
-    fn run(self: Box<Self>) -> Ran {
+    fn run(self: Box<Self>) -> RunOutcome {
         Work::run(*self)
     }
 
-    fn run_in(self: Box<Self>, frame: Option<Frame>) -> Ran {
+    fn run_in(self: Box<Self>, frame: Option<Frame>) -> RunOutcome {
         Work::run_in(*self, frame)
     }
 }
@@ -110,24 +110,24 @@ impl Ticket {
     }
 
     /// At home only.
-    pub(super) fn run(&self) -> Ran {
+    pub(super) fn run(&self) -> RunOutcome {
         if !self.is_pending() || !self.is_home() {
-            return Ran::Cancelled;
+            return RunOutcome::Cancelled;
         }
         let shared = WAITING.with_borrow(|waiting| waiting.closures.get(self.key)?.enter_first());
         if let Some(shared) = shared {
-            return Ran::Enter(shared);
+            return RunOutcome::Enter(shared);
         }
-        self.take().map_or(Ran::Cancelled, LocalWork::run)
+        self.take().map_or(RunOutcome::Cancelled, LocalWork::run)
     }
 
     /// At home only.
-    pub(super) fn run_in(&self, frame: Option<Frame>) -> Ran {
+    pub(super) fn run_in(&self, frame: Option<Frame>) -> RunOutcome {
         if !self.is_home() {
-            return Ran::Cancelled;
+            return RunOutcome::Cancelled;
         }
         let work = self.take();
-        work.map_or(Ran::Cancelled, |work| work.run_in(frame))
+        work.map_or(RunOutcome::Cancelled, |work| work.run_in(frame))
     }
 
     fn take(&self) -> Option<Box<dyn LocalWork>> {
@@ -167,14 +167,14 @@ fn take(key: usize) -> Option<Box<dyn LocalWork>> {
 
 /// Drops the closures of this thread that other threads have cancelled.
 #[inline]
-pub(crate) fn empty_trash() {
+pub(crate) fn drop_remote_cancelled() {
     if ANY_TRASH.load(Ordering::Acquire) {
-        empty_trash_here();
+        drop_remote_cancelled_here();
     }
 }
 
 #[cold]
-fn empty_trash_here() {
+fn drop_remote_cancelled_here() {
     let Ok(thread) = WAITING.try_with(|waiting| waiting.borrow().thread) else {
         return;
     };

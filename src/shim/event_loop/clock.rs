@@ -9,10 +9,11 @@ use std::time::Instant;
 use futures_core::future::BoxFuture;
 
 use crate::context::Context;
-use crate::shim::callback::{Call, TimerHandle};
+use crate::shim::call_handle::TimerHandle;
+use crate::shim::callback::Call;
+use crate::shim::clock::StdClock;
 use crate::shim::executor::Clock;
 use crate::shim::queue::Queue;
-use crate::shim::time::StdClock;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, WakerCell};
 

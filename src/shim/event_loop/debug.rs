@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::contain::contain;
-use crate::shim::location;
+use crate::shim::thread_state;
 
 /// Something held an event loop up: nothing else could run on it meanwhile. Given to the handler of
 /// [`EventLoop::set_slow_callback_handler`](super::EventLoop::set_slow_callback_handler).
@@ -116,9 +116,9 @@ impl Debug {
     fn time(&self, unit: Unit, run: impl FnOnce() -> Option<&'static Location<'static>>) {
         let start = Instant::now();
         // What tasks have said before is of others.
-        location::take_announced();
+        thread_state::take_announced();
         let location = run();
-        let announced = location::take_announced();
+        let announced = thread_state::take_announced();
         let location = match unit {
             Unit::Callback => location,
             Unit::Task => announced,

@@ -2,19 +2,15 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::Shared;
-use crate::shim::block::BlockOnError;
-use crate::shim::callback::CallHandle;
+use crate::shim::call_handle::CallHandle;
 use crate::shim::context_aware::ContextAwareExecutor;
-use crate::shim::entered::FrameExecutor;
-use crate::shim::executor::{Clock, Executor, Runnable};
+use crate::shim::executor::{Clock, Executor, ExecutorName, Hooks};
 use crate::shim::join::JoinHandle;
-use crate::shim::native::Native;
-use crate::shim::queue::Queue;
+use crate::shim::runnable::Runnable;
 use crate::sync::atomic::Ordering;
 use crate::task_context::TaskContext;
 
@@ -44,23 +40,11 @@ impl Executor for LoopHandle {
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
-        Executor::clock(&*self.0)
+        self.0.clock()
     }
 
-    fn frame(&self) -> Option<FrameExecutor> {
-        Executor::frame(&*self.0)
-    }
-
-    fn queue(&self) -> Arc<Queue> {
-        Arc::clone(&self.0.queue)
-    }
-
-    fn native(&self) -> Native<'_> {
-        self.0.native()
-    }
-
-    fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
-        Executor::block_on(&*self.0, future)
+    fn hooks(&self) -> Hooks<'_, ExecutorName> {
+        self.0.hooks()
     }
 }
 

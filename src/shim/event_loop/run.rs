@@ -1,6 +1,5 @@
 //! Running a loop: its turns, and its main future.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -9,21 +8,15 @@ use std::task::{self, Waker};
 
 use super::debug::{Debug, Unit};
 use super::{EventLoop, Shared};
+use crate::current;
 use crate::shim::block::BlockOnError;
-use crate::shim::entered;
-use crate::shim::mark::Mark;
-use crate::shim::queue::{Item, Next, Turns};
+use crate::shim::queue::{Entry, Next, Turns};
+use crate::shim::thread_state::{self, Marked};
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::thread_local;
-
-thread_local! {
-    /// Whether a loop is running on this thread.
-    static RUNNING: Cell<bool> = const { Cell::new(false) };
-}
 
 pub(super) fn refuse_nested() -> Result<(), BlockOnError> {
-    if RUNNING.get() {
-        return Err(BlockOnError::nested(
+    if thread_state::is(|state| &state.in_event_loop) {
+        return Err(BlockOnError::new(
             "this thread is running an event loop already; await the future, or spawn it",
         ));
     }
@@ -31,17 +24,20 @@ pub(super) fn refuse_nested() -> Result<(), BlockOnError> {
 }
 
 /// Marks this thread as running a loop, until dropped. Refused if it is running one already.
-pub(super) fn start_running() -> Result<Mark, BlockOnError> {
+pub(super) fn start_running() -> Result<Marked, BlockOnError> {
     refuse_nested()?;
-    Ok(Mark::set(&RUNNING))
+    Ok(thread_state::mark(|state| &state.in_event_loop, true))
 }
 
 impl EventLoop {
     /// Turns until `main` is done or somebody calls `stop`, and returns whether `main` is. It is asked when its turn
     /// comes.
     pub(super) fn run(&self, main: &mut dyn FnMut() -> bool) -> bool {
+        current::enter_again(&self.scope(), || self.run_entered(main))
+    }
+
+    fn run_entered(&self, main: &mut dyn FnMut() -> bool) -> bool {
         let shared = &*self.shared;
-        let _left = entered::enter(self.frame());
         let mut driver = self.driver.borrow_mut();
         let Some(driver) = driver.as_mut() else {
             return false;
@@ -97,7 +93,7 @@ impl EventLoop {
         if done {
             Ok(())
         } else {
-            Err(BlockOnError::nested(
+            Err(BlockOnError::new(
                 "the event loop was stopped before the future had completed",
             ))
         }
@@ -132,9 +128,9 @@ impl Turns for LoopTurns<'_> {
         self.debug.watch(Unit::Callback, run);
     }
 
-    fn task(&mut self, step: async_task::Runnable) {
+    fn task(&mut self, runnable: async_task::Runnable) {
         self.debug.watch(Unit::Task, || {
-            step.run();
+            runnable.run();
             None
         });
     }
@@ -163,7 +159,7 @@ impl task::Wake for WakeMain {
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.queued.swap(true, Ordering::AcqRel) {
             // The loop drives its queue itself.
-            self.shared.queue.push_item(|| Item::Main, &mut drop);
+            self.shared.queue.push_entry(|| Entry::Main, &mut drop);
         }
     }
 }

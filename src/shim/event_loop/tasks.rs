@@ -1,5 +1,7 @@
 //! The tasks of a loop: how their steps come into its line, and how it reaches them when it goes.
 
+use std::any::Any;
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
@@ -13,19 +15,22 @@ use pin_project_lite::pin_project;
 use slab::Slab;
 
 use crate::contain::contain;
-use crate::shim::entered::{FrameExecutor, Home};
-use crate::shim::location;
-use crate::shim::queue::{Item, Queue};
-use crate::shim::task::{CatchPanic, StepTask};
+use crate::shim::executor::Executor;
+use crate::shim::outcome::CatchPanic;
+use crate::shim::runnable::Runnable as Unit;
+use crate::shim::runnable_join::RunnableJoin;
+use crate::shim::runtime::{self, NoJoin, Spawned};
+use crate::shim::thread_state;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread::{self, ThreadId};
 use crate::sync::{Mutex, MutexGuard};
 
 /// The tasks of a loop, and what they know of it. They keep its queue, but not what is in there: that goes with the loop.
-pub struct LoopTasks {
-    /// How the frames of the tasks name the loop.
-    pub(crate) frame: FrameExecutor,
-    queue: Arc<Queue>,
+pub(crate) struct LoopTasks {
+    /// The scope that the tasks' frames have.
+    scope: Box<dyn Any + Send + Sync>,
+    /// Adds to the loop's queue.
+    enqueue: Box<dyn Fn(Runnable) + Send + Sync>,
     pub(super) thread: ThreadId,
     pub(super) closed: AtomicBool,
     wakers: Mutex<Slab<Waker>>,
@@ -33,10 +38,13 @@ pub struct LoopTasks {
 
 impl LoopTasks {
     /// For a loop of this thread.
-    pub(super) fn new(frame: FrameExecutor, queue: Arc<Queue>) -> LoopTasks {
+    pub(super) fn new(
+        scope: impl Any + Send + Sync,
+        enqueue: impl Fn(Runnable) + Send + Sync + 'static,
+    ) -> LoopTasks {
         LoopTasks {
-            frame,
-            queue,
+            scope: Box::new(scope),
+            enqueue: Box::new(enqueue),
             thread: thread::current().id(),
             closed: AtomicBool::new(false),
             wakers: Mutex::default(),
@@ -48,18 +56,16 @@ impl LoopTasks {
         self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Spawns a finished task.
     #[inline]
     #[track_caller]
-    pub(crate) fn launch<F>(self: &Arc<Self>, task: F) -> StepTask<F::Output>
+    fn spawn_task<F>(self: &Arc<Self>, task: F) -> RunnableJoin<F::Output>
     where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
+        F: Future<Output: Send> + Send + 'static,
     {
         let location = Location::caller();
         let task = CatchPanic::new(task);
         let schedule = self.scheduler();
-        let task = self.spawn(|entry| {
+        let task = self.list(|entry| {
             let task = Listed {
                 task,
                 location,
@@ -67,13 +73,13 @@ impl LoopTasks {
             };
             async_task::spawn(task, schedule)
         });
-        StepTask::new(task)
+        RunnableJoin::new(task)
     }
 
-    /// The same for one that stays on this thread, and says itself where it was spawned.
-    pub(super) fn launch_local(self: &Arc<Self>, task: LocalBoxFuture<'static, ()>) {
+    /// Spawns a task that stays on this thread, and announces itself where it was spawned.
+    pub(super) fn spawn_local_task(self: &Arc<Self>, task: LocalBoxFuture<'static, ()>) {
         let schedule = self.scheduler();
-        let task = self.spawn(|entry| {
+        let task = self.list(|entry| {
             let task = async move {
                 let _entry = entry;
                 task.await;
@@ -83,37 +89,34 @@ impl LoopTasks {
         task.detach();
     }
 
-    /// Lists the task that `spawn` makes of an entry, which it keeps for as long as its future, and puts its first step
-    /// into the line.
+    /// Lists the task that `spawn` makes of an entry, which it keeps for as long as its future, and schedules it.
     #[inline]
-    fn spawn<T>(self: &Arc<Self>, spawn: impl FnOnce(TaskEntry) -> (Runnable, Task<T>)) -> Task<T> {
-        let (step, task) = {
+    fn list<T>(self: &Arc<Self>, spawn: impl FnOnce(TaskEntry) -> (Runnable, Task<T>)) -> Task<T> {
+        let (runnable, task) = {
             let mut wakers = self.lock();
             let place = wakers.vacant_entry();
-            let (step, task) = spawn(TaskEntry {
+            let (runnable, task) = spawn(TaskEntry {
                 tasks: Arc::clone(self),
                 key: place.key(),
             });
-            place.insert(step.waker());
-            (step, task)
+            place.insert(runnable.waker());
+            (runnable, task)
         };
-        self.push(step);
+        self.push(runnable);
         task
     }
 
     fn scheduler(self: &Arc<Self>) -> impl Fn(Runnable) + Send + Sync + 'static {
         let tasks = Arc::clone(self);
-        move |step| tasks.push(step)
+        move |runnable| tasks.push(runnable)
     }
 
-    /// Puts a step into the line.
-    pub(super) fn push(&self, step: Runnable) {
+    pub(super) fn push(&self, runnable: Runnable) {
         if self.closed.load(Ordering::Acquire) && thread::current().id() == self.thread {
             // Cancels the task.
-            contain(|| drop(step));
+            contain(|| drop(runnable));
         } else {
-            // The loop drives its queue itself.
-            self.queue.push_item(|| Item::Task(step), &mut drop);
+            (self.enqueue)(runnable);
         }
     }
 
@@ -132,12 +135,63 @@ impl fmt::Debug for LoopTasks {
     }
 }
 
-/// Where the tasks of a loop run.
-pub(crate) struct LoopHome(pub(crate) Arc<LoopTasks>);
+/// Event loops, none of which is known by a name.
+#[derive(Clone, Copy)]
+pub(crate) enum Runtime {}
 
-impl Home for LoopHome {
-    fn executor(&self) -> &FrameExecutor {
-        &self.0.frame
+impl Executor for Runtime {
+    fn schedule(&self, _: Unit) {
+        match *self {}
+    }
+}
+
+impl runtime::Runtime for Runtime {
+    /// They need no feature.
+    const IS_COMPILED_IN: bool = false;
+    const BY_NAME: Option<Runtime> = None;
+    type TaskId = Infallible;
+    type Executor = Runtime;
+    type Native<'a> = &'a Arc<LoopTasks>;
+    type Scope = Arc<LoopTasks>;
+    type Join<T: 'static> = NoJoin<T>;
+
+    fn running_task() -> Option<Infallible> {
+        None
+    }
+
+    fn current() -> Option<Runtime> {
+        None
+    }
+
+    fn executor(self) -> Runtime {
+        match self {}
+    }
+
+    fn native(self) -> &'static Arc<LoopTasks> {
+        match self {}
+    }
+
+    fn native_of(any: &dyn Any) -> Option<&Arc<LoopTasks>> {
+        any.downcast_ref()
+    }
+
+    #[inline]
+    fn scope(tasks: &Arc<LoopTasks>) -> Option<Arc<LoopTasks>> {
+        Some(Arc::clone(tasks))
+    }
+
+    #[inline]
+    fn scope_of(tasks: &Arc<LoopTasks>) -> Option<&dyn Any> {
+        Some(&*tasks.scope)
+    }
+
+    #[inline]
+    #[track_caller]
+    fn spawn<F>(tasks: &Arc<LoopTasks>, task: F) -> Spawned<NoJoin<F::Output>, F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        Spawned::Runnable(tasks.spawn_task(task))
     }
 }
 
@@ -158,7 +212,7 @@ impl<F: Future> Future for Listed<F> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        location::announce(this.location);
+        thread_state::announce(this.location);
         this.task.poll(cx)
     }
 }

@@ -12,7 +12,7 @@ use crate::sync::{Mutex, MutexGuard};
 /// Names a callback that was added by [`JoinHandle::add_done_callback`](super::JoinHandle::add_done_callback), for
 /// [`remove_done_callback`](super::JoinHandle::remove_done_callback).
 ///
-/// Closures cannot be compared, as asyncio compares functions (FU-03).
+/// Closures cannot be compared, as asyncio compares functions.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct DoneCallbackId(u64);
 

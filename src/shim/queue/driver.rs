@@ -1,6 +1,5 @@
 //! The [`Driver`] runs the callbacks of a queue, one at a time.
 
-use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::mem;
@@ -12,18 +11,18 @@ use std::time::Instant;
 
 use futures_core::future::BoxFuture;
 
-use super::line::{self, Line};
-use super::{Item, Queue};
+use super::entry::Entry;
+use super::local::{self, LocalQueue, QueueScope};
+use super::state::Queue;
 use crate::contain::contain;
 use crate::current::{self, Users};
 use crate::shared::SharedContext;
 use crate::shared::enter::Waiter;
-use crate::shim::block;
-use crate::shim::callback::{Call, Ran, empty_trash};
-use crate::shim::entered::{self, Driving, Serves};
-use crate::shim::mark::Mark;
+use crate::shim::callback::{Call, RunOutcome, drop_remote_cancelled};
+use crate::shim::inline;
+use crate::shim::thread_state::{self, Marked};
 use crate::sync::atomic::Ordering;
-use crate::sync::{Mutex, MutexGuard, WakerCell, thread_local};
+use crate::sync::{Mutex, MutexGuard, WakerCell};
 
 /// How many callbacks a driver that is a task runs before it lets the executor's other tasks run.
 const BATCH: usize = 64;
@@ -31,8 +30,7 @@ const BATCH: usize = 64;
 /// Runs a queue. Dropped, it empties the queue: each closure is dropped inside its context.
 pub(crate) struct Driver {
     /// `None` while turns are running.
-    line: Option<Box<Line>>,
-    serves: Serves,
+    local: Option<Box<LocalQueue>>,
     is_only: bool,
     /// How much at the head of the line belongs to the turn that is running.
     due: usize,
@@ -83,11 +81,11 @@ impl task::Wake for Unpark {
 /// Where a call was scheduled, if it was made.
 type Location = Option<&'static panic::Location<'static>>;
 
-/// How the items of a turn are run.
+/// How the entries of a turn are run.
 pub(crate) trait Turns {
     /// Makes a call, by `run`.
     fn call(&mut self, run: impl FnOnce() -> Location);
-    fn task(&mut self, step: async_task::Runnable);
+    fn task(&mut self, runnable: async_task::Runnable);
     fn main(&mut self);
 }
 
@@ -101,7 +99,7 @@ impl Turns for OnlyCalls {
     }
 
     fn task(&mut self, _: async_task::Runnable) {
-        unreachable!("only the event loop queues steps");
+        unreachable!("only the event loop queues runnables");
     }
 
     fn main(&mut self) {
@@ -125,11 +123,12 @@ impl Driver {
     /// A driver of a queue that has no other.
     pub(super) fn new(queue: Arc<Queue>) -> Driver {
         Driver {
-            line: Some(Box::new(Line {
+            local: Some(Box::new(LocalQueue {
                 queue,
-                items: VecDeque::new(),
+                entries: VecDeque::new(),
+                scope: QueueScope::default(),
+                frame: None,
             })),
-            serves: Serves::default(),
             is_only: false,
             due: 0,
             parked: HashMap::new(),
@@ -146,23 +145,26 @@ impl Driver {
     }
 
     /// Says which calls go to this queue from the frame in which the driver runs.
-    pub(crate) fn serving(mut self, serves: Serves) -> Driver {
-        self.serves = serves;
+    pub(crate) fn serving(mut self, scope: QueueScope) -> Driver {
+        if let Some(local) = &mut self.local {
+            local.scope = scope;
+        }
         self
     }
 
     /// Not while turns are running.
     fn queue(&self) -> &Arc<Queue> {
-        &self.line.as_ref().expect("no turn is running").queue
+        &self.local.as_ref().expect("no turn is running").queue
     }
 
     /// Begins to run turns, in the innermost frame of this thread.
     pub(crate) fn start(&mut self) -> Running<'_> {
-        let driving = entered::driving(self.serves);
+        if let Some(local) = &mut self.local {
+            local.frame = current::scope_frame();
+        }
         Running {
-            outer: line::replace(self.line.take()),
+            outer: local::replace(self.local.take()),
             driver: self,
-            _driving: driving,
         }
     }
 
@@ -177,31 +179,33 @@ impl Driver {
         } else {
             self.unparked.take()
         };
-        let timers = line::with(|line| {
-            line.take_others();
-            if line.queue.may_have_timers.load(Ordering::Acquire) || !unparked.is_empty() {
-                return Some(Arc::clone(&line.queue));
+        let timers = local::with(|local| {
+            local.take_shared();
+            if local.queue.may_have_timers.load(Ordering::Acquire) || !unparked.is_empty() {
+                return Some(Arc::clone(&local.queue));
             }
-            self.due = line.items.len();
+            self.due = local.entries.len();
             None
         });
         let Some(queue) = timers else {
             return;
         };
         // Clocks are the user's code: asked without a borrow and a lock.
-        let now = queue.clock.now();
-        line::with(|line| {
-            line.ripen(now);
-            line.items.extend(unparked.into_iter().map(Item::Parked));
-            self.due = line.items.len();
+        let now = queue.clock().now();
+        local::with(|local| {
+            local.fire_due(now);
+            local
+                .entries
+                .extend(unparked.into_iter().map(Entry::Parked));
+            self.due = local.entries.len();
         });
     }
 
     fn run(&mut self, mut call: Call) -> Location {
         let shared = match call.run() {
-            Ran::Called(location) => return Some(location),
-            Ran::Cancelled => return None,
-            Ran::Enter(shared) => shared,
+            RunOutcome::Called(location) => return Some(location),
+            RunOutcome::Cancelled => return None,
+            RunOutcome::Enter(shared) => shared,
         };
         // Behind the calls for the same context that wait already, or first in a new line.
         let context = shared.address();
@@ -246,12 +250,12 @@ impl Driver {
         let mut location = None;
         // If it was cancelled just now, the frame is left without it, and nobody takes a panic of the values.
         contain(|| {
-            if let Ran::Called(at) = call.run_in(frame) {
+            if let RunOutcome::Called(at) = call.run_in(frame) {
                 location = Some(at);
             }
         });
         if !is_last {
-            line::with(|line| line.push(|| Item::Parked(context)));
+            local::with(|local| local.push(|| Entry::Parked(context)));
         }
         location
     }
@@ -262,7 +266,7 @@ impl Driver {
         if !state.ready.is_empty() || !state.timers.is_empty() || state.reserved > 0 {
             return false;
         }
-        state.driven = false;
+        state.has_driver = false;
         let waker = state.driver.take();
         drop(state);
         drop(waker);
@@ -274,28 +278,27 @@ impl Driver {
 /// A driver that is running turns: what this thread adds to its queue meanwhile goes into its line.
 pub(crate) struct Running<'a> {
     driver: &'a mut Driver,
-    outer: Option<Box<Line>>,
-    _driving: Driving,
+    outer: Option<Box<LocalQueue>>,
 }
 
 impl Running<'_> {
     /// Runs what is due now, at most `limit` of it, and returns whether anything was. What is scheduled meanwhile has
     /// to wait for the next turn.
     pub(crate) fn turn(&mut self, limit: usize, turns: &mut impl Turns) -> bool {
-        empty_trash();
+        drop_remote_cancelled();
         let driver = &mut *self.driver;
         driver.take_due();
         let any = driver.due > 0;
         for _ in 0..driver.due.min(limit) {
-            let Some(item) = line::with(|line| line.items.pop_front()) else {
+            let Some(entry) = local::with(|local| local.entries.pop_front()) else {
                 break;
             };
             driver.due -= 1;
-            match item {
-                Item::Call(call) => turns.call(|| driver.run(call)),
-                Item::Parked(context) => turns.call(|| driver.run_parked(context)),
-                Item::Task(step) => turns.task(step),
-                Item::Main => turns.main(),
+            match entry {
+                Entry::Call(call) => turns.call(|| driver.run(call)),
+                Entry::Parked(context) => turns.call(|| driver.run_parked(context)),
+                Entry::Task(runnable) => turns.task(runnable),
+                Entry::Main => turns.main(),
             }
         }
         any
@@ -304,14 +307,14 @@ impl Running<'_> {
     /// What is left after a turn. If nothing is to be run now, `waker` is told of what comes.
     pub(crate) fn next(&self, waker: &Waker) -> Next {
         let driver = &*self.driver;
-        if line::with(|line| !line.items.is_empty()) {
+        if local::with(|local| !local.entries.is_empty()) {
             return Next::Again;
         }
         let waker = waker.clone();
         driver.unparked.driver.register(&waker);
         let is_unparked = !driver.parked.is_empty() && !driver.unparked.lock().is_empty();
-        let (next, old) = line::with(|line| {
-            let mut state = line.queue.lock();
+        let (next, old) = local::with(|local| {
+            let mut state = local.queue.lock();
             if is_unparked || !state.ready.is_empty() {
                 return (Next::Again, Some(waker));
             }
@@ -330,29 +333,24 @@ impl Running<'_> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.driver.line = line::replace(self.outer.take());
+        self.driver.local = local::replace(self.outer.take());
     }
 }
 
-thread_local! {
-    /// Whether this thread is within a call that adds to a queue.
-    static ADDING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Marks this thread as adding to a queue, until dropped.
-pub(crate) fn adding() -> Mark {
-    Mark::set(&ADDING)
+/// Marks this thread as adding to a queue, until the guard is dropped.
+pub(crate) fn adding() -> Marked {
+    thread_state::mark(|state| &state.is_adding, true)
 }
 
 impl Future for Driver {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
-        if ADDING.get() || block::is_inline_step() {
+        if thread_state::is(|state| &state.is_adding) || inline::is_inline() {
             // The executor runs steps where they are scheduled. A callback never runs within the call that
             // schedules it, and a line of callbacks must not become a stack of them, so this has to come from
             // elsewhere.
-            block::wake_after_steps(cx.waker().clone());
+            inline::wake_after_runnables(cx.waker().clone());
             return Poll::Pending;
         }
         let this = &mut *self;
@@ -368,7 +366,7 @@ impl Future for Driver {
             Next::Idle => cx.waker().wake_by_ref(),
             Next::At(when) => {
                 if this.sleep.as_ref().is_none_or(|(at, _)| *at != when) {
-                    this.sleep = Some((when, this.queue().clock.sleep_until(when)));
+                    this.sleep = Some((when, this.queue().clock().sleep_until(when)));
                 }
                 if let Some((_, sleep)) = &mut this.sleep {
                     if sleep.as_mut().poll(cx).is_ready() {
@@ -394,7 +392,7 @@ impl Drop for Driver {
             // The queue may have another driver by now.
             return;
         }
-        empty_trash();
+        drop_remote_cancelled();
         let parked = mem::take(&mut self.parked).into_values();
         let calls = parked.flat_map(|mut parked| {
             // Those that are left let go of the context last.
@@ -402,12 +400,16 @@ impl Drop for Driver {
             let_go(parked);
             calls
         });
-        let line = self.line.as_mut().map(|line| mem::take(&mut line.items));
-        let line = line.unwrap_or_default();
-        calls.map(Item::Call).chain(line).for_each(Item::discard);
+        let local = self.local.as_mut();
+        let entries = local.map(|local| mem::take(&mut local.entries));
+        let entries = entries.unwrap_or_default();
+        calls
+            .map(Entry::Call)
+            .chain(entries)
+            .for_each(Entry::discard);
         let waker = {
             let mut state = self.queue().lock();
-            state.driven = self.is_only;
+            state.has_driver = self.is_only;
             state.driver.take()
         };
         drop(waker);

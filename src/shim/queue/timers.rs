@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::Instant;
 
-use super::Item;
+use super::entry::Entry;
 use crate::shim::callback::Call;
 
 /// What is not due yet, by deadline and then in the order of scheduling.
@@ -52,10 +52,10 @@ impl Timers {
         None
     }
 
-    /// Moves the timers that are due to the end of the line.
-    pub(super) fn ripen(&mut self, now: Instant, ready: &mut VecDeque<Item>) {
+    /// Moves the timers that are due to the end of `ready`.
+    pub(super) fn fire_due(&mut self, now: Instant, ready: &mut VecDeque<Entry>) {
         while self.heap.peek().is_some_and(|timer| timer.when <= now) {
-            ready.extend(self.pop().map(Item::Call));
+            ready.extend(self.pop().map(Entry::Call));
         }
     }
 
@@ -69,8 +69,8 @@ impl Timers {
         None
     }
 
-    pub(super) fn into_items(self) -> impl Iterator<Item = Item> {
-        self.heap.into_iter().map(|timer| Item::Call(timer.call))
+    pub(super) fn into_entries(self) -> impl Iterator<Item = Entry> {
+        self.heap.into_iter().map(|timer| Entry::Call(timer.call))
     }
 
     /// One of the timers was cancelled. Returns whether one comes first that was.

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt::{self, Debug, Display};
 
-use crate::shim::join::JoinError;
+use crate::shim::join_error::JoinError;
 
 /// Why a task of a [`TaskGroup`](super::TaskGroup), or the body of its scope, has failed.
 #[derive(Debug)]

@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# What the crate costs whoever compiles with it: a program with 200 places that spawn, each a future of its own type, by
+# `shim::spawn` and by `tokio::spawn`, with the feature `tokio` alone and with all three runtimes. Shows the user time
+# that compiling the program takes (release, dependencies built before), the size of its .text, the crates that a hello
+# world on tokio's `rt` is built of and the proc macros among them. Fails beyond the gates, which are what is reached so
+# far with a margin; beside them stand the targets.
+# Usage: ci/sites.sh [number of places]
+set -euo pipefail
+
+sites=${1-200}
+root=$(cd "$(dirname "$0")/.." && pwd)
+command -v size >/dev/null || { echo "skipped: no size, of the GNU binutils"; exit 0; }
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export CARGO_TARGET_DIR=$work/target CARGO_INCREMENTAL=0
+unset RUSTFLAGS
+
+# A package that depends on the crate, with its versions of all others.
+package() {
+    mkdir -p "$work/$1/src"
+    cat >"$work/$1/Cargo.toml" <<END
+[package]
+name = "$1"
+version = "0.0.0"
+edition = "2024"
+
+[features]
+three = ["aiocontextvars/async-std", "aiocontextvars/smol"]
+
+[dependencies]
+aiocontextvars = { path = "$root", features = ["tokio"] }
+tokio = { version = "1.49", default-features = false, features = ["rt"] }
+
+[workspace]
+END
+    cp "$root/Cargo.lock" "$work/$1"
+    # For the dependencies alone.
+    : >"$work/$1/src/lib.rs"
+}
+
+# A program that spawns by $1, which gives handles of the type $2.
+program() {
+    echo "type Handle = $2<u64>;"
+    for ((site = 0; site < sites; site++)); do
+        cat <<END
+fn site_$site(input: u64) -> Handle {
+    $1(async move {
+        let mut rows = vec![input; $((site % 7 + 3))];
+        let name = format!("site $site: {input}");
+        for step in 0..3 {
+            tokio::task::yield_now().await;
+            rows.push(step + $site);
+        }
+        tokio::task::yield_now().await;
+        rows.iter().sum::<u64>() + name.len() as u64
+    })
+}
+END
+    done
+    cat <<END
+async fn run() {
+    let mut tasks = Vec::new();
+$(for ((site = 0; site < sites; site++)); do echo "    tasks.push(site_$site($site));"; done)
+    let mut sum = 0;
+    for task in tasks {
+        sum += task.await.unwrap();
+    }
+    println!("{sum}");
+}
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(run());
+}
+END
+}
+
+# The user time of compiling one program, in seconds, and its .text, in kB. What it prints is compared elsewhere.
+measure() {
+    local program=$1 user
+    shift
+    touch src/bin/"$program.rs"
+    TIMEFORMAT=%U
+    user=$({ time cargo build --quiet --release --bin "$program" "$@" >&2 2>"$work/errors"; } 2>&1) || {
+        cat "$work/errors"
+        exit 1
+    }
+    echo "$user $(size -A "$CARGO_TARGET_DIR/release/$program" | awk '$1 == ".text" { printf "%.0f", $2 / 1000 }')"
+}
+
+# The table's rows: what, bare, shim, gate, target. Without a bare one, the shim's itself has a limit.
+rows=$work/rows
+compare() {
+    local name=$1 time_gate=$2 text_gate=$3 time_target=$4 text_target=$5 bare shim
+    shift 5
+    cargo build --quiet --release --lib "$@"
+    bare=$(measure bare "$@")
+    shim=$(measure shim "$@")
+    [ "$("$CARGO_TARGET_DIR/release/bare")" = "$("$CARGO_TARGET_DIR/release/shim")" ]
+    echo "$name: seconds|${bare% *}|${shim% *}|$time_gate|$time_target" >>"$rows"
+    echo "$name: kB of .text|${bare#* }|${shim#* }|$text_gate|$text_target" >>"$rows"
+}
+
+package sites
+cd "$work/sites"
+mkdir src/bin
+program tokio::spawn tokio::task::JoinHandle >src/bin/bare.rs
+program aiocontextvars::shim::spawn aiocontextvars::shim::JoinHandle >src/bin/shim.rs
+compare tokio 2.4 2.15 1.2 1.35
+compare "all runtimes" 2.5 2.35 2 2 --features three
+
+package hello
+cd "$work/hello"
+crates=$(cargo tree --edges normal,build --prefix none | sed 's/ (\*)$//' | grep -v '^hello ' | sort -u)
+echo "crates||$(wc -l <<<"$crates")|20|20" >>"$rows"
+echo "proc macros||$(grep -c '(proc-macro)' <<<"$crates" || true)|0|0" >>"$rows"
+
+awk -F '|' '
+    BEGIN { printf "%-26s%10s%10s%8s%8s%8s\n", sites " sites, a hello world", "bare", "shim", "ratio", "gate", "target" }
+    {
+        value = $2 == "" ? $3 : $3 / $2
+        beyond = value > $4
+        off = off || beyond
+        printf "%-26s%10s%10s%8s%8s%8s%s\n", $1, $2, $3, $2 == "" ? "" : sprintf("%.2f", value), $4, $5, beyond ? "  beyond the gate" : ""
+    }
+    END { exit off }' sites="$sites" "$rows"

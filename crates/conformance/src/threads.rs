@@ -1,0 +1,233 @@
+//! Rows TH: threads and blocking jobs.
+
+use std::sync::{Barrier, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aiocontextvars::{Context, SharedContext, copy_context, shim};
+use futures::channel::oneshot;
+use futures::future::LocalBoxFuture;
+
+use crate::executor::{On, OnRemote};
+use crate::fixtures::{Drops, ID, until};
+use crate::harness::boxed_here;
+
+aiocontextvars::context_var! { static HELD: crate::fixtures::Counted; }
+
+pub(crate) fn th_01_a_std_thread_starts_empty() {
+    ID.set(1);
+    let barrier = Barrier::new(10);
+    thread::scope(|scope| {
+        for n in 0..10 {
+            let barrier = &barrier;
+            scope.spawn(move || {
+                assert_eq!(ID.get(), None);
+                ID.set(n);
+                barrier.wait();
+                assert_eq!(ID.get(), Some(n));
+            });
+        }
+    });
+    assert_eq!(ID.get(), Some(1));
+}
+
+pub(crate) fn th_02_three_ways_to_start_a_thread() {
+    fn see_and_set() -> Option<u64> {
+        let seen = ID.get();
+        ID.set(100);
+        seen
+    }
+    ID.set(1);
+    let inherits = shim::thread::spawn(see_and_set);
+    let named = shim::thread::Builder::new()
+        .name("named".to_owned())
+        .stack_size(256 * 1024)
+        .spawn(|| (thread::current().name().map(str::to_owned), see_and_set()))
+        .unwrap();
+    let empty = shim::thread::spawn_in(Context::new(), see_and_set);
+    let given = Context::new().with_value(&ID, 2);
+    let given = shim::thread::Builder::new()
+        .spawn_in(given, see_and_set)
+        .unwrap();
+    ID.set(3);
+    assert_eq!(inherits.join().unwrap(), Some(1));
+    assert_eq!(named.join().unwrap(), (Some("named".to_owned()), Some(1)));
+    assert_eq!(empty.join().unwrap(), None);
+    assert_eq!(given.join().unwrap(), Some(2));
+    // Exactly that context, if it is a shared one: entered in turn.
+    let shared = SharedContext::new();
+    let threads: Vec<_> = (0..4)
+        .map(|_| shim::thread::spawn_in(&shared, || ID.set(ID.get_or(0) + 1)))
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert_eq!(shared.get(&ID), Some(4));
+    let borrowed = String::from("borrowed");
+    shim::thread::scope(|scope| {
+        let first = scope.spawn(|| (borrowed.len(), see_and_set()));
+        let second = scope.spawn_in(Context::new(), see_and_set);
+        let third = shim::thread::Builder::new().spawn_scoped(scope, see_and_set);
+        assert_eq!(first.join().unwrap(), (8, Some(3)));
+        assert_eq!(second.join().unwrap(), None);
+        assert_eq!(third.unwrap().join().unwrap(), Some(3));
+    });
+    assert_eq!(ID.get(), Some(3));
+}
+
+pub(crate) fn th_03_a_blocking_job_runs_in_a_copy(on: On) {
+    on.start().block_on(async {
+        ID.set(1);
+        let job = shim::spawn_blocking(|| {
+            let seen = ID.get();
+            ID.set(2);
+            // Work that the job hands on inherits from the job.
+            let thread = shim::thread::spawn(|| ID.get());
+            (seen, thread.join().unwrap())
+        });
+        ID.set(3);
+        assert_eq!(job.await.unwrap(), (Some(1), Some(2)));
+        assert_eq!(ID.get(), Some(3));
+        let given = Context::new().with_value(&ID, 4);
+        assert_eq!(
+            shim::spawn_blocking_in(given, || ID.get()).await.unwrap(),
+            Some(4)
+        );
+        let from_task = on.spawn(async {
+            ID.set(5);
+            shim::spawn_blocking(|| ID.get()).await.unwrap()
+        });
+        assert_eq!(from_task.await.unwrap(), Some(5));
+        let error = shim::spawn_blocking(|| std::panic::resume_unwind(Box::new("job")));
+        let error = error.await.unwrap_err();
+        assert_eq!(error.into_panic().downcast_ref(), Some(&"job"));
+    });
+}
+
+pub(crate) fn th_04_bind_for_foreign_pools(on: On) {
+    on.start().block_on(async {
+        ID.set(1);
+        // A pool that knows nothing of the crate: a plain thread here.
+        let bare = thread::spawn(|| ID.get());
+        let bound = thread::spawn(shim::bind(|| ID.get()));
+        let mut copy = copy_context();
+        let by_hand = thread::spawn(move || copy.run(|| ID.get()));
+        ID.set(2);
+        assert_eq!(bare.join().unwrap(), None);
+        assert_eq!(bound.join().unwrap(), Some(1));
+        assert_eq!(by_hand.join().unwrap(), Some(1));
+    });
+}
+
+pub(crate) fn th_05_a_worker_keeps_nothing(on: On) {
+    on.start().block_on(async {
+        let drops = Drops::new();
+        for n in 1..30 {
+            HELD.set(drops.value());
+            let job = shim::spawn_blocking(move || {
+                let seen = ID.get();
+                ID.set(n);
+                seen
+            });
+            HELD.unset();
+            assert_eq!(job.await.unwrap(), None, "left by an earlier job");
+            // The handle's answer may overtake the worker by a step.
+            until(|| drops.count() >= n as usize).await;
+        }
+        assert_eq!(ID.get(), None);
+    });
+}
+
+/// An output that nobody reads is dropped where it came about, outside of the context of its task or job. What it sees
+/// there is the worker's own.
+pub(crate) fn th_05_a_worker_has_nothing_in_its_own_context(on: OnRemote) {
+    struct Looks(Option<oneshot::Sender<usize>>);
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            let found = copy_context().len();
+            self.0.take().unwrap().send(found).unwrap();
+        }
+    }
+    fn looks() -> (Looks, oneshot::Receiver<usize>) {
+        let (found, wait) = oneshot::channel();
+        (Looks(Some(found)), wait)
+    }
+    let harness = on.start();
+    let wrapper = harness.wrapper();
+    harness.block_on(async {
+        for _ in 0..30 {
+            on.spawn(async { drop(ID.set(1)) }).await.unwrap();
+            let (output, found) = looks();
+            let (detached, wait) = oneshot::channel::<()>();
+            let task = wrapper.spawn(async { wait.await.map(|()| output) });
+            task.detach();
+            detached.send(()).unwrap();
+            assert_eq!(found.await, Ok(0), "where a step is run");
+            shim::spawn_blocking(|| drop(ID.set(1))).await.unwrap();
+            let (output, found) = looks();
+            let (detached, wait) = mpsc::channel();
+            let job = shim::spawn_blocking(move || wait.recv().map(|()| output));
+            job.detach();
+            detached.send(()).unwrap();
+            assert_eq!(found.await, Ok(0), "where a job is run");
+        }
+    });
+}
+
+/// Neither a worker that is started when work comes, in the context of who brought it, nor a queue of the work.
+pub(crate) fn th_05_an_executor_keeps_nothing_of_its_submitters(on: On) {
+    type Submit = fn(On) -> LocalBoxFuture<'static, ()>;
+    let submits: [(&str, Submit); 3] = [
+        ("a task", |on| {
+            let task = on.spawn_in(Context::new(), async {});
+            boxed_here(async { task.await.unwrap() })
+        }),
+        ("a callback", |on| {
+            let (done, wait) = oneshot::channel();
+            on.call_soon_in(Context::new(), move || done.send(()).unwrap());
+            boxed_here(async { wait.await.unwrap() })
+        }),
+        ("a job", |_| {
+            let job = shim::spawn_blocking_in(Context::new(), || ());
+            boxed_here(async { job.await.unwrap() })
+        }),
+    ];
+    on.start().block_on(async {
+        for (what, submit) in submits {
+            for _ in 0..2 {
+                let drops = Drops::new();
+                HELD.set(drops.value());
+                let submitted = submit(on);
+                HELD.unset();
+                submitted.await;
+                // A thread that was started for this alone may be on its way out.
+                let patience = Instant::now() + Duration::from_secs(1);
+                while drops.count() == 0 && Instant::now() < patience {
+                    shim::yield_now().await;
+                }
+                assert_eq!(drops.count(), 1, "values of who submitted {what} are kept");
+            }
+        }
+    });
+}
+
+pub(crate) fn th_05_a_started_job_is_not_aborted(on: On) {
+    on.start().block_on(async {
+        let (started, wait) = oneshot::channel();
+        let (go, going) = std::sync::mpsc::channel::<()>();
+        let drops = Drops::new();
+        let held = drops.value();
+        let job = shim::spawn_blocking(move || {
+            started.send(()).unwrap();
+            going.recv().unwrap();
+            drop(held);
+        });
+        wait.await.unwrap();
+        job.abort();
+        assert_eq!(drops.count(), 0);
+        go.send(()).unwrap();
+        // Either answer is right; what matters is that the job ran to its end first.
+        let _outcome = job.await;
+        assert_eq!(drops.count(), 1);
+    });
+}

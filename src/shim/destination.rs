@@ -1,0 +1,453 @@
+//! [`Destination`]: where a unit of work goes, and how it gets there.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{self, Poll};
+use std::time::Instant;
+
+use super::call_handle::{CallHandle, TimerHandle};
+use super::callback::Call;
+use super::clock::StdClock;
+use super::dispatch::{self, Listed, Native, RuntimeName, Visitor};
+use super::executor::{self, Clock, Executor, ExecutorName, Hooks, LocalName};
+use super::inline;
+use super::join::JoinHandle;
+use super::local;
+use super::outcome::CatchPanic;
+use super::queue::{Driver, Queue, QueueScope, Reservation, adding, queue_for};
+use super::runnable::{Job, Runnable};
+use super::runnable_join::RunnableJoin;
+use super::scope::{
+    ExecutorRef, ExecutorScope, LocalScope, RuntimeScope, ScopeExecutor, new_context,
+};
+use super::task::TaskFuture;
+use crate::contain::contain;
+use crate::context::Context;
+use crate::current;
+use crate::task_context::TaskContext;
+
+/// Where a unit of work goes.
+pub(crate) enum Destination {
+    /// To an executor that any thread can reach.
+    Executor(OnExecutor),
+    /// To the local executor of this scope, which names no other.
+    Local(LocalScope),
+}
+
+/// An executor, and the context that it starts work in a copy of if it is a fixed one.
+#[derive(Clone)]
+pub(crate) struct OnExecutor {
+    pub(crate) executor: ExecutorRef,
+    pub(crate) fixed: Option<Arc<Context>>,
+}
+
+impl ExecutorRef {
+    /// This executor, without a fixed context.
+    #[inline]
+    pub(crate) fn unfixed(self) -> OnExecutor {
+        OnExecutor {
+            executor: self,
+            fixed: None,
+        }
+    }
+
+    /// Calls `f` with the executor.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&dyn Executor) -> R) -> R {
+        match self {
+            ExecutorRef::Runtime(name) => name.with_executor(f),
+            ExecutorRef::Static(executor) => f(*executor),
+            ExecutorRef::Value(executor) => f(&**executor),
+        }
+    }
+
+    /// The executor as a value, for everything but spawning and callbacks.
+    pub(crate) fn to_value(&self) -> Arc<dyn Executor> {
+        match self {
+            ExecutorRef::Runtime(name) => name.executor(),
+            ExecutorRef::Static(executor) => Arc::new(*executor),
+            ExecutorRef::Value(executor) => Arc::clone(executor),
+        }
+    }
+
+    /// How the scopes of its tasks name it.
+    pub(crate) fn name(&self) -> ScopeExecutor {
+        match self {
+            ExecutorRef::Runtime(name) => ScopeExecutor::Runtime(*name),
+            ExecutorRef::Static(executor) => known_name(&(**executor).hooks())
+                .unwrap_or(ScopeExecutor::Value(ExecutorName::Static(*executor))),
+            ExecutorRef::Value(executor) => {
+                known_name(&(**executor).hooks()).unwrap_or_else(|| {
+                    ScopeExecutor::Value(ExecutorName::Weak(Arc::downgrade(executor)))
+                })
+            }
+        }
+    }
+
+    /// Whether the scopes of its tasks name it as that of the thread.
+    fn is_by_thread(&self) -> bool {
+        let name = match self {
+            ExecutorRef::Runtime(name) => Some(*name),
+            ExecutorRef::Static(executor) => native_name(&(**executor).hooks()),
+            ExecutorRef::Value(executor) => native_name(&(**executor).hooks()),
+        };
+        name.is_some_and(RuntimeName::is_by_thread)
+    }
+}
+
+/// The runtime whose name the tasks of an executor know it by.
+fn native_name<N>(hooks: &Hooks<'_, N>) -> Option<RuntimeName> {
+    Native::of(hooks.native()?)?.name()
+}
+
+/// How scopes name an executor, if not by the value that is at hand.
+pub(crate) fn known_name(hooks: &Hooks<'_, ExecutorName>) -> Option<ScopeExecutor> {
+    if let Some(name) = native_name(hooks) {
+        return Some(ScopeExecutor::Runtime(name));
+    }
+    let name = hooks.executor().or_else(|| hooks.pointer_name());
+    name.map(ScopeExecutor::Value)
+}
+
+/// How the scopes of a local executor's tasks name the executor that other work goes to.
+pub(crate) fn name_beside(hooks: &Hooks<'_, LocalName>) -> ScopeExecutor {
+    match (native_name(hooks), hooks.executor()) {
+        (Some(name), _) => ScopeExecutor::Runtime(name),
+        (None, Some(executor)) => ScopeExecutor::Value(executor),
+        (None, None) => ScopeExecutor::None,
+    }
+}
+
+impl OnExecutor {
+    /// The context that a new unit of work starts in.
+    #[inline]
+    pub(crate) fn new_context(&self) -> Context {
+        new_context(self.fixed.as_ref())
+    }
+
+    /// The scope of work on this executor.
+    pub(crate) fn scope(&self) -> ExecutorScope {
+        ExecutorScope::new(self.executor.name(), self.fixed.clone())
+    }
+
+    /// Spawns `future` in `context`.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn spawn<C, F>(&self, context: C, future: F) -> JoinHandle<F::Output>
+    where
+        C: TaskContext,
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let spawn = Spawn {
+            on: self,
+            context,
+            future,
+        };
+        match &self.executor {
+            ExecutorRef::Runtime(name) => name.native().visit(spawn),
+            ExecutorRef::Static(executor) => spawn.by((**executor).hooks()),
+            ExecutorRef::Value(executor) => spawn.by((**executor).hooks()),
+        }
+    }
+
+    /// Runs `f` in `context` where it may block.
+    pub(crate) fn spawn_blocking<C: TaskContext, T: Send + 'static>(
+        &self,
+        context: C,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        let scope = self.scope();
+        // By the scope's name: the handle of a job would keep an executor alive whose task awaits it. Those that a scope
+        // names by the thread are held, which keeps nobody alive: the job may be submitted from any thread, and again
+        // from whichever leaves the context that it waits for.
+        let is_by_thread = self.executor.is_by_thread();
+        let held = is_by_thread.then(|| self.executor.to_value());
+        let name = scope.executor.clone();
+        let submit = move |job| match (&held, name.upgrade()) {
+            (Some(executor), _) => executor.spawn_blocking(job),
+            (None, Some(executor)) => executor.to_value().spawn_blocking(job),
+            (None, None) => executor::spawn_blocking(job),
+        };
+        spawn_job(submit, scope, context, f)
+    }
+}
+
+/// A task that is to be spawned.
+struct Spawn<'a, C, F> {
+    on: &'a OnExecutor,
+    context: C,
+    future: F,
+}
+
+impl<C, F> Spawn<'_, C, F>
+where
+    C: TaskContext,
+    F: Future<Output: Send> + Send + 'static,
+{
+    #[inline]
+    #[track_caller]
+    fn by(self, hooks: Hooks<'_, ExecutorName>) -> JoinHandle<F::Output> {
+        match hooks.native().and_then(Native::of) {
+            Some(native) => native.visit(self),
+            None => self.by_runnables(),
+        }
+    }
+
+    /// Spawns the task on an executor that can run runnables, and no more.
+    fn by_runnables(self) -> JoinHandle<F::Output> {
+        let schedule = scheduler(&self.on.executor);
+        let task = TaskFuture::new(self.context, self.on.scope(), self.future);
+        let (runnable, task) = async_task::spawn(CatchPanic::new(task), schedule);
+        runnable.schedule();
+        JoinHandle::runnable(RunnableJoin::new(task))
+    }
+}
+
+impl<C, F> Visitor for Spawn<'_, C, F>
+where
+    C: TaskContext,
+    F: Future<Output: Send> + Send + 'static,
+{
+    type Output = JoinHandle<F::Output>;
+
+    #[inline]
+    #[track_caller]
+    fn visit<R: Listed>(self, native: R::Native<'_>) -> JoinHandle<F::Output> {
+        match R::scope(native).filter(|_| self.on.fixed.is_none()) {
+            Some(scope) => spawn_native::<R, C, F>(native, scope, self.context, self.future),
+            None => {
+                let task = TaskFuture::new(self.context, self.on.scope(), self.future);
+                JoinHandle::native(dispatch::spawn::<R, _>(native, task))
+            }
+        }
+    }
+}
+
+/// Spawns `future` in `context` on a runtime, which it finds its way back to by `scope`.
+#[inline]
+#[track_caller]
+pub(crate) fn spawn_native<R: Listed, C, F>(
+    native: R::Native<'_>,
+    scope: R::Scope,
+    context: C,
+    future: F,
+) -> JoinHandle<F::Output>
+where
+    C: TaskContext,
+    F: Future<Output: Send> + Send + 'static,
+{
+    let task = TaskFuture::new(context, RuntimeScope::<R>(scope), future);
+    JoinHandle::native(dispatch::spawn::<R, _>(native, task))
+}
+
+/// An executor that a task holds.
+struct Held(Option<Arc<dyn Executor>>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let executor = self.0.take();
+        // The task may be the last that holds it. `async-task` aborts the process if it panics then.
+        contain(|| drop(executor));
+    }
+}
+
+/// How the runnables of a task reach `executor`.
+///
+/// An executor that the user holds by pointer is held weakly: one that keeps its tasks would otherwise be kept alive by them.
+/// Without it the runnable is dropped, which cancels the task. One that was moved into the wrapper is held, so that the
+/// wrapper need not be.
+fn scheduler(executor: &ExecutorRef) -> impl Fn(async_task::Runnable) + Send + Sync + 'static {
+    let (held, name) = match executor {
+        ExecutorRef::Value(executor) => match known_name(&(**executor).hooks()) {
+            Some(name) => (None, name),
+            None => (Some(Arc::clone(executor)), ScopeExecutor::None),
+        },
+        executor => (None, executor.name()),
+    };
+    let held = Held(held);
+    move |runnable| {
+        let runnable = Runnable(runnable);
+        let _scheduling = inline::scheduling();
+        // A panic, as of a channel that nobody receives from, drops the runnable. It would come out of a wake-up.
+        contain(|| match (&held.0, name.upgrade()) {
+            (Some(executor), _) => executor.schedule(runnable),
+            (None, Some(executor)) => executor.with(|executor| executor.schedule(runnable)),
+            (None, None) => drop(runnable),
+        });
+    }
+}
+
+/// Runs `f` in `context`, in this scope, on the blocking threads that `submit` hands it to.
+///
+/// A task like others, so that its outcome, its cancellation before the start and its wait for a shared context are the same
+/// on every executor.
+fn spawn_job<C: TaskContext, T: Send + 'static>(
+    submit: impl Fn(Job) + Send + Sync + 'static,
+    scope: ExecutorScope,
+    context: C,
+    f: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    let job = TaskFuture::new(context, scope, Once(Some(f)));
+    let schedule = move |runnable| contain(|| submit(Job(runnable)));
+    let (runnable, task) = async_task::spawn(CatchPanic::new(job), schedule);
+    runnable.schedule();
+    JoinHandle::runnable(RunnableJoin::new(task))
+}
+
+/// A closure as a future: ready at the first poll.
+struct Once<F>(Option<F>);
+
+// The closure is only ever moved out.
+impl<F> Unpin for Once<F> {}
+
+impl<T, F: FnOnce() -> T> Future for Once<F> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<T> {
+        let f = self
+            .0
+            .take()
+            .expect("a blocking job was polled after it had completed");
+        // What the job runs is not a task's own: a runtime, for example, whose tasks may not write to its context.
+        Poll::Ready(current::enter_call(f))
+    }
+}
+
+impl Destination {
+    /// The context that a new unit of work starts in.
+    #[inline]
+    pub(crate) fn new_context(&self) -> Context {
+        match self {
+            Destination::Executor(on) => on.new_context(),
+            Destination::Local(local) => local.scope.new_context(),
+        }
+    }
+
+    /// The context of the fixed executor, if this is one.
+    pub(crate) fn fixed(&self) -> Option<Arc<Context>> {
+        match self {
+            Destination::Executor(on) => on.fixed.clone(),
+            Destination::Local(local) => local.scope.fixed.clone(),
+        }
+    }
+
+    #[inline]
+    #[track_caller]
+    pub(crate) fn spawn<C, F>(&self, context: C, future: F) -> JoinHandle<F::Output>
+    where
+        C: TaskContext,
+        F: Future<Output: Send> + Send + 'static,
+    {
+        match self {
+            Destination::Executor(on) => on.spawn(context, future),
+            Destination::Local(local) => local::spawn(local.clone(), context, future),
+        }
+    }
+
+    pub(crate) fn spawn_blocking<C: TaskContext, T: Send + 'static>(
+        self,
+        context: C,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        match self {
+            Destination::Executor(on) => on.spawn_blocking(context, f),
+            Destination::Local(local) => {
+                // The job is on another thread, out of the local executor's reach.
+                let scope = ExecutorScope::new(ScopeExecutor::None, local.scope.fixed);
+                spawn_job(executor::spawn_blocking, scope, context, f)
+            }
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn call_soon(self, call: Call) -> CallHandle {
+        self.push(&call, None);
+        CallHandle::new(call)
+    }
+
+    #[track_caller]
+    pub(crate) fn call_at(self, when: Instant, call: Call) -> TimerHandle {
+        let queue = self.push(&call, Some(when));
+        TimerHandle::new(call, when, &queue)
+    }
+
+    #[track_caller]
+    fn push(self, call: &Call, when: Option<Instant>) -> Arc<Queue> {
+        let queue = self.queue();
+        if let Some(when) = when {
+            check_timers(&queue, when);
+        }
+        let _adding = adding();
+        queue.push(call, when, &mut |driver| self.start(driver));
+        queue
+    }
+
+    /// Keeps a place for a call that is to be made later, from any thread.
+    #[track_caller]
+    pub(crate) fn reserve(&self) -> Reservation {
+        let _adding = adding();
+        self.queue().reserve(&mut |driver| self.start(driver))
+    }
+
+    /// Without the local executor, the queue is one that nobody drives: what is pushed is dropped with it.
+    fn queue(&self) -> Arc<Queue> {
+        match self {
+            Destination::Executor(on) => on.executor.with(|executor| {
+                let hooks = executor.hooks();
+                queue_of(&hooks, || executor.clock())
+            }),
+            Destination::Local(local) => match local.upgrade() {
+                Some(executor) => queue_of(&executor.hooks(), || executor.clock()),
+                None => Arc::new(Queue::new(Arc::new(StdClock))),
+            },
+        }
+    }
+
+    /// Starts a driver, in an empty context: it outlives the caller and must not pin its values.
+    #[track_caller]
+    fn start(&self, driver: Driver) {
+        match self {
+            Destination::Executor(on) => {
+                let driver = driver.serving(QueueScope {
+                    // The scopes of some runtimes' tasks name the runtime of the thread, which may be another one later.
+                    executor: !on.executor.is_by_thread(),
+                    local: false,
+                });
+                on.spawn(Context::new(), driver).detach();
+            }
+            Destination::Local(local) => {
+                let driver = driver.serving(QueueScope {
+                    executor: matches!(local.scope.executor, ScopeExecutor::None),
+                    local: true,
+                });
+                local::spawn(local.clone(), Context::new(), driver).detach();
+            }
+        }
+    }
+
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        match self {
+            Destination::Executor(on) => on.executor.with(|executor| executor.clock()),
+            Destination::Local(local) => match local.upgrade() {
+                Some(executor) => executor.clock(),
+                None => Arc::new(StdClock),
+            },
+        }
+    }
+}
+
+/// The callback queue of an executor with these hooks.
+fn queue_of<N>(hooks: &Hooks<'_, N>, clock: impl FnOnce() -> Arc<dyn Clock>) -> Arc<Queue> {
+    match hooks.own_queue().map(Arc::downcast) {
+        Some(Ok(queue)) => queue,
+        _ => queue_for(hooks.queue, clock),
+    }
+}
+
+/// A runtime that cannot serve timers refuses the first one here, in the caller.
+#[track_caller]
+fn check_timers(queue: &Queue, when: Instant) {
+    if !queue.has_timers() {
+        drop(queue.clock().sleep_until(when));
+    }
+}

@@ -1,0 +1,102 @@
+//! [`Outcome`]: how a task ended, for executors on which a panic must stay within the task.
+
+use std::future::Future;
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::Pin;
+use std::task::{self, Poll};
+
+use pin_project_lite::pin_project;
+
+use super::join_error::JoinError;
+use crate::contain::contain;
+
+/// What a task gives to whoever awaits it.
+pub(crate) type Joined<T> = Result<T, JoinError>;
+
+/// The output or the panic of a task, until it is claimed.
+///
+/// If nobody claims it, the panic of its destructor is caught: `async-task` aborts the process when an output panics while
+/// it is dropped.
+pub(crate) struct Outcome<T>(Option<Joined<T>>);
+
+impl<T> Outcome<T> {
+    #[inline]
+    pub(crate) fn new(joined: Joined<T>) -> Outcome<T> {
+        Outcome(Some(joined))
+    }
+
+    #[inline]
+    pub(crate) fn claim(mut self) -> Joined<T> {
+        match self.0.take() {
+            Some(joined) => joined,
+            None => unreachable!("claiming takes the value"),
+        }
+    }
+}
+
+impl<T> Drop for Outcome<T> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(joined) = self.0.take() {
+            contain(|| drop(joined));
+        }
+    }
+}
+
+pin_project! {
+    /// Catches the panics of a future, in its polls and in its drop.
+    ///
+    /// `async-task` aborts the process when a future panics while it is dropped by a cancellation, and smol's and
+    /// async-std's executors let a panic out to the awaiter.
+    pub(crate) struct CatchPanic<F> {
+        #[pin]
+        future: Option<F>,
+    }
+
+    impl<F> PinnedDrop for CatchPanic<F> {
+        fn drop(this: Pin<&mut Self>) {
+            // Nobody waits for this task's outcome any more.
+            if this.future.is_some() {
+                contain(|| drop(this.drop_future()));
+            }
+        }
+    }
+}
+
+impl<F> CatchPanic<F> {
+    #[inline]
+    pub(crate) fn new(future: F) -> CatchPanic<F> {
+        CatchPanic {
+            future: Some(future),
+        }
+    }
+
+    /// Drops the future before its time. Its panic is returned.
+    #[inline]
+    pub(crate) fn drop_future(self: Pin<&mut Self>) -> Joined<()> {
+        let mut future = self.project().future;
+        panic::catch_unwind(AssertUnwindSafe(|| future.set(None))).map_err(JoinError::panicked)
+    }
+}
+
+impl<F: Future> Future for CatchPanic<F> {
+    type Output = Outcome<F::Output>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let Some(future) = self.as_mut().project().future.as_pin_mut() else {
+            panic!("the task was polled after it had completed");
+        };
+        let joined = match panic::catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(output)) => Ok(output),
+            Err(payload) => Err(JoinError::panicked(payload)),
+        };
+        // The destructors belong to the task: a panic there is its outcome too.
+        let outcome = Outcome::new(joined);
+        Poll::Ready(match self.drop_future() {
+            Ok(()) => outcome,
+            Err(error) => Outcome::new(Err(error)),
+        })
+    }
+}

@@ -1,0 +1,25 @@
+//! [`Entry`]: what waits in a queue.
+
+use crate::contain::contain;
+use crate::shim::callback::Call;
+
+/// One turn of something in the queue.
+pub(crate) enum Entry {
+    Call(Call),
+    /// A call for this shared context, which was entered elsewhere when the call's turn came.
+    Parked(usize),
+    /// A runnable of a task of the event loop.
+    Task(async_task::Runnable),
+    /// The event loop's main future.
+    Main,
+}
+
+impl Entry {
+    /// Drops the work that it stands for. A handle may stay.
+    pub(super) fn discard(self) {
+        match self {
+            Entry::Call(call) => call.abandon(),
+            entry => contain(|| drop(entry)),
+        }
+    }
+}

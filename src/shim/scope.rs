@@ -1,0 +1,220 @@
+//! [`ExecutorScope`]: the executor that `shim::spawn` and its family go to from within a frame.
+//!
+//! It is kept beside the context and never in it: a context outlives runtimes and travels in messages. The frame of a task
+//! names its executor by its runtime, which takes no room, or weakly if the executor is a value. A frame without a scope
+//! shares that of the frame around it.
+
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::dispatch::{Listed, RuntimeName};
+use super::executor::{Executor, ExecutorName, LocalName, LocalRef};
+use super::task::TaskScope;
+use crate::context::Context;
+use crate::current::{self, Override};
+
+/// What a frame knows of executors.
+#[derive(Clone)]
+pub(crate) struct ExecutorScope {
+    pub(crate) executor: ScopeExecutor,
+    /// The context of a fixed executor, in a copy of which everything starts that is submitted from here.
+    pub(crate) fixed: Option<Arc<Context>>,
+    /// Whether the runtime itself has entered the frame, so that nobody has to ask if it runs on this thread.
+    pub(crate) is_entered_by_runtime: bool,
+}
+
+/// How a scope names its executor.
+#[derive(Clone)]
+pub(crate) enum ScopeExecutor {
+    /// Not at all: see the next step of the search.
+    None,
+    Runtime(RuntimeName),
+    Value(ExecutorName),
+}
+
+/// An executor that is known to be alive.
+#[derive(Clone)]
+pub(crate) enum ExecutorRef {
+    Runtime(RuntimeName),
+    Static(&'static dyn Executor),
+    Value(Arc<dyn Executor>),
+}
+
+/// The scope of work that belongs to a local executor.
+#[derive(Clone)]
+pub(crate) struct LocalScope {
+    pub(crate) scope: ExecutorScope,
+    pub(crate) local: LocalName,
+}
+
+impl ScopeExecutor {
+    /// The executor, if it can be used from here.
+    #[inline]
+    pub(crate) fn upgrade(&self) -> Option<ExecutorRef> {
+        match self {
+            ScopeExecutor::None => None,
+            // A destructor can outlive the runtime's hold on the thread.
+            ScopeExecutor::Runtime(name) => {
+                name.is_available().then_some(ExecutorRef::Runtime(*name))
+            }
+            ScopeExecutor::Value(ExecutorName::Static(executor)) => {
+                Some(ExecutorRef::Static(*executor))
+            }
+            ScopeExecutor::Value(ExecutorName::Weak(executor)) => {
+                executor.upgrade().map(ExecutorRef::Value)
+            }
+        }
+    }
+}
+
+impl ExecutorScope {
+    pub(crate) const fn new(executor: ScopeExecutor, fixed: Option<Arc<Context>>) -> ExecutorScope {
+        ExecutorScope {
+            executor,
+            fixed,
+            is_entered_by_runtime: false,
+        }
+    }
+
+    /// The context that a new unit of work starts in.
+    pub(crate) fn new_context(&self) -> Context {
+        new_context(self.fixed.as_ref())
+    }
+}
+
+/// The context that a new unit of work starts in: a copy of the executor's fixed one or of the current.
+#[inline]
+pub(crate) fn new_context(fixed: Option<&Arc<Context>>) -> Context {
+    match fixed {
+        Some(fixed) => Context::clone(fixed),
+        None => current::inherit(),
+    }
+}
+
+impl LocalScope {
+    /// The local executor, if it is alive.
+    pub(crate) fn upgrade(&self) -> Option<LocalRef> {
+        self.local.upgrade()
+    }
+}
+
+/// The current scope with another fixed context, for a callback, if that makes a difference. Wrappers of one executor share a
+/// queue, whose driver has a scope of its own.
+#[inline]
+pub(crate) fn with_fixed(fixed: Option<Arc<Context>>) -> Option<Box<dyn Any>> {
+    let has_any = fixed.is_some() || current(|scope, _| scope.fixed.is_some());
+    has_any.then(|| {
+        let (scope, local) = current(|scope, local| (scope.clone(), local.cloned()));
+        let scope = ExecutorScope { fixed, ..scope };
+        match local {
+            Some(local) => Box::new(LocalScope { scope, local }) as Box<dyn Any>,
+            None => Box::new(scope),
+        }
+    })
+}
+
+/// Calls `f`, which must not call user code, on the current scope, and on the local executor that is current with it.
+#[inline]
+pub(crate) fn current<R>(f: impl FnOnce(&ExecutorScope, Option<&LocalName>) -> R) -> R {
+    current::scope(|scope| {
+        let Some(scope) = scope else {
+            return f(NOWHERE, None);
+        };
+        if let Some(scope) = scope.downcast_ref::<ExecutorScope>() {
+            return f(scope, None);
+        }
+        match scope.downcast_ref::<LocalScope>() {
+            Some(local) => f(&local.scope, Some(&local.local)),
+            None => unreachable!("the shim enters no other scopes"),
+        }
+    })
+}
+
+/// The scope of a thread that has entered nothing.
+pub(crate) const NOWHERE: &ExecutorScope = &ExecutorScope::new(ScopeExecutor::None, None);
+
+/// The scope of a task that knows its executor by the runtime's name, or has a scope of the runtime's own.
+pub(crate) struct RuntimeScope<R: Listed>(pub(crate) R::Scope);
+
+impl<R: Listed> RuntimeScope<R> {
+    const POLLED: &ExecutorScope = &RuntimeScope::<R>::scope(true);
+    const DROPPED: &ExecutorScope = &RuntimeScope::<R>::scope(false);
+
+    const fn scope(is_entered_by_runtime: bool) -> ExecutorScope {
+        ExecutorScope {
+            executor: match R::NAME {
+                Some(name) => ScopeExecutor::Runtime(name),
+                None => ScopeExecutor::None,
+            },
+            fixed: None,
+            is_entered_by_runtime,
+        }
+    }
+}
+
+impl<R: Listed> TaskScope for RuntimeScope<R> {
+    #[inline]
+    fn polled(&self) -> Option<&dyn Any> {
+        Some(R::scope_of(&self.0).unwrap_or(RuntimeScope::<R>::POLLED))
+    }
+
+    #[inline]
+    fn dropped(&self) -> Option<&dyn Any> {
+        Some(R::scope_of(&self.0).unwrap_or(RuntimeScope::<R>::DROPPED))
+    }
+}
+
+impl TaskScope for ExecutorScope {
+    fn polled(&self) -> Option<&dyn Any> {
+        Some(self)
+    }
+}
+
+impl TaskScope for LocalScope {
+    fn polled(&self) -> Option<&dyn Any> {
+        Some(self)
+    }
+}
+
+/// Sends what this thread spawns to one executor until it is dropped; made by
+/// [`ContextAwareExecutor::enter`](super::ContextAwareExecutor::enter).
+///
+/// Guards of one thread are dropped in the reverse order of their making.
+///
+/// # Examples
+///
+/// See [`ContextAwareExecutor::enter`](super::ContextAwareExecutor::enter).
+#[must_use = "the executor is left when the guard is dropped; bind it to a variable: `let _guard = …`"]
+pub struct EnterGuard<'a> {
+    frame: usize,
+    before: Option<Override>,
+    _executor: PhantomData<&'a ()>,
+}
+
+impl EnterGuard<'_> {
+    /// Overrides the current scope.
+    pub(crate) fn new(scope: impl TaskScope) -> Self {
+        let (frame, before) = current::override_scope(None, Some(Rc::new(Box::new(scope))));
+        EnterGuard {
+            frame,
+            before,
+            _executor: PhantomData,
+        }
+    }
+}
+
+impl Drop for EnterGuard<'_> {
+    fn drop(&mut self) {
+        let (_, ours) = current::override_scope(Some(self.frame), self.before.take());
+        drop(ours);
+    }
+}
+
+impl fmt::Debug for EnterGuard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnterGuard").finish_non_exhaustive()
+    }
+}
