@@ -28,13 +28,30 @@ for features in tokio,async-std tokio,smol async-std,smol; do
     cargo test --quiet -p aiocontextvars --test one_runtime --test search --test errors --features "$features"
 done
 
-# All together are what the README's command tests.
-for features in "" "${runtimes[@]}" "${others[@]}"; do
+# All together are what the README's command tests. A runtime alone is tested with everything, another feature with the
+# tests that ask for it.
+alone() {
+    local features=$1 output
+    shift
     echo "+ test, features: ${features:-none}"
-    cargo check --quiet -p aiocontextvars --lib --features "$features"
-    output=$(cargo test --quiet -p aiocontextvars --lib --tests --features "$features" 2>&1) || {
+    output=$(cargo test --quiet -p aiocontextvars --features "$features" "$@" 2>&1) || {
         echo "$output"
         exit 1
     }
     awk '/^test result: ok/ { passed += $4 } END { print "  " passed " passed" }' <<<"$output"
+}
+for features in "" "${runtimes[@]}"; do
+    alone "$features" --lib --tests
+done
+for feature in "${others[@]}"; do
+    tests=()
+    while read -r file; do
+        name=${file#tests/}
+        [[ $name == */* ]] && name=${name%%/*} || name=${name%.rs}
+        [[ $name != common && $name != public_types ]] || continue
+        tests+=(--test "$name")
+    done < <(grep -rl "feature = \"$feature\"" tests --include='*.rs')
+    # Those that are not built without it.
+    [[ $feature != rayon ]] || tests+=(--test rayon --test rayon_global)
+    alone "$feature" --lib "${tests[@]}"
 done

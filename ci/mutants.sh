@@ -3,7 +3,7 @@
 # notice are listed in .cargo/mutants.toml, with the reason. Takes hours for everything; each change costs an
 # incremental build of tests, and there are two rounds: most changes are noticed by tests that compile and run in no
 # time, and only those that are left meet the long ones. The core is tried without a runtime, the rest with all of
-# them, both with the conformance suite. The tool takes two minutes to install.
+# them. The tool takes two minutes to install.
 # Usage: ci/mutants.sh core|shims [ARGUMENTS OF cargo mutants], for instance: core -f src/var.rs; shims --shard 0/8;
 # shims -f 'src/../shims/tokio.rs', as the tool calls it; core --in-diff FILE.
 # The outcome is in target/mutants/mutants.out.
@@ -12,7 +12,7 @@ set -euo pipefail
 part=${1:?core or shims}
 shift
 case $part in
-    core) select=(--file 'src/*.rs' --exclude src/shim.rs) features=(--features conformance) ;;
+    core) select=(--file 'src/*.rs' --exclude src/shim.rs) features=(--features rayon) ;;
     shims)
         select=(--file src/shim.rs --file 'src/shim/**' --file 'src/../shims/*.rs') features=(--all-features)
         ;;
@@ -60,6 +60,7 @@ lines() {
 }
 
 rm -rf "$out"
+mkdir -p target
 round "$@" -- "${short[@]}"
 if [[ $(lines missed timeout) != 0 ]]; then
     round --iterate "$@" -- "${short[@]}" "${long[@]}"

@@ -6,7 +6,8 @@ use std::future::Future;
 
 use crate::shim::executor::Executor;
 use crate::shim::runnable::Runnable;
-use crate::shim::runtime::{self, NoJoin, Spawned};
+use crate::shim::join_task::NoJoin;
+use crate::shim::runtime::{self, Spawned};
 
 #[derive(Clone, Copy)]
 pub(crate) enum Runtime {}
@@ -20,15 +21,10 @@ impl Executor for Runtime {
 impl runtime::Runtime for Runtime {
     const IS_COMPILED_IN: bool = false;
     const BY_NAME: Option<Runtime> = None;
-    type TaskId = Infallible;
     type Executor = Runtime;
     type Native<'a> = Infallible;
     type Scope = Infallible;
     type Join<T: 'static> = NoJoin<T>;
-
-    fn running_task() -> Option<Infallible> {
-        None
-    }
 
     fn current() -> Option<Runtime> {
         None

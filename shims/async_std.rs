@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{self, Poll, ready};
 
-use ::async_std::task::{self as native_task, JoinHandle as NativeHandle, TaskId};
+use ::async_std::task::{self as native_task, JoinHandle as NativeHandle};
 use futures_core::future::LocalBoxFuture;
 
 use crate::shim::block::BlockOnError;
@@ -14,7 +14,8 @@ use crate::shim::executor::{LocalExecutor, LocalName, QueueKey};
 use crate::shim::join_error::JoinError;
 use crate::shim::outcome::{CatchPanic, Joined, Outcome};
 use crate::shim::runnable::{Job, LocalRunnable, Runnable};
-use crate::shim::runtime::{self, Cancel, JoinTask, Spawned};
+use crate::shim::join_task::{Cancel, JoinTask};
+use crate::shim::runtime::{self, Spawned};
 
 /// What the public module has beside its functions.
 pub(crate) mod public {
@@ -35,16 +36,10 @@ use self::public::{Global, Local};
 
 impl runtime::Runtime for Global {
     const BY_NAME: Option<Global> = Some(Global);
-    type TaskId = TaskId;
     type Executor = Global;
     type Native<'a> = Global;
     type Scope = ();
     type Join<T: 'static> = Join<T>;
-
-    #[inline]
-    fn running_task() -> Option<TaskId> {
-        native_task::try_current().map(|task| task.id())
-    }
 
     fn current() -> Option<Global> {
         native_task::try_current().map(|_| Global)

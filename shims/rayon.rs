@@ -1,13 +1,15 @@
-//! The adapter for rayon: its jobs, its scopes, its parallel iterators, and `ThreadPool` as an executor.
+//! The adapter for rayon: its jobs, its scopes, its parallel iterators, and `ThreadPool` as an
+//! executor.
 //!
-//! A job of rayon's starts in what the worker has, which is nothing, or what another job has left there. The functions
-//! here start each closure in a copy of the caller's context, taken at the call and without variables declared `local`.
-//! What it sets stays in the copy; the closure and what it holds are dropped there. ([`apart`] and [`Pool::install`] hand
-//! the copy to their closure instead: see [below](#jobs-that-the-shim-did-not-start).) A panic is passed on as rayon does,
+//! A job of rayon's has no context of its own: it reads nothing, and it cannot set a variable. The
+//! functions here start each closure in a copy of the caller's context, taken at the call and
+//! without variables declared `local`. What it sets stays in the copy; the closure and what it
+//! holds are dropped there. ([`apart`] and [`Pool::install`] hand the copy to their closure
+//! instead: see [below](#jobs-that-the-shim-did-not-start).) A panic is passed on as rayon does,
 //! and the worker keeps nothing (TH-05).
 //!
-//! The free functions go where rayon's go: to the pool whose worker calls them, or else to the global one. For a pool
-//! that is a value, [`on`] has the same as methods.
+//! The free functions go where rayon's go: to the pool whose worker calls them, or else to the
+//! global one. For a pool that is a value, [`on`] has the same as methods.
 //!
 //! ```
 //! use aiocontextvars::{context_var, shim::rayon};
@@ -20,16 +22,19 @@
 //! assert_eq!((seen, REQUEST_ID.get()), ((Some(7), Some(8)), Some(7)));
 //! ```
 //!
-//! What has no form here takes a [bound](super::bind) function, as `rayon::spawn_fifo(shim::bind(f))`. All contexts are
-//! owned ones. One thread at a time is inside a [`SharedContext`](crate::SharedContext), and a worker that waited for
-//! one would wait for ever if the job that is inside is further down its own stack; give its
+//! What has no form here takes a [bound](super::bind) function, as
+//! `rayon::spawn_fifo(shim::bind(f))`. All contexts are owned ones. One thread at a time is inside
+//! a [`SharedContext`](crate::SharedContext), and a worker that waits for one never goes on if the
+//! job that is inside is further down its own stack; give its
 //! [copy](crate::SharedContext::copy).
 //!
 //! # Parallel iterators
 //!
-//! A parallel iterator is put into a context by [`in_current_context`](crate::ContextExt::in_current_context) or
-//! [`in_context`](crate::ContextExt::in_context), as a future is. Each *job* (a run of items that one thread processes
-//! one after another) has a copy of the context, which is made once and entered once, not for each item.
+//! A parallel iterator is put into a context by
+//! [`in_current_context`](crate::ContextExt::in_current_context) or
+//! [`in_context`](crate::ContextExt::in_context), as a future is. Each *job* (a run of items that
+//! one thread processes one after another) has a copy of the context, which is made once and
+//! entered once, not for each item.
 //!
 //! ```
 //! use aiocontextvars::{ContextExt, context_var};
@@ -49,23 +54,26 @@
 //!
 //! In the context are:
 //!
-//! - all closures of what comes **after** the adapter (`map`, `filter`, `for_each`, `map_init`, `fold`, `reduce`, …), and
-//!   in the same copy whatever belongs to one job: `init` and identity functions, the items' closures, and the drops of
-//!   the items that the job is given and of what those functions made. Each clone of a value (of `map_with`) and each
-//!   reduction of two results has a copy of its own.
+//! - all closures of what comes **after** the adapter (`map`, `filter`, `for_each`, `map_init`,
+//!   `fold`, `reduce`, …), and in the same copy whatever belongs to one job: `init` and identity
+//!   functions, the items' closures, and the drops of the items that the job is given and of what
+//!   those functions made. Each clone of a value (of `map_with`) and each reduction of two results
+//!   has a copy of its own.
 //! - closures of `map`, `inspect`, `update` and the like that come **before** it.
 //!
 //! Not in the context are:
 //!
-//! - closures **before** it of adapters that drop or add items (`filter`, `filter_map`, `flat_map_iter`, …), `init`
-//!   functions of a `map_init` before it, and the iterator of a `par_bridge`. They see no context at all. (And the
-//!   context is entered for each item then.) So put the adapter first.
-//! - items that no job is given: because the iterator ends early (`any`, `find_any`, `find_first`, `try_for_each`,
-//!   `take_any`, …), or because they are filtered out before the adapter. They are dropped in no context, so that an item
-//!   whose `Drop` reads a variable has to be in a context [itself](crate::Carried).
-//! - what `flat_map` and `flatten` have a parallel iterator of their own for, and all that follows these. That is another
-//!   hop: use the adapter again, on the inner iterator for its closures, and after `flat_map` for those that follow.
-//!   `flat_map_iter` and `flatten_iter` make no jobs.
+//! - closures **before** it of adapters that drop or add items (`filter`, `filter_map`,
+//!   `flat_map_iter`, …), `init` functions of a `map_init` before it, and the iterator of a
+//!   `par_bridge`. They see no context at all. (And the context is entered for each item then.) So
+//!   put the adapter first.
+//! - items that no job is given: because the iterator ends early (`any`, `find_any`, `find_first`,
+//!   `try_for_each`, `take_any`, …), or because they are filtered out before the adapter. They are
+//!   dropped in no context, so that an item whose `Drop` reads a variable has to be in a context
+//!   [itself](crate::Carried).
+//! - what `flat_map` and `flatten` have a parallel iterator of their own for, and all that follows
+//!   these. That is another hop: use the adapter again, on the inner iterator for its closures, and
+//!   after `flat_map` for those that follow. `flat_map_iter` and `flatten_iter` make no jobs.
 //!
 //! ```
 //! # use aiocontextvars::{ContextExt, context_var};
@@ -82,9 +90,10 @@
 //! # assert_eq!(sum, 120 * 3 + 45 * 3);
 //! ```
 //!
-//! The adapter keeps the length, so that `collect` writes in place, but it is not an `IndexedParallelIterator`: an adapter
-//! that asks for positions pulls the items out of those before it, and no context could be around what follows. So
-//! `enumerate`, `zip`, `rev`, `chunks`, `with_min_len` and the like come before it; after it they do not compile.
+//! The adapter keeps the length, so that `collect` writes in place, but it is not an
+//! `IndexedParallelIterator`: an adapter that asks for positions pulls the items out of those
+//! before it, and no context could be around what follows. So `enumerate`, `zip`, `rev`, `chunks`,
+//! `with_min_len` and the like come before it; after it they do not compile.
 //!
 //! ```
 //! # use aiocontextvars::{ContextExt, context_var};
@@ -104,18 +113,25 @@
 //! # Jobs that the shim did not start
 //!
 //! A bare job of rayon's has no context of its own. While a worker waits, for the other half of a
-//! `join` for example, it runs other jobs of its pool on top of its own, also those of other callers.
-//! What a bare job finds depends on what the worker waits in:
+//! `join` for example, it runs other jobs of its pool on top of its own, also those of other
+//! callers. What a bare job finds depends on what the worker waits in:
 //!
 //! | the worker waits in | a bare job reads | and its writes |
 //! |---|---|---|
 //! | a function of this module | nothing | are refused, as in [foreign tasks](super#tasks-that-the-shim-did-not-spawn) |
 //! | `rayon::join`, `scope` or a parallel iterator of rayon's own, in a job that has a context | that context | change that context |
-//! | nothing that has a context | what earlier bare jobs have left on that thread | stay on that thread |
+//! | nothing that has a context | nothing | are refused |
 //!
 //! Where a write is refused, [`set`](crate::ContextVar::set) panics, and
 //! [`try_set`](crate::ContextVar::try_set) gives an error of the kind
 //! [`ForeignJob`](crate::SetErrorKind::ForeignJob).
+//!
+//! In the last row the worker is known by `rayon::current_thread_index`. A bare job enters a
+//! context of its own to set variables, as with [`Context::run`] or
+//! [`ContextVar::sync_scope`](crate::ContextVar::sync_scope). A pool whose jobs are to read some
+//! values starts its threads in a context, by rayon's `spawn_handler` and [`Context::call`]. And a
+//! thread that becomes a worker by rayon's `use_current_thread` counts as one from then on, also
+//! outside of jobs.
 //!
 //! The second row is a leak that this crate cannot prevent, because rayon does not tell which job
 //! runs. So in a job that has a context, use the functions here, and call a library that uses rayon
@@ -146,16 +162,18 @@
 //! ```
 //!
 //! `Context::new().run(|| library())` hides the caller's values as well, but it can be written to:
-//! what one bare job sets there, the next one reads. [`Pool::install`] runs its closure apart, since
-//! that is where bare operations go. `pool.install(shim::bind(f))` does not.
+//! what one bare job sets there, the next one reads. [`Pool::install`] runs its closure apart,
+//! since that is where bare operations go. `pool.install(shim::bind(f))` does not.
 //!
 //! # Executors
 //!
-//! `ContextAwareExecutor::new(Arc::new(pool))` runs tasks, callbacks and timers on a pool. Blocking jobs go to the crate's
-//! own threads. A worker cannot block on its pool's tasks: `try_block_on` gives an error there.
+//! `ContextAwareExecutor::new(Arc::new(pool))` runs tasks, callbacks and timers on a pool. Blocking
+//! jobs go to the crate's own threads. A worker cannot block on its pool's tasks: `try_block_on`
+//! gives an error there.
 //!
-//! rayon's workers finish what they have before they look at what comes from outside of the pool. A task that wakes itself in
-//! a loop, as one that yields until something has happened, keeps its worker from that; if the pool has no other, for ever.
+//! rayon's workers finish what they have before they look at what comes from outside of the pool. A
+//! task that wakes itself in a loop, as one that yields until something has happened, keeps its
+//! worker from that. If the pool has no other worker, that work never runs.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -170,9 +188,10 @@
 //! assert_eq!(executor.block_on(task).unwrap(), Some(1));
 //! ```
 //!
-//! There is no executor for the global pool, because rayon has no handle for it: `rayon::spawn` means the pool of the
-//! calling worker, so that a task that another pool's worker wakes moves there. If that is wanted,
-//! `ContextAwareExecutor::from_schedule(|task| rayon::spawn(|| task.run()))` does it.
+//! There is no executor for the global pool, because rayon has no handle for it: `rayon::spawn`
+//! means the pool of the calling worker, so that a task that another pool's worker wakes moves
+//! there. If that is wanted:
+//! `ContextAwareExecutor::from_schedule(|task| rayon::spawn(|| task.run()))`.
 //!
 //! A job, unlike a task, belongs to no executor: for [`shim::spawn`](super::spawn) in it,
 //! [enter](super::ContextAwareExecutor::enter) one, or [set a default](super::set_default).
@@ -271,8 +290,8 @@ where
     wait(|| ::rayon::join(a, b))
 }
 
-/// `rayon::scope`: `f` and each job of the scope run in a copy of their own, of the context of whoever calls `scope` or
-/// [`Scope::spawn`].
+/// `rayon::scope`: `f` and each job of the scope run in a copy of their own, of the context of
+/// whoever calls `scope` or [`Scope::spawn`].
 ///
 /// # Panics
 ///
@@ -304,7 +323,8 @@ pub fn scope<'scope, T: Send>(f: impl FnOnce(Scope<'_, 'scope>) -> T + Send) -> 
     wait(|| ::rayon::scope(|scope| run(f, |f| f(Scope(scope)))))
 }
 
-/// `rayon::broadcast`: calls `f` once on each thread of the pool, each time in a copy of the current context, taken now.
+/// `rayon::broadcast`: calls `f` once on each thread of the pool, each time in a copy of the
+/// current context, taken now.
 ///
 /// # Panics
 ///
@@ -404,11 +424,11 @@ impl Pool<'_> {
         self.0.spawn(job(context, f));
     }
 
-    /// `ThreadPool::install`: runs `f` on a worker of the pool, [apart] from the caller's context, and
-    /// hands it a copy of that, taken now.
+    /// `ThreadPool::install`: runs `f` on a worker of the pool, [apart] from the caller's context,
+    /// and hands it a copy of that, taken now.
     ///
-    /// What `f` calls of rayon directly waits inside of `f`, where the worker may run jobs of others.
-    /// So `f` is not in the context. Put parallel iterators into it by
+    /// What `f` calls of rayon directly waits inside of `f`, where the worker may run jobs of
+    /// others. So `f` is not in the context. Put parallel iterators into it by
     /// [`in_context`](crate::ContextExt::in_context), and call other code by [`Context::call`].
     ///
     /// # Panics
@@ -509,7 +529,8 @@ impl Pool<'_> {
 pub struct Scope<'a, 'scope>(&'a ::rayon::Scope<'scope>);
 
 impl<'scope> Scope<'_, 'scope> {
-    /// Starts a job in a copy of the current context, taken now. The job is given the scope, for jobs of its own.
+    /// Starts a job in a copy of the current context, taken now. The job is given the scope, for
+    /// jobs of its own.
     ///
     /// # Examples
     ///
@@ -560,7 +581,8 @@ fn pair<A, B>(
 
 /// Calls `f` with what a job has, in its context, which is let go of.
 ///
-/// A worker that waits runs jobs within others, so that the executor on whose behalf it waits is not the job's.
+/// A worker that waits runs jobs within others, so that the executor on whose behalf it waits is
+/// not the job's.
 fn run<F, T>(job: WithContext<F>, f: impl FnOnce(F) -> T) -> T {
     job.run(Some(scope::NOWHERE), f)
 }

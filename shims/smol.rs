@@ -1,7 +1,6 @@
 //! The adapter for smol: its global executor, and `Executor` and `LocalExecutor` as values.
 
 use std::any::Any;
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,12 +10,14 @@ use ::smol::{Executor as SmolExecutor, LocalExecutor as SmolLocalExecutor, Timer
 use futures_core::future::{BoxFuture, LocalBoxFuture};
 
 use crate::shim::block::BlockOnError;
-use crate::shim::executor::{Adapter, Clock, Executor, ExecutorName, Hooks};
+use crate::shim::clock::Clock;
+use crate::shim::executor::{Adapter, Executor, ExecutorName, Hooks};
 use crate::shim::executor::{LocalExecutor, LocalName, QueueKey};
 use crate::shim::outcome::CatchPanic;
 use crate::shim::runnable::{Job, LocalRunnable, Runnable};
 use crate::shim::runnable_join::RunnableJoin;
-use crate::shim::runtime::{self, NoJoin, Spawned};
+use crate::shim::join_task::NoJoin;
+use crate::shim::runtime::{self, Spawned};
 
 /// What the public module has beside its functions.
 pub(crate) mod public {
@@ -33,17 +34,11 @@ pub(crate) use self::public::Global as Runtime;
 impl runtime::Runtime for Global {
     const BY_NAME: Option<Global> = Some(Global);
     /// smol does not say which task runs.
-    type TaskId = Infallible;
     type Executor = Global;
     /// Without an executor, the global one.
     type Native<'a> = Option<&'a SmolExecutor<'static>>;
     type Scope = ();
     type Join<T: 'static> = NoJoin<T>;
-
-    #[inline]
-    fn running_task() -> Option<Infallible> {
-        None
-    }
 
     fn current() -> Option<Global> {
         None

@@ -17,12 +17,14 @@ use futures_core::future::{BoxFuture, LocalBoxFuture};
 
 use crate::id::BuildIdHasher;
 use crate::shim::block::BlockOnError;
-use crate::shim::executor::{Adapter, Clock, Executor, ExecutorName, Hooks};
+use crate::shim::clock::Clock;
+use crate::shim::executor::{Adapter, Executor, ExecutorName, Hooks};
 use crate::shim::executor::{LocalExecutor, LocalName, QueueKey};
 use crate::shim::join_error::JoinError;
 use crate::shim::outcome::Joined;
 use crate::shim::runnable::{Job, LocalRunnable, Runnable};
-use crate::shim::runtime::{self, Abort, Cancel, JoinTask, Spawned};
+use crate::shim::join_task::{Abort, Cancel, JoinTask};
+use crate::shim::runtime::{self, Spawned};
 use crate::shim::thread_state;
 
 /// What the public module has beside its functions.
@@ -37,17 +39,11 @@ pub(crate) struct Runtime;
 impl runtime::Runtime for Runtime {
     const BY_NAME: Option<Runtime> = Some(Runtime);
     const IS_BY_THREAD: bool = true;
-    type TaskId = native_task::Id;
     type Executor = Handle;
     /// Without a handle, the runtime of the thread.
     type Native<'a> = Option<&'a Handle>;
     type Scope = ();
     type Join<T: 'static> = Join<T>;
-
-    #[inline]
-    fn running_task() -> Option<native_task::Id> {
-        native_task::try_id()
-    }
 
     #[inline]
     fn current() -> Option<Runtime> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use ::tokio::sync::mpsc::error::{SendError, SendTimeoutError, TrySendError};
 use ::tokio::sync::mpsc::{self, Receiver, UnboundedReceiver, UnboundedSender};
 
-use super::{CarriedChannel, Mailbox, Sender, sealed};
 use crate::carried::Carried;
+use crate::channel::{CarriedChannel, Mailbox, Sender, sealed};
 
 impl<T> Sender<mpsc::Sender<Carried<T>>> {
     /// Sends a message, in a copy of the current context, if there is room now.

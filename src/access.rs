@@ -126,10 +126,10 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
     ///
     /// # Panics
     ///
-    /// In work that has no context of its own, where the value would leak into other work: in a tokio or async-std task
-    /// that was not spawned through the shim, and in a job that a rayon worker runs while it waits for something else. The
-    /// message names the remedies. While the thread is unwinding the value is dropped instead. For a form that does not
-    /// panic, see [`try_set`](Self::try_set).
+    /// In work that has no context of its own, where the value would leak into other work: in a task
+    /// of tokio or async-std, or a job of rayon, that was not started through the shim. The message
+    /// names the remedies. While the thread is unwinding the value is dropped instead. For a form
+    /// that does not panic, see [`try_set`](Self::try_set).
     ///
     /// # Examples
     ///
@@ -450,10 +450,15 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
     }
 }
 
-/// A copy of the current context, PEP 567's `copy_context()` (CC-01). In a task that has no context of its own it is empty.
+/// A copy of the current context, PEP 567's `copy_context()` (CC-01). In a task that has no context
+/// of its own it is empty.
 ///
-/// Takes the same time at any number of variables, and allocates nothing. It has the variables declared `local`, too;
-/// [`inherit_context`] leaves them out.
+/// Takes the same time at any number of variables, and allocates nothing. Variables that have
+/// [guards](ContextVar::scoped) are the exception: each takes a step, and if one of these guards
+/// has ended where its value could not be taken out, as in another context, the bindings are copied.
+///
+/// The copy has the variables declared `local`, too. [`inherit_context`] leaves them out, which
+/// copies the bindings if there are any such variables.
 ///
 /// # Examples
 ///

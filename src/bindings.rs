@@ -10,8 +10,9 @@ use crate::slot::Slot;
 /// How many slots are kept flat. A tree has to copy as many pointers for a change.
 const FEW: usize = 16;
 
-/// Children of a node of the tree: with ids as hashes, the fastest degree for contexts of ordinary size.
-const DEGREE: u8 = 16;
+/// Children of a node of the tree: with ids as hashes, the fastest degree for contexts of ordinary
+/// size.
+pub(crate) const DEGREE: u8 = 16;
 
 #[derive(Clone)]
 pub(crate) enum Bindings {
@@ -136,7 +137,8 @@ mod tests {
             .map(|value| ptr::from_ref(&**value).cast())
     }
 
-    /// Random insertions and removals, with copies that must stay as they were, around the size at which it changes form.
+    /// Random insertions and removals, with copies that must stay as they were, around the size at
+    /// which the map changes form.
     #[test]
     fn behaves_as_a_plain_map_in_both_forms() {
         let mut random = fastrand::Rng::with_seed(7);

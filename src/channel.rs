@@ -93,9 +93,6 @@ mod futures;
 
 #[cfg(feature = "async-channel")]
 mod async_channel;
-#[cfg(feature = "tokio")]
-#[path = "../shims/tokio_channel.rs"]
-mod tokio;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -156,7 +153,7 @@ pin_project! {
     #[derive(Clone, Debug)]
     pub struct Sender<S> {
         #[pin]
-        inner: S,
+        pub(crate) inner: S,
     }
 }
 
@@ -459,7 +456,7 @@ impl<R: FusedStream> FusedStream for Receiver<R> {
     label = "its messages are not `Carried`, or it is none of the channels that are known",
     note = "the type of the messages is inferred where it is left out: `carrying(mpsc::channel(8))`",
     note = "where it is written, it is `Carried`: `carrying(mpsc::channel::<Carried<Message>>(8))`",
-    note = "tokio's and async-channel's channels need the features `tokio` and `async-channel`"
+    note = "channels of other crates than `futures` need the feature of that crate's name"
 )]
 pub trait CarriedChannel: sealed::Sealed {}
 
@@ -498,6 +495,6 @@ pub trait Mailbox: sealed::Sealed {
     fn next_carried(&mut self) -> impl Future<Output = Option<Carried<Self::Message>>>;
 }
 
-mod sealed {
+pub(crate) mod sealed {
     pub trait Sealed {}
 }

@@ -1,6 +1,7 @@
 //! [`Context`]: the bindings of context variables, as a value.
 
 use std::fmt;
+use std::iter::FusedIterator;
 use std::mem;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
@@ -9,16 +10,16 @@ use triomphe::UniqueArc;
 
 use crate::id::{self, VarKey};
 use crate::node::{self, Garbage, Node, NodeRef};
-use crate::shared::SharedContext;
 use crate::slot::{Guard, Slot};
 use crate::value::{self, AnyValue, ShowValue, Value};
 use crate::var::ContextVar;
 
 /// The bindings of context variables, as a value.
 ///
-/// A context is two words. `clone()` is PEP 567's `Context.copy()`: it takes the same time at any size,
-/// and the two are independent from then on. Where Python code relies on the *identity* of a context
-/// (several callbacks that share one, a view while it is entered), use a [`SharedContext`].
+/// A context is two words. `clone()` is PEP 567's `Context.copy()`: it takes the same time at any
+/// size, and the two are independent from then on. Where Python code relies on the *identity* of a
+/// context (several callbacks that share one, a view while it is entered), use a
+/// [`SharedContext`](crate::SharedContext).
 ///
 /// Bindings are made by [`ContextVar::set`] inside [`run`](Context::run), or by
 /// [`with_value`](Context::with_value). Reading through a context never gives a variable's default
@@ -66,7 +67,8 @@ impl Context {
         Context { node: None, id: 0 }
     }
 
-    /// This context with `var` bound to `value`.
+    /// This context with `var` bound to `value`. Guards of `var` that are live in this context no
+    /// longer have an effect on it.
     ///
     /// # Examples
     ///
@@ -87,7 +89,8 @@ impl Context {
         self.with_stored(var.key(), Some(var.store(value)))
     }
 
-    /// This context without a value for `var`: everything but one.
+    /// This context without a value for `var`. Guards of `var` that are live in this context no
+    /// longer have an effect on it.
     ///
     /// # Examples
     ///
@@ -107,8 +110,14 @@ impl Context {
     }
 
     /// This context with another value of a variable, or without one.
+    ///
+    /// Guards of the variable that are live in this context are ended first. Otherwise their ends,
+    /// or the reset of a token that was made under one, would bring back older values.
     pub(crate) fn with_stored(mut self, var: VarKey, value: Option<Value>) -> Context {
-        let replaced = self.replace(var, value);
+        if let Some(slot) = self.node.as_ref().and_then(|node| node.slot(var)) {
+            slot.end_guards(self.id);
+        }
+        let replaced = node::replace(&mut self.node, var, Slot::plain(value));
         drop(replaced);
         self
     }
@@ -170,7 +179,8 @@ impl Context {
         self.len() == 0
     }
 
-    /// The bindings, in no particular order (CX-05).
+    /// The bindings, in no particular order (CX-05): those of this moment, also if guards end while
+    /// the iterator is used.
     ///
     /// # Examples
     ///
@@ -183,27 +193,17 @@ impl Context {
     /// assert_eq!((entry.name(), entry.downcast_ref::<u8>()), ("LEVEL", Some(&1)));
     /// ```
     pub fn iter(&self) -> Iter<'_> {
+        let (left, values) = match &self.node {
+            Some(node) => {
+                let (count, values) = node.snapshot(self.id);
+                (count, Some(values))
+            }
+            None => (0, None),
+        };
         Iter {
-            values: Box::new(self.values().map(|(_, value)| value)),
-            left: self.len(),
+            values: Box::new(values.into_iter().flatten()),
+            left,
         }
-    }
-
-    /// Turns the context into one that can be shared: entered in turn from several places, and seen
-    /// while it is entered.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use aiocontextvars::{Context, context_var};
-    /// context_var! { static LEVEL: u8; }
-    ///
-    /// let shared = Context::new().with_value(&LEVEL, 1).share();
-    /// shared.run(|| { LEVEL.set(2); }).unwrap();
-    /// assert_eq!(shared.get(&LEVEL), Some(2));
-    /// ```
-    pub fn share(self) -> SharedContext {
-        SharedContext::from_context(self)
     }
 
     pub(crate) fn value(&self, var: VarKey) -> Option<&Value> {
@@ -249,8 +249,9 @@ impl Context {
         (old, node::replace(&mut self.node, var, slot))
     }
 
-    /// Replaces the value of a variable that has one and no guards, in a context with an id. Returns it, and the bindings
-    /// that had it if others have them, too. `None` if that is not so; then `value` is still there.
+    /// Replaces the value of a variable that has one and no guards, in a context with an id.
+    /// Returns it, and the bindings that had it if others have them, too. `None` if that is not so;
+    /// then `value` is still there.
     #[inline]
     pub(crate) fn swap_value(
         &mut self,
@@ -263,8 +264,8 @@ impl Context {
         }
     }
 
-    /// Makes a guard for a variable, whose value is `value` under it, in a context with an id, where that can be done in
-    /// place. Otherwise `value` is still there.
+    /// Makes a guard for a variable, whose value is `value` under it, in a context with an id,
+    /// where that can be done in place. Otherwise `value` is still there.
     #[inline]
     pub(crate) fn push_in_place(
         &mut self,
@@ -285,7 +286,8 @@ impl Context {
         (guard, node::replace(&mut self.node, var, slot))
     }
 
-    /// Takes out the layer of a guard of this context that has ended, where that can be done in place. Returns its value.
+    /// Takes out the layer of a guard of this context that has ended, where that can be done in
+    /// place. Returns its value.
     #[inline]
     pub(crate) fn pop_in_place(&mut self, var: VarKey, guard: &Arc<Guard>) -> Option<Value> {
         node::pop_in_place(self.node.as_mut()?, var, guard)
@@ -330,7 +332,7 @@ impl Context {
         }
     }
 
-    /// The same context, id included, for a [`SharedContext`] and the frame in which it is entered.
+    /// The same context, id included, for a shared context and the frame in which it is entered.
     pub(crate) fn alias(&self) -> Context {
         Context {
             node: self.node.clone(),
@@ -411,6 +413,7 @@ impl<'a> Iterator for Iter<'a> {
 }
 
 impl ExactSizeIterator for Iter<'_> {}
+impl FusedIterator for Iter<'_> {}
 
 impl fmt::Debug for Iter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,14 +1,15 @@
 //! The thread's current context, and the one way to change which context that is.
 //!
-//! It is in a thread-local without a destructor, so that reading, entering and leaving work for as long as the thread
-//! does, also while its thread-locals are destroyed. Only the root context, the thread's own, is freed at thread exit,
-//! by [`RootGuard`].
+//! It is in a thread-local without a destructor, so that reading, entering and leaving work for as
+//! long as the thread does, also while its thread-locals are destroyed. Only the root context, the
+//! thread's own, is freed at thread exit, by [`RootGuard`].
 //!
 //! # Whose frame it is
 //!
-//! What runs on a thread need not be what has entered the innermost frame: a runtime that is run there runs tasks of its
-//! own, which have entered nothing. They would read and write what is somebody else's. So each frame says who may use it,
-//! and what runs is known by the runtimes' ids of running tasks.
+//! What runs on a thread need not be what has entered the innermost frame: a runtime that is run
+//! there runs tasks of its own, which have entered nothing. They would read and write what is
+//! somebody else's. So each frame says who may use it, and what runs is known by the runtimes' ids
+//! of running tasks.
 //!
 //! ```text
 //! frame            reads                          writes
@@ -19,9 +20,10 @@
 //! wait             it is empty                    by nobody
 //! ```
 //!
-//! A call is `Context::run`, a scope, a bound function, a callback, a job, a thread, or the poll of a future that has a
-//! context of its own: all that it runs is meant to see its values, and no foreign task can have written them. A poll is
-//! that of a task of the shim, and asking there would double the price of a `set`.
+//! A call is `Context::run`, a scope, a bound function, a callback, a job, a thread, or the poll of
+//! a future that has a context of its own: all that it runs is meant to see its values, and no
+//! foreign task can have written them. A poll is that of a task of the shim, and asking there would
+//! double the price of a `set`.
 
 use std::any::Any;
 use std::mem;
@@ -94,7 +96,7 @@ impl Users {
             Users::Root => RunningTask::NONE,
             Users::BlockOn(task) => task,
         };
-        match expected.is_running() {
+        match expected == RunningTask::now() {
             true => Reading::Once,
             false => Reading::Nothing,
         }
@@ -109,8 +111,12 @@ impl Users {
             Users::Root => RunningTask::NONE,
             Users::BlockOn(task) | Users::Call(task) => task,
         };
-        if !expected.is_running() {
-            return Err(SetErrorKind::ForeignTask);
+        let running = RunningTask::now();
+        if running != expected {
+            return Err(match running.is_job() {
+                true => SetErrorKind::ForeignJob,
+                false => SetErrorKind::ForeignTask,
+            });
         }
         match self {
             // From now on the root context is freed when the thread exits.
@@ -138,6 +144,16 @@ impl Kind {
         Kind::new(Users::call())
     }
 
+    /// That of the poll of a future that user code has put into a context. In the poll of a task of
+    /// the shim nobody is asked, there or here; elsewhere other tasks may run inside it.
+    #[inline]
+    pub(crate) fn poll_within() -> Kind {
+        match glance(|_, kind| kind.users) {
+            Some(Users::Poll) => Kind::new(Users::Poll),
+            _ => Kind::call(),
+        }
+    }
+
     /// That of a `block_on` from here.
     pub(crate) fn block_on() -> Kind {
         Kind::new(Users::block_on())
@@ -151,7 +167,8 @@ impl Kind {
 const ROOT_KIND: &Kind = &Kind::new(Users::Root);
 
 thread_local! {
-    static CONTEXTS: Contexts<Context, Kind, Override> = const { Contexts::new(Context::new(), ROOT_KIND) };
+    static CONTEXTS: Contexts<Context, Kind, Override> =
+        const { Contexts::new(Context::new(), ROOT_KIND) };
     static ROOT: RootGuard = const { RootGuard };
 }
 
@@ -185,7 +202,8 @@ fn contexts() -> &'static Contexts<Context, Kind, Override> {
     Contexts::here(&CONTEXTS)
 }
 
-/// Runs `f`, which must neither call user code nor allocate, on the current context. `None` if that is busy.
+/// Runs `f`, which must neither call user code nor allocate, on the current context. `None` if that
+/// is busy.
 #[inline]
 fn glance<R>(f: impl FnOnce(&Context, &Kind) -> R) -> Option<R> {
     contexts().glance(f)
@@ -196,8 +214,8 @@ struct RootGuard;
 
 impl Drop for RootGuard {
     fn drop(&mut self) {
-        // In a frame (the process exits inside one) the root context is out of reach, and the process
-        // is about to free everything anyway.
+        // In a frame (the process exits inside one) the root context is out of reach, and the
+        // process is about to free everything anyway.
         let garbage = contexts().change(|context, kind| match kind.users {
             Users::Root => mem::take(context),
             _ => Context::new(),
@@ -213,7 +231,7 @@ pub(crate) fn read<T, D, R>(var: &ContextVar<T, D>, f: impl FnOnce(Option<&T>) -
 where
     T: Send + Sync + 'static,
 {
-    contexts().read(var.key(), reading, f)
+    contexts().read(var.known_key(), || var.key(), reading, f)
 }
 
 /// How the current frame may be read now. Within a change of the frame, not at all.
@@ -222,8 +240,8 @@ fn reading() -> Reading {
     users.map_or(Reading::Nothing, Users::reading)
 }
 
-/// A copy of the current context as `quick` makes it, if it can without allocating, or else `thorough`. Neither calls user
-/// code. An empty one where what runs may not read.
+/// A copy of the current context as `quick` makes it, if it can without allocating, or else
+/// `thorough`. Neither calls user code. An empty one where what runs may not read.
 #[inline]
 fn copy_by(
     quick: impl FnOnce(&Context) -> Option<Context>,
@@ -283,8 +301,8 @@ pub(crate) fn writable_id() -> Option<u64> {
     glance(|context, _| context.id()).filter(|&id| id != 0)
 }
 
-/// Replaces the value of a variable. Returns the id of the context and the slot as it was. The caller has asked
-/// [`check_write`].
+/// Replaces the value of a variable. Returns the id of the context and the slot as it was. The
+/// caller has asked [`check_write`].
 #[inline]
 pub(crate) fn replace(var: VarKey, value: Option<Value>) -> (u64, Slot) {
     let mut value = value;
@@ -305,8 +323,8 @@ pub(crate) fn replace(var: VarKey, value: Option<Value>) -> (u64, Slot) {
     })
 }
 
-/// Makes a guard for a variable, whose value is `value` under it. Returns it with the id of the context. The caller has
-/// asked [`check_write`].
+/// Makes a guard for a variable, whose value is `value` under it. Returns it with the id of the
+/// context. The caller has asked [`check_write`].
 #[inline]
 pub(crate) fn push(var: VarKey, value: Value) -> (u64, Arc<Guard>) {
     let mut value = Some(value);
@@ -325,7 +343,8 @@ pub(crate) fn push(var: VarKey, value: Value) -> (u64, Arc<Guard>) {
     }
 }
 
-/// Takes out the layer of a guard that has ended, if `context` is the id of the current context and that may be written.
+/// Takes out the layer of a guard that has ended, if `context` is the id of the current context and
+/// that may be written.
 #[inline]
 pub(crate) fn pop(var: VarKey, context: u64, guard: &Arc<Guard>) {
     if writable_id() != Some(context) {
@@ -354,7 +373,8 @@ pub(crate) fn replace_all(values: &Context) {
     });
 }
 
-/// Changes the current context, and drops what that takes out. The caller has asked [`check_write`].
+/// Changes the current context, and drops what that takes out. The caller has asked
+/// [`check_write`].
 #[inline]
 fn change<R>(f: impl FnOnce(&mut Context) -> (R, Garbage)) -> R {
     let changed = contexts().change(|context, kind| {
@@ -376,8 +396,8 @@ pub(crate) fn frame() -> NonNull<Context> {
     contexts().current()
 }
 
-/// How a frame is entered: who may use it, and the scope that it has for what the shim keeps beside the context. The core
-/// only passes the scope on.
+/// How a frame is entered: who may use it, and the scope that it has for what the shim keeps beside
+/// the context. The core only passes the scope on.
 #[derive(Clone, Copy)]
 pub(crate) struct Entering<'a> {
     pub(crate) kind: &'a Kind,
@@ -406,7 +426,8 @@ pub(crate) fn scope<R>(f: impl FnOnce(Option<&dyn Any>) -> R) -> R {
         })
 }
 
-/// A number that tells the frame that has the current scope from those around it. `None` while it is overridden.
+/// A number that tells the frame that has the current scope from those around it. `None` while it
+/// is overridden.
 #[inline]
 pub(crate) fn scope_frame() -> Option<usize> {
     contexts()
@@ -417,8 +438,8 @@ pub(crate) fn scope_frame() -> Option<usize> {
         })
 }
 
-/// Has `overriding` count in place of the current scope, or of that of the frame with this number, if that is there.
-/// Returns the frame's number and what did so before.
+/// Has `overriding` count in place of the current scope, or of that of the frame with this number,
+/// if that is there. Returns the frame's number and what did so before.
 pub(crate) fn override_scope(
     frame: Option<usize>,
     overriding: Option<Override>,
@@ -439,12 +460,13 @@ pub(crate) fn enter<'a, R>(
 
 /// Calls `f` in a frame of its own for the same context, which is that of a synchronous call.
 pub(crate) fn enter_call<R>(f: impl FnOnce() -> R) -> R {
+    enter_again_as(Users::call(), None, f)
+}
+
+/// Calls `f` in a frame of its own for the same context, with these users and this scope.
+pub(crate) fn enter_again_as<R>(users: Users, scope: Option<&dyn Any>, f: impl FnOnce() -> R) -> R {
     let shared = glance(|_, kind| kind.shared.clone()).flatten();
-    let kind = Kind {
-        users: Users::call(),
-        shared,
-    };
-    contexts().enter_again(&kind, None, f)
+    contexts().enter_again(&Kind { users, shared }, scope, f)
 }
 
 /// Calls `f` in a frame of its own for the same context, with this scope.
@@ -465,8 +487,8 @@ pub(crate) fn enter_empty<R>(f: impl FnOnce() -> R) -> R {
     Frame::new(Context::new(), Users::call()).enter(f)
 }
 
-/// Calls `f` in an empty context that cannot be written to, and in this scope, for waits in which a thread may run work of
-/// others.
+/// Calls `f` in an empty context that cannot be written to, and in this scope, for waits in which a
+/// thread may run work of others.
 #[cfg(feature = "rayon")]
 pub(crate) fn enter_wait<R>(scope: &dyn Any, f: impl FnOnce() -> R) -> R {
     Frame::new(Context::new(), Users::Wait).enter_scope(Some(scope), f)
@@ -516,17 +538,18 @@ impl Frame {
         enter(&mut self.context, entering, f)
     }
 
-    /// Calls `f` in the frame, if there is one, with this scope.
+    /// Calls `f` in the frame, with this scope. Without a frame, in one of its own for the current
+    /// context, which is that of these users: whoever entered that is not who runs now.
     #[inline]
     pub(crate) fn enter_any<R>(
         frame: Option<Frame>,
+        users: Users,
         scope: Option<&dyn Any>,
         f: impl FnOnce() -> R,
     ) -> R {
-        match (frame, scope) {
-            (Some(frame), scope) => frame.enter_scope(scope, f),
-            (None, None) => f(),
-            (None, Some(scope)) => enter_again(scope, f),
+        match frame {
+            Some(frame) => frame.enter_scope(scope, f),
+            None => enter_again_as(users, scope, f),
         }
     }
 }
@@ -548,8 +571,9 @@ impl Drop for Frame {
 
 /// Drops the context of work that has ended, and the values that nobody else has.
 ///
-/// Their destructors may write, but the outer frame may be that of a runtime's task, which refuses writes, or of
-/// a callback queue, which would keep what they write. So they run in an empty context.
+/// Their destructors may write, but the outer frame may be that of a runtime's task, which refuses
+/// writes, or of a callback queue, which would keep what they write. So they run in an empty
+/// context.
 #[inline]
 pub(crate) fn drop_values(context: Context) {
     if let Some(node) = context.into_last_node() {
@@ -565,7 +589,8 @@ fn drop_last(node: Node) {
     let mut next = Some(node);
     let mut round = 0;
     while let Some(node) = next.take() {
-        // A destructor that sets a variable each time, as an allocator might that counts, comes to no end by itself.
+        // A destructor that sets a variable each time, as an allocator might that counts, comes to
+        // no end by itself.
         let users = if round < ROUNDS {
             Users::call()
         } else {

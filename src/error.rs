@@ -57,22 +57,25 @@ impl Error for LookupError {}
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum SetErrorKind {
-    /// The running task was not spawned through the shim and has no context of its own: the value would be seen by other
-    /// tasks.
+    /// The running task was not spawned through the shim and has no context of its own: the value
+    /// would be seen by other tasks.
     ForeignTask,
-    /// The running job has no context of its own: a worker of a rayon pool runs it while it waits for something else, or it
-    /// is a closure of `install` or `apart` in `shim::rayon`. The value would be seen by other jobs.
+    /// The running job has no context of its own: a worker of a rayon pool runs it and the shim did
+    /// not start it, or it is a closure of `install` or `apart` in `shim::rayon`. The value would
+    /// be seen by other jobs.
     ForeignJob,
-    /// The thread is in the middle of changing its current context: this is an allocator or a signal handler. Or it drops
-    /// values that destructors have set, and whose destructors have set others, over and over.
+    /// The thread is in the middle of changing its current context: this is an allocator or a
+    /// signal handler. Or it drops values that destructors have set, and whose destructors have set
+    /// others, over and over.
     Busy,
     /// The thread is exiting, and its own context has been freed.
     ThreadExit,
 }
 
 impl SetErrorKind {
-    /// Whether a write that returns no error panics. Not where it would end the process: in an allocator, a signal handler
-    /// or the destructor of a thread-local, or while the thread is unwinding already. There the value is dropped.
+    /// Whether a write that returns no error panics. Not where it would end the process: in an
+    /// allocator, a signal handler or the destructor of a thread-local, or while the thread is
+    /// unwinding already. There the value is dropped.
     fn panics(self) -> bool {
         match self {
             SetErrorKind::ForeignTask | SetErrorKind::ForeignJob => !thread::panicking(),
@@ -80,7 +83,8 @@ impl SetErrorKind {
         }
     }
 
-    /// Says why `what` cannot be done and what to do instead, for a variable called `name` in examples.
+    /// Says why `what` cannot be done and what to do instead, for a variable called `name` in
+    /// examples.
     fn explain(self, what: &str, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SetErrorKind::ForeignTask => write!(
@@ -97,7 +101,7 @@ impl SetErrorKind {
                 "{what} here: this job has no context of its own, and the value would leak into other jobs of the \
                  pool; start the job with `aiocontextvars::shim::rayon`, or put the parallel iterator into a context \
                  with `.in_current_context()`; in a closure of `install` or `apart`, call the code by `Context::call` \
-                 of the context that the closure is given"
+                 of the context that the closure is given; for values of the job's own, use `Context::run`"
             ),
             SetErrorKind::Busy => write!(
                 f,
@@ -138,16 +142,70 @@ impl<T> SetError<T> {
     }
 
     /// The name of the variable.
+    ///
+    /// # Examples
+    ///
+    /// In a task of tokio that was not spawned through the shim, with the feature `tokio`:
+    ///
+    /// ```
+    /// # use aiocontextvars::{SetErrorKind, context_var};
+    /// context_var! { static TENANT: &'static str; }
+    ///
+    /// # #[cfg(feature = "tokio")]
+    /// # {
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    /// # runtime.block_on(async {
+    /// let task = tokio::spawn(async { TENANT.try_set("acme").unwrap_err() });
+    /// assert_eq!(task.await.unwrap().var_name(), "TENANT");
+    /// # });
+    /// # }
+    /// ```
     pub fn var_name(&self) -> &str {
         self.name.as_str()
     }
 
     /// Why the value was not set.
+    ///
+    /// # Examples
+    ///
+    /// In a task of tokio that was not spawned through the shim, with the feature `tokio`:
+    ///
+    /// ```
+    /// # use aiocontextvars::{SetErrorKind, context_var};
+    /// context_var! { static TENANT: &'static str; }
+    ///
+    /// # #[cfg(feature = "tokio")]
+    /// # {
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    /// # runtime.block_on(async {
+    /// let task = tokio::spawn(async { TENANT.try_set("acme").unwrap_err() });
+    /// assert_eq!(task.await.unwrap().kind(), SetErrorKind::ForeignTask);
+    /// # });
+    /// # }
+    /// ```
     pub fn kind(&self) -> SetErrorKind {
         self.kind
     }
 
     /// The value.
+    ///
+    /// # Examples
+    ///
+    /// In a task of tokio that was not spawned through the shim, with the feature `tokio`:
+    ///
+    /// ```
+    /// # use aiocontextvars::{SetErrorKind, context_var};
+    /// context_var! { static TENANT: &'static str; }
+    ///
+    /// # #[cfg(feature = "tokio")]
+    /// # {
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    /// # runtime.block_on(async {
+    /// let task = tokio::spawn(async { TENANT.try_set("acme").unwrap_err() });
+    /// assert_eq!(task.await.unwrap().into_value(), "acme");
+    /// # });
+    /// # }
+    /// ```
     pub fn into_value(self) -> T {
         self.value
     }

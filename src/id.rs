@@ -10,7 +10,8 @@ const BLOCK: u64 = 1024;
 /// An id that [`next`] never gives.
 pub(crate) const RESERVED: u64 = 1;
 
-/// A fresh id for a context, or a stamp for its bindings. Neither 0 nor [`RESERVED`].
+/// A fresh id for a context, or a stamp for its bindings. Neither 0 nor [`RESERVED`], and no process
+/// counts as far as `u64::MAX`.
 ///
 /// Drawn from a block that the thread owns, so that two threads that create contexts do not share a
 /// cache line.
@@ -49,6 +50,9 @@ pub(crate) struct VarKey(u64);
 impl VarKey {
     /// Set in the keys of `local` variables. No process counts as far as this.
     const LOCAL: u64 = 1 << 63;
+
+    /// That of no variable.
+    pub(crate) const NONE: VarKey = VarKey(0);
 
     #[inline]
     pub(crate) const fn new(id: u64, is_local: bool) -> VarKey {

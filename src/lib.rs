@@ -114,6 +114,8 @@ mod node;
 mod raw;
 mod reentrancy;
 mod running_task;
+#[path = "../shims/list.rs"]
+mod runtimes;
 mod scope;
 mod scoped;
 mod shared;

@@ -1,16 +1,18 @@
-//! The contents of a context, shared by all contexts with the same: a persistent map from variables to slots, and what
-//! is asked of it often.
+//! The contents of a context, shared by all contexts with the same contents: a persistent map from
+//! variables to slots, and what is asked of it often.
 //!
-//! No value is dropped inside this module: a value's `Drop` may call back into the crate. Every operation that takes
-//! something out returns it as [`Garbage`], for the caller to drop once the context is consistent again.
+//! No value is dropped inside this module: a value's `Drop` may call back into the crate. Every
+//! operation that takes something out returns it as [`Garbage`], for the caller to drop once the
+//! context is consistent again.
 
 use std::mem;
 use std::sync::Arc;
 
+use rpds::HashTrieSetSync;
 use triomphe::UniqueArc;
 
-use crate::bindings::Bindings;
-use crate::id::{self, VarKey};
+use crate::bindings::{Bindings, DEGREE};
+use crate::id::{self, BuildIdHasher, VarKey};
 use crate::slot::{Guard, Slot};
 use crate::value::Value;
 
@@ -36,44 +38,79 @@ enum Vars {
     None,
     One(VarKey),
     #[expect(clippy::box_collection, reason = "every node has two of these")]
-    Several(Box<Vec<VarKey>>),
+    Few(Box<Vec<VarKey>>),
+    /// A persistent set: a copy is a count, and a change takes logarithmic time.
+    Many(Box<HashTrieSetSync<VarKey, BuildIdHasher>>),
 }
+
+/// How many variables are kept in a flat list.
+const FEW: usize = 16;
 
 impl Vars {
     fn is_empty(&self) -> bool {
         matches!(self, Vars::None)
     }
 
-    fn as_slice(&self) -> &[VarKey] {
+    fn len(&self) -> usize {
         match self {
-            Vars::None => &[],
-            Vars::One(var) => std::slice::from_ref(var),
-            Vars::Several(vars) => vars,
+            Vars::None => 0,
+            Vars::One(_) => 1,
+            Vars::Few(vars) => vars.len(),
+            Vars::Many(vars) => vars.size(),
         }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = VarKey> {
+        let (flat, tree) = match self {
+            Vars::None => (&[][..], None),
+            Vars::One(var) => (std::slice::from_ref(var), None),
+            Vars::Few(vars) => (&vars[..], None),
+            Vars::Many(vars) => (&[][..], Some(vars)),
+        };
+        let tree = tree.into_iter().flat_map(|vars| vars.iter());
+        flat.iter().chain(tree).copied()
     }
 
     /// `var` is not there.
     fn insert(&mut self, var: VarKey) {
         *self = match mem::replace(self, Vars::None) {
             Vars::None => Vars::One(var),
-            Vars::One(other) => Vars::Several(Box::new(vec![other, var])),
-            Vars::Several(mut vars) => {
+            Vars::One(other) => Vars::Few(Box::new(vec![other, var])),
+            Vars::Few(mut vars) if vars.len() < FEW => {
                 vars.push(var);
-                Vars::Several(vars)
+                Vars::Few(vars)
+            }
+            Vars::Few(vars) => {
+                let mut tree = HashTrieSetSync::new_with_hasher_and_degree_and_ptr_kind(
+                    BuildIdHasher::default(),
+                    DEGREE,
+                );
+                for var in vars.into_iter().chain([var]) {
+                    tree.insert_mut(var);
+                }
+                Vars::Many(Box::new(tree))
+            }
+            Vars::Many(mut vars) => {
+                vars.insert_mut(var);
+                Vars::Many(vars)
             }
         };
     }
 
     /// `var` is there.
     fn remove(&mut self, var: VarKey) {
-        let rest = match self {
-            Vars::Several(vars) => {
+        let is_empty = match self {
+            Vars::None | Vars::One(_) => true,
+            Vars::Few(vars) => {
                 vars.retain(|&other| other != var);
                 vars.is_empty()
             }
-            _ => true,
+            Vars::Many(vars) => {
+                vars.remove_mut(&var);
+                vars.is_empty()
+            }
         };
-        if rest {
+        if is_empty {
             *self = Vars::None;
         }
     }
@@ -126,8 +163,21 @@ impl Node {
     /// The variables whose visible value is not the one above all layers, as a copy has to have it.
     fn stale(&self, context: u64) -> impl Iterator<Item = VarKey> {
         let is_stale = move |slot: &Slot| slot.is_stale(context);
-        let layered = self.layered.as_slice().iter().copied();
+        let layered = self.layered.iter();
         layered.filter(move |&var| self.slot(var).is_some_and(is_stale))
+    }
+
+    /// The values at this moment, and how many they are.
+    ///
+    /// Guards may end at any time. So the values of variables that have some are looked up now; the
+    /// others are looked up on the way.
+    pub(crate) fn snapshot(&self, context: u64) -> (usize, impl Iterator<Item = &Value>) {
+        let layered = self.layered.iter();
+        let layered: Vec<_> = layered.filter_map(|var| self.value(var, context)).collect();
+        let count = self.map.len() - self.layered.len() + layered.len();
+        let plain = self.map.iter().filter(|(_, slot)| slot.is_plain());
+        let plain = plain.filter_map(|(_, slot)| slot.value.as_ref());
+        (count, plain.chain(layered))
     }
 
     /// Notes that the slot of `var` has changed, and was like `before`.
@@ -162,7 +212,8 @@ impl Node {
         before
     }
 
-    /// Replaces the value of a slot that is plain, and returns it. `None` if it is not; then `value` is still there.
+    /// Replaces the value of a slot that is plain, and returns it. `None` if the slot is not; then
+    /// `value` is still there.
     #[inline]
     fn swap_value(&mut self, var: VarKey, value: &mut Option<Value>) -> Option<Value> {
         match self.map.get_mut(var) {
@@ -187,7 +238,7 @@ impl Node {
     /// The same bindings without those of `local` variables.
     fn without_locals(&self) -> Node {
         let mut node = self.clone();
-        for &var in self.locals.as_slice() {
+        for var in self.locals.iter() {
             // The original still holds the slot, so nothing is dropped here.
             let _kept = node.replace(var, Slot::default());
         }
@@ -241,8 +292,9 @@ pub(crate) fn replace(node: &mut Option<NodeRef>, var: VarKey, slot: Slot) -> Ga
     garbage
 }
 
-/// Replaces the value of `var` in `node`, if it has one and no guards, so that there is nothing to be noted. Returns it,
-/// and the node that had it if others have that, too. Otherwise `value` is still there.
+/// Replaces the value of `var` in `node`, if it has one and no guards, so that there is nothing to
+/// be noted. Returns the old value, and the node that had it if others have that, too. Otherwise
+/// `value` is still there.
 #[inline]
 pub(crate) fn swap_value(
     node: &mut NodeRef,
@@ -256,8 +308,9 @@ pub(crate) fn swap_value(
     Some((old, Some(mem::replace(node, copy))))
 }
 
-/// Puts a layer with `value` on the slot of `var`, where it is, if nobody else holds the node, the slot has a value, and
-/// there is nothing to be taken out of it. `None` if there is more to do; then `value` is still there.
+/// Puts a layer with `value` on the slot of `var`, in place, if nobody else holds the node, the
+/// slot has a value, and there is nothing to be taken out of it. `None` if there is more to do;
+/// then `value` is still there.
 #[inline]
 pub(crate) fn push_in_place(
     node: &mut NodeRef,
@@ -277,8 +330,9 @@ pub(crate) fn push_in_place(
     Some(slot.push(context, value.take()?))
 }
 
-/// Takes the layer of `guard`, which has ended, off the slot of `var`, where it is, if it is on top, there was a value before
-/// it and has been one since, and nobody else holds the node. Returns that. `None` if there is more to do.
+/// Takes the layer of `guard`, which has ended, off the slot of `var`, in place, if the layer is on
+/// top, there was a value before it and has been one since, and nobody else holds the node. Returns
+/// the value that goes. `None` if there is more to do.
 #[inline]
 pub(crate) fn pop_in_place(node: &mut NodeRef, var: VarKey, guard: &Arc<Guard>) -> Option<Value> {
     let node = NodeRef::get_mut(node)?;
@@ -297,14 +351,16 @@ pub(crate) fn quick_copy(node: &NodeRef) -> Option<NodeRef> {
     node.layered.is_empty().then(|| NodeRef::clone(node))
 }
 
-/// `node` as a new unit of work starts with it, if its context has neither guards nor `local` variables.
+/// `node` as a new unit of work starts with it, if its context has neither guards nor `local`
+/// variables.
 #[inline]
 pub(crate) fn quick_inherit(node: &NodeRef) -> Option<NodeRef> {
     let is_plain = node.layered.is_empty() && node.locals.is_empty();
     is_plain.then(|| NodeRef::clone(node))
 }
 
-/// `node` for a copy of `context`, in which the layers mean nothing: what is visible is what is above them.
+/// `node` for a copy of `context`, in which the layers mean nothing: what is visible is what is
+/// above them.
 pub(crate) fn copy(node: &Option<NodeRef>, context: u64) -> Option<NodeRef> {
     let shared = node.as_ref()?;
     quick_copy(shared).or_else(|| copy_visible(shared, context))

@@ -1,18 +1,33 @@
-//! What safe Rust cannot say: pointers to what calls on the machine stack keep alive, and drops in a given place. The
-//! only unsafe code of the crate.
+//! What safe Rust cannot say: pointers to what calls on the machine stack keep alive, and drops in
+//! a given place. The only unsafe code of the crate.
 //!
 //! - [`Stack`]: values that calls on this thread have pushed.
 //! - [`Frames`]: which `T` is current on this thread, without moving it there and back.
-//! - [`Contexts`]: reading a value of the current context where it is, without a reference count, and a cache of where
-//!   the values are.
-//! - [`Inside`]: a value that is dropped inside of something; [`DisposedOf`]: one whose drop is somebody else's.
+//! - [`Contexts`]: reading a value of the current context where it is, without a reference count,
+//!   and a cache of where the values are.
+//! - [`Inside`]: a value that is dropped inside of something; [`DisposedOf`]: one that somebody
+//!   else drops.
 //!
 //! The invariants that hold for all of them:
-//! - The first three are entered by calling a closure, so that they are left in reverse order, also by a panic. (As for
-//!   the scoped thread-locals of other crates, code that suspends its machine stack may not do so in the middle.)
-//! - A `&mut` into a frame exists only in [`Frames::peek`], which is not entered again for that frame by its closure.
-//! - An allocator or a signal handler may read variables at any instruction. So a store that makes something valid comes
-//!   after the stores of what it makes valid, with a compiler fence between them; nothing else is needed on one thread.
+//! - The first three are entered by calling a closure, so that they are left in reverse order, also
+//!   by a panic. (As for the scoped thread-locals of other crates, code that suspends its machine
+//!   stack may not do so in the middle.)
+//! - A `&mut` into a frame exists only in [`Frames::change`]. The frame is busy meanwhile, and
+//!   whoever finds it busy does not touch it.
+//!
+//! # Allocators and signal handlers
+//!
+//! An allocator is called at function calls, a signal handler between any two instructions. Both
+//! may read variables; an allocator may also write. A handler leaves all that it finds as it was,
+//! with two exceptions: it may store the stamp of the innermost frame as the current one, and it
+//! may replace entries of the cache. So:
+//! - What a handler reads or changes is in [`VolatileCell`]s. The compiler accesses them once each,
+//!   in the order in which they are written here, and takes no value for known. (Only what every
+//!   handler puts back is read as ordinary memory is.)
+//! - A pointer is stored after what it points to, and that is reused after the pointer is gone.
+//!   [`PutBack`] has the compiler fences. On one thread nothing else is needed.
+//! - What consists of several cells is checked again after it was read ([`Contexts::cached`]), or
+//!   stored over after a handler could have changed it ([`Contexts::enter`]).
 
 #![allow(unsafe_code, reason = "see above")]
 
@@ -29,8 +44,8 @@ use crate::contain::in_destructor;
 use crate::id::VarKey;
 use crate::sync::LocalKey;
 
-/// What a thread-local without a destructor holds. Unlike in a call of [`LocalKey::with`], what is done with it can be
-/// inlined where it is done.
+/// What a thread-local without a destructor holds. Unlike in a call of [`LocalKey::with`], what is
+/// done with it can be inlined where it is done.
 ///
 /// # Safety
 ///
@@ -39,8 +54,9 @@ use crate::sync::LocalKey;
 unsafe fn here<L>(key: &'static LocalKey<L>) -> &'static L {
     const { assert!(!mem::needs_drop::<L>()) };
     let pointer = key.with(ptr::from_ref);
-    // SAFETY: as it has no destructor, it is there for as long as code of the thread runs, and is never written again as a
-    // whole; and the reference stays on the thread, as the caller promises.
+    // SAFETY: as it has no destructor, it is there for as long as code of the thread runs, and is
+    // never written again as a whole; and the reference stays on the thread, as the caller
+    // promises.
     unsafe { &*pointer }
 }
 
@@ -53,10 +69,66 @@ pub(crate) fn cell_here<T>(
     unsafe { here(key) }
 }
 
-/// Values that calls on this thread have pushed, each for the time of its call. Nothing is allocated.
+/// A word that a signal handler on this thread may read or change between any two instructions.
+/// Each access takes place once, and in order with those of other such cells.
+struct VolatileCell<T: Copy>(UnsafeCell<T>);
+
+impl<T: Copy> VolatileCell<T> {
+    const fn new(value: T) -> VolatileCell<T> {
+        VolatileCell(UnsafeCell::new(value))
+    }
+
+    #[inline]
+    fn get(&self) -> T {
+        // SAFETY: the pointer is that of a valid `T`. Nobody else accesses it meanwhile: the cell
+        // is not `Sync`, it gives out no references, and a handler does not interrupt the access of
+        // a word.
+        unsafe { self.0.get().read_volatile() }
+    }
+
+    /// The same for a cell that every handler puts back: it does not matter when it is read.
+    #[inline]
+    fn get_put_back(&self) -> T {
+        // SAFETY: as in `get`.
+        unsafe { self.0.get().read() }
+    }
+
+    #[inline]
+    fn set(&self, value: T) {
+        // SAFETY: as in `get`.
+        unsafe { self.0.get().write_volatile(value) }
+    }
+}
+
+/// Puts the former value of a cell back when dropped.
+struct PutBack<'a, T: Copy> {
+    cell: &'a VolatileCell<T>,
+    before: T,
+}
+
+impl<'a, T: Copy> PutBack<'a, T> {
+    /// Sets the cell to `value` until this is dropped. What was stored before is there by then.
+    #[inline]
+    fn new(cell: &'a VolatileCell<T>, value: T) -> PutBack<'a, T> {
+        let before = cell.get();
+        compiler_fence(Ordering::Release);
+        cell.set(value);
+        PutBack { cell, before }
+    }
+}
+
+impl<T: Copy> Drop for PutBack<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.cell.set(self.before);
+    }
+}
+
+/// Values that calls on this thread have pushed, each for the time of its call. Nothing is
+/// allocated.
 pub(crate) struct Stack<T: 'static> {
     /// Null if there is none.
-    innermost: Cell<*const Pushed<T>>,
+    innermost: VolatileCell<*const Pushed<T>>,
 }
 
 struct Pushed<T> {
@@ -67,7 +139,7 @@ struct Pushed<T> {
 impl<T: Copy + 'static> Stack<T> {
     pub(crate) const fn new() -> Stack<T> {
         Stack {
-            innermost: Cell::new(ptr::null()),
+            innermost: VolatileCell::new(ptr::null()),
         }
     }
 
@@ -83,66 +155,39 @@ impl<T: Copy + 'static> Stack<T> {
             value,
             outer: self.innermost.get(),
         };
-        compiler_fence(Ordering::Release);
         // Dropped before `pushed`.
         let _pop = PutBack::new(&self.innermost, &pushed);
         f()
     }
 
-    /// How many values there are, counted from the innermost outwards up to the first for which `stop` holds; and
-    /// whether there is such a one.
-    pub(crate) fn count_until(&self, stop: impl Fn(T) -> bool) -> (usize, bool) {
+    /// How many of the values are such ones. `is_such` must not call user code.
+    pub(crate) fn count(&self, is_such: impl Fn(T) -> bool) -> usize {
         let (mut count, mut next) = (0, self.innermost.get());
-        // SAFETY: if it is not null, it is on the machine stack of a `push` that has not returned. That does not change in
-        // between: whatever `stop` pushes is popped when it returns.
+        // SAFETY: if it is not null, it is on the machine stack of a `push` that has not returned.
+        // That stays so: a handler that comes in between pops what it pushes.
         while let Some(pushed) = unsafe { next.as_ref() } {
-            if stop(pushed.value) {
-                return (count, true);
-            }
-            count += 1;
+            count += usize::from(is_such(pushed.value));
             next = pushed.outer;
         }
-        (count, false)
-    }
-}
-
-/// Puts the former value of a cell back when dropped.
-struct PutBack<'a, T: Copy> {
-    cell: &'a Cell<T>,
-    before: T,
-}
-
-impl<'a, T: Copy> PutBack<'a, T> {
-    #[inline]
-    fn new(cell: &'a Cell<T>, value: T) -> PutBack<'a, T> {
-        PutBack {
-            cell,
-            before: cell.replace(value),
-        }
-    }
-}
-
-impl<T: Copy> Drop for PutBack<'_, T> {
-    #[inline]
-    fn drop(&mut self) {
-        self.cell.set(self.before);
+        count
     }
 }
 
 /// A stack of frames in a thread-local that has no destructor. The frames belong to the calls of
 /// [`enter`](Frames::enter); only the root is here.
 ///
-/// A frame has a value and a kind. It may have a scope, which the frames within it share up to the next one that has one of
-/// its own, and which may be overridden for a while.
+/// A frame has a value and a kind. It may have a scope, which the frames within it share up to the
+/// next one that has one of its own, and which may be overridden for a while.
 pub(crate) struct Frames<T, K: 'static, O: 'static> {
     /// Null if it is the root.
-    innermost: Cell<*const Link<T, K, O>>,
+    innermost: VolatileCell<*const Link<T, K, O>>,
     root: UnsafeCell<ManuallyDrop<T>>,
     root_kind: &'static K,
     root_override: ManuallyDrop<Cell<Option<O>>>,
-    /// What there is a `&mut` to, in a call of [`peek`](Frames::peek). Null if there is none. Such calls can be within each
-    /// other, if other frames are entered in between; then this is the innermost one's.
-    busy: Cell<*const T>,
+    /// The value of the innermost call of [`change`](Frames::change) or [`peek`](Frames::peek),
+    /// null if there is none. Such calls can be within each other if other frames are entered in
+    /// between.
+    busy: VolatileCell<*const T>,
 }
 
 /// The current scope.
@@ -157,7 +202,7 @@ struct Link<T, K, O> {
     value: NonNull<T>,
     kind: NonNull<K>,
     scope: Option<NonNull<dyn Any>>,
-    /// Counts in place of the scope, if there is one.
+    /// Counts in place of the scope, if there is one. Not for signal handlers.
     overriding: Cell<Option<O>>,
     outer: *const Link<T, K, O>,
 }
@@ -165,11 +210,11 @@ struct Link<T, K, O> {
 impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
     pub(crate) const fn new(value: T, kind: &'static K) -> Frames<T, K, O> {
         Frames {
-            innermost: Cell::new(ptr::null()),
+            innermost: VolatileCell::new(ptr::null()),
             root: UnsafeCell::new(ManuallyDrop::new(value)),
             root_kind: kind,
             root_override: ManuallyDrop::new(Cell::new(None)),
-            busy: Cell::new(ptr::null()),
+            busy: VolatileCell::new(ptr::null()),
         }
     }
 
@@ -210,14 +255,13 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
             overriding: Cell::new(None),
             outer: self.innermost.get(),
         };
-        compiler_fence(Ordering::Release);
         // Dropped before `link`.
         let _leave = PutBack::new(&self.innermost, &link);
         f()
     }
 
-    /// Calls `f`, which must neither call user code nor override a scope, on the current scope: that of the innermost
-    /// frame that has one, or what overrides it.
+    /// Calls `f`, which must neither call user code nor override a scope, on the current scope:
+    /// that of the innermost frame that has one, or what overrides it.
     #[inline]
     pub(crate) fn scope<R>(&self, f: impl FnOnce(Scope<'_, O>) -> R) -> R {
         let link = self.scope_link();
@@ -239,7 +283,8 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
     /// The innermost link that has a scope. It must not be kept while other code runs.
     #[inline]
     fn scope_link(&self) -> Option<&Link<T, K, O>> {
-        // SAFETY: as in `innermost`; and the links around a link are further out on the machine stack.
+        // SAFETY: as in `innermost`; and the links around a link are further out on the machine
+        // stack.
         let mut next = unsafe { self.innermost.get().as_ref() };
         while let Some(link) = next {
             if link.scope.is_some() {
@@ -251,8 +296,8 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
         next
     }
 
-    /// Has `overriding` count in place of the current scope, or of that of the frame with this number, if that is there.
-    /// Returns the frame's number and what did so before.
+    /// Has `overriding` count in place of the current scope, or of that of the frame with this
+    /// number, if that is there. Returns the frame's number and what did so before.
     pub(crate) fn override_scope(
         &self,
         frame: Option<usize>,
@@ -278,7 +323,8 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
     /// The innermost frame.
     #[inline]
     fn innermost(&self) -> (NonNull<T>, NonNull<K>) {
-        // SAFETY: if it is not null, `enter_link` has set it and not returned, so that the link is alive.
+        // SAFETY: if it is not null, `enter_link` has set it and not returned, so that the link is
+        // alive. That stays so: a handler that comes in between leaves what it enters.
         match unsafe { self.innermost.get().as_ref() } {
             Some(link) => (link.value, link.kind),
             // `ManuallyDrop` has the layout of what it holds.
@@ -289,55 +335,84 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
         }
     }
 
-    /// Calls `f`, which must not call user code, on the innermost frame. `None` if the frame is busy: if this is within
-    /// such a call already, in an allocator or a signal handler.
+    /// Calls `f` on the innermost frame, which is busy meanwhile. `None` if it is already: in an
+    /// allocator or a signal handler.
     #[inline]
-    pub(crate) fn peek<R>(&self, f: impl FnOnce(&mut T, &K) -> R) -> Option<R> {
+    fn while_busy<R>(&self, f: impl FnOnce(NonNull<T>, NonNull<K>) -> R) -> Option<R> {
         let (value, kind) = self.innermost();
-        if self.busy.get() == value.as_ptr() {
+        if self.busy.get_put_back() == value.as_ptr() {
             return None;
         }
         let _busy = PutBack::new(&self.busy, value.as_ptr().cast_const());
         compiler_fence(Ordering::SeqCst);
-        // SAFETY: both are alive until `f` returns: the root as long as `self`, the others because `enter` has borrowed
-        // them and not returned. There is no other reference to the value: `enter` has it mutably and does not use it
-        // while it calls its closure; a `peek` or `glance` of the same value is kept out by `busy`, or has called its closure
-        // around this, which a `glance` does not. `busy` may be another's for a while, but only within a call that enters
-        // another frame, and then this value is not the innermost. `kind` is only ever shared.
-        let (value, kind) = unsafe { (&mut *value.as_ptr(), kind.as_ref()) };
         let result = f(value, kind);
         compiler_fence(Ordering::SeqCst);
         Some(result)
     }
 
-    /// The same for what is only looked at. `f` must neither call user code nor allocate.
+    /// Calls `f`, which must not call user code, to change the innermost frame. `None` if the frame
+    /// is busy. Not for signal handlers, except in a frame that they have entered.
+    #[inline]
+    pub(crate) fn change<R>(&self, f: impl FnOnce(&mut T, &K) -> R) -> Option<R> {
+        self.while_busy(|mut value, kind| {
+            // SAFETY: both are alive until `f` returns: the root as long as `self`, the others
+            // because `enter` has borrowed them and not returned. There is no other reference to
+            // the value: `enter` has it mutably and does not use it while it calls its closure;
+            // another `change` or a `peek` of it that is around this has made it busy, and a
+            // `glance` calls nobody who changes it. Those that come within `f`, in an allocator or
+            // a handler, find it busy. (`busy` may be another's for a while, but only within a call
+            // that enters another frame, and then this value is not the innermost.) `kind` is only
+            // ever shared.
+            let (value, kind) = unsafe { (value.as_mut(), kind.as_ref()) };
+            f(value, kind)
+        })
+    }
+
+    /// Calls `f`, which must not call user code, on the innermost frame. `None` if the frame is
+    /// busy. `f` may allocate: an allocator does not change the frame meanwhile.
+    #[inline]
+    pub(crate) fn peek<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
+        self.while_busy(|value, kind| {
+            // SAFETY: both are alive as in `change`. There is no `&mut` to the value: that of a
+            // `change` around this has made it busy, and none is made before `f` returns, because
+            // it is now. There may be other shared references, of a `glance` that a signal handler
+            // has interrupted.
+            let (value, kind) = unsafe { (value.as_ref(), kind.as_ref()) };
+            f(value, kind)
+        })
+    }
+
+    /// The same for an `f` that does not even allocate.
     #[inline]
     pub(crate) fn glance<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
         let (value, kind) = self.innermost();
-        if self.busy.get() == value.as_ptr() {
+        if self.busy.get_put_back() == value.as_ptr() {
             return None;
         }
-        // SAFETY: both are alive as in `peek`. There is no `&mut` to the value, which would be that of a `peek` around this,
-        // whose value is busy; and none is made before `f` returns, because `f` calls nobody who could. (A signal
-        // handler may come in between. It may read, and `peek` no frame that it has not entered itself but to look.)
+        // SAFETY: both are alive as in `change`. There is no `&mut` to the value: that of a
+        // `change` around this has made it busy, and none is made before `f` returns, because `f`
+        // calls nobody who could, and a signal handler that comes in between changes no frame but
+        // its own.
         let (value, kind) = unsafe { (value.as_ref(), kind.as_ref()) };
         Some(f(value, kind))
     }
 }
 
-/// What a frame has: bindings of variables to values. What the code below does rests on these promises.
+/// What a frame has: bindings of variables to values. What the code below does rests on these
+/// promises.
 pub(crate) trait Lookup {
     /// Keeps a value where it is when the bindings are gone.
     type Kept;
 
-    /// A number that no other bindings have or ever had, but for those of a copy. Not 0. All changes of the bindings change
-    /// it.
+    /// A number that no other bindings have or ever had, but for those of a copy. Not 0. All
+    /// changes of the bindings change it.
     fn stamp(&self) -> u64;
 
     /// What keeps the value of `var` alive, and where it is.
     fn keep(&self, var: VarKey) -> Option<Self::Kept>;
 
-    /// The value of `var`, and whether it is the same in all bindings with this stamp. Each `var` has one `T`.
+    /// The value of `var`, and whether it is the same in all bindings with this stamp. Each `var`
+    /// has one `T`.
     fn find<T: Send + Sync + 'static>(&self, var: VarKey) -> (Option<&T>, bool);
 }
 
@@ -352,55 +427,74 @@ pub(crate) enum Reading {
     Nothing,
 }
 
-/// The contexts that are entered on this thread, and reading the current one, which is the innermost.
+/// The contexts that are entered on this thread, and reading the current one, which is the
+/// innermost.
 ///
-/// A stamp names one set of bindings for ever. So an entry of the cache that names a variable and the stamp of the current
-/// bindings is right, whatever was current in between, and the value is alive, because the current context has its
-/// bindings. While one is read, user code runs, which may do anything, but:
-/// - Contexts that are not current stay as they are: the code that entered the next one has not returned. (One that was
-///   entered again has two frames, and is not current in neither.)
-/// - All changes to the current one go through [`change`](Contexts::change). Before it lets go of what somebody reads, it
-///   gives that to the reader: the slot, whose values are behind reference counts of their own, where they stay.
-/// - Whenever another context becomes current, or its bindings change, the current stamp becomes another.
+/// A stamp names one set of bindings for ever. So an entry of the cache that names a variable and
+/// the stamp of the current bindings is right, whatever was current in between, and the value is
+/// alive, because the current context has its bindings. While one is read, user code runs, which
+/// may do anything, but:
+/// - Contexts that are not current stay as they are: the code that entered the next one has not
+///   returned. (One that was entered again has two frames, and is not current in neither.)
+/// - All changes to the current one go through [`change`](Contexts::change). Before it lets go of
+///   what somebody reads, it gives that to the reader: the slot, whose values are behind reference
+///   counts of their own, where they stay.
+/// - Whenever another context becomes current, or its bindings change, the current stamp becomes
+///   another.
 /// - A variable has one type (`ContextVar<T>` is invariant), and a key that no other has.
 pub(crate) struct Contexts<T: Lookup + 'static, K: 'static, O: 'static> {
     frames: Frames<T, K, O>,
-    /// The stamp of the current bindings. 0 if it is to be looked up.
-    stamp: Cell<u64>,
+    /// The stamp of the current bindings, or [`UNKNOWN`].
+    ///
+    /// Only while a context is being entered or left, the innermost frame may be one and the stamp
+    /// that of another: a signal handler then reads the one outside or the one inside. Both are
+    /// alive.
+    stamp: VolatileCell<u64>,
     cache: [CacheEntry; ENTRIES],
+    /// How many entries were written. Who has read the parts of an entry sees by it whether they
+    /// belong together.
+    written: VolatileCell<u64>,
     /// Whether an entry is being written.
-    is_caching: Cell<bool>,
+    is_caching: VolatileCell<bool>,
     /// Who reads, the innermost first.
-    reader: Cell<*const Reader<T>>,
+    reader: VolatileCell<*const Reader<T>>,
 }
+
+/// In place of the current stamp: it is to be looked up. No bindings have it, and no entry of the
+/// cache.
+const UNKNOWN: u64 = 0;
+
+/// What is never the current stamp.
+const NEVER: u64 = u64::MAX;
 
 /// A power of two.
 const ENTRIES: usize = 256;
 
-/// A variable, the stamp of the bindings that it was looked up in, and where its value is: null if it has none.
+/// A variable, the stamp of the bindings that it was looked up in, and where its value is: null if
+/// it has none.
+#[repr(align(32))]
 struct CacheEntry {
-    /// 0 if the rest means nothing.
-    var: Cell<u64>,
-    stamp: Cell<u64>,
-    value: Cell<*const ()>,
+    var: VolatileCell<u64>,
+    /// [`NEVER`] if the rest means nothing.
+    stamp: VolatileCell<u64>,
+    value: VolatileCell<*const ()>,
 }
 
 impl CacheEntry {
     const fn new() -> CacheEntry {
         CacheEntry {
-            var: Cell::new(0),
-            stamp: Cell::new(0),
-            value: Cell::new(ptr::null()),
+            var: VolatileCell::new(0),
+            stamp: VolatileCell::new(NEVER),
+            value: VolatileCell::new(ptr::null()),
         }
     }
 
     fn write(&self, var: u64, stamp: u64, value: *const ()) {
-        self.var.set(0);
-        compiler_fence(Ordering::SeqCst);
-        self.stamp.set(stamp);
-        self.value.set(value);
-        compiler_fence(Ordering::SeqCst);
+        // A handler that comes in between finds nothing.
+        self.stamp.set(NEVER);
         self.var.set(var);
+        self.value.set(value);
+        self.stamp.set(stamp);
     }
 }
 
@@ -408,7 +502,8 @@ impl CacheEntry {
 struct Reader<T: Lookup> {
     var: VarKey,
     stamp: u64,
-    /// What has the value, once the context may have let go of it.
+    /// What has the value, once the context may have let go of it. Only changes set it, so no
+    /// handler.
     kept: Cell<Option<T::Kept>>,
     outer: *const Reader<T>,
 }
@@ -424,10 +519,11 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
     pub(crate) const fn new(root: T, kind: &'static K) -> Contexts<T, K, O> {
         Contexts {
             frames: Frames::new(root, kind),
-            stamp: Cell::new(0),
+            stamp: VolatileCell::new(UNKNOWN),
             cache: [const { CacheEntry::new() }; ENTRIES],
-            is_caching: Cell::new(false),
-            reader: Cell::new(ptr::null()),
+            written: VolatileCell::new(0),
+            is_caching: VolatileCell::new(false),
+            reader: VolatileCell::new(ptr::null()),
         }
     }
 
@@ -440,17 +536,13 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
         scope: Option<&dyn Any>,
         f: impl FnOnce() -> R,
     ) -> R {
-        // Put back when the context has been left: the one outside has not changed meanwhile.
-        let mut outside = PutBack {
+        // Right again when the context has been left: the one outside has not changed meanwhile.
+        let _outside = PutBack {
             cell: &self.stamp,
-            before: 0,
+            before: self.stamp.get(),
         };
-        self.frames.enter(context, kind, scope, || {
-            // In this order: a signal handler that reads in between makes the stamp that of the innermost frame.
-            compiler_fence(Ordering::SeqCst);
-            outside.before = self.stamp.replace(0);
-            f()
-        })
+        self.frames
+            .enter(context, kind, scope, || self.call_inside(f))
     }
 
     /// Calls `f` while the current context's frame has this kind.
@@ -460,16 +552,28 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
         scope: Option<&dyn Any>,
         f: impl FnOnce() -> R,
     ) -> R {
-        // It may change: its stamp is to be looked up afterwards.
-        let _forget = PutBack {
+        // The context may change: its stamp is to be looked up afterwards.
+        let _outside = PutBack {
             cell: &self.stamp,
-            before: 0,
+            before: UNKNOWN,
         };
-        self.frames.enter_again(kind, scope, || {
-            compiler_fence(Ordering::SeqCst);
-            self.stamp.set(0);
-            f()
-        })
+        self.frames.enter_again(kind, scope, || self.call_inside(f))
+    }
+
+    /// Calls `f` in a frame that has just been pushed.
+    ///
+    /// The stamp that is put back was read before the frame was pushed, and is stored after the
+    /// frame is popped. This one is stored after the push. So whatever stamp a signal handler
+    /// stores in between, that of the frame outside before the push or of the one inside after it,
+    /// is stored over:
+    ///
+    /// ```text
+    /// read the stamp | push | UNKNOWN | f | pop | put the stamp back
+    /// ```
+    #[inline]
+    fn call_inside<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.stamp.set(UNKNOWN);
+        f()
     }
 
     /// The address of the current context.
@@ -486,7 +590,7 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
     /// Calls `f`, which must not call user code, on the current context. `None` if it is busy.
     #[inline]
     pub(crate) fn peek<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
-        self.frames.peek(|context, kind| f(context, kind))
+        self.frames.peek(f)
     }
 
     /// The same for an `f` that does not even allocate.
@@ -495,13 +599,16 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
         self.frames.glance(f)
     }
 
-    /// Calls `f`, which must not call user code, to change the current context. `None` if it is busy.
+    /// Calls `f`, which must not call user code, to change the current context. `None` if it is
+    /// busy.
     #[inline]
     pub(crate) fn change<R>(&self, f: impl FnOnce(&mut T, &K) -> R) -> Option<R> {
-        self.frames.peek(|context, kind| {
-            self.stamp.set(0);
+        self.frames.change(|context, kind| {
+            // It stays so until `f` returns: a handler finds the context busy and does not look it
+            // up.
+            self.stamp.set(UNKNOWN);
             compiler_fence(Ordering::SeqCst);
-            if !self.reader.get().is_null() {
+            if !self.reader.get_put_back().is_null() {
                 self.give_to_readers(context);
             }
             f(context, kind)
@@ -522,12 +629,14 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
         }
     }
 
-    /// Calls `f` on the value of `var`, a variable of type `V`, in the current context. If the current frame's stamp is not
-    /// known, `reading` is asked how it may be read.
+    /// Calls `f` on the value of a variable of type `V` in the current context. `var` is its key,
+    /// or [`VarKey::NONE`] if it has none yet; then `assign` gives it one. If the current frame's
+    /// stamp is not known, `reading` is asked how it may be read.
     #[inline]
     pub(crate) fn read<V, R>(
         &self,
         var: VarKey,
+        assign: impl FnOnce() -> VarKey,
         reading: impl FnOnce() -> Reading,
         f: impl FnOnce(Option<&V>) -> R,
     ) -> R
@@ -535,7 +644,7 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
         V: Send + Sync + 'static,
     {
         struct Unlink<'a, T: Lookup> {
-            innermost: &'a Cell<*const Reader<T>>,
+            innermost: &'a VolatileCell<*const Reader<T>>,
             reader: &'a Reader<T>,
         }
         impl<T: Lookup> Drop for Unlink<'_, T> {
@@ -549,9 +658,9 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
             }
         }
         let stamp = self.stamp.get();
-        let (stamp, value) = match self.cached::<V>(var, stamp) {
-            Some(value) => (stamp, value),
-            None => self.look_up(var, reading),
+        let (var, stamp, value) = match self.cached::<V>(var, stamp) {
+            Some(value) => (var, stamp, value),
+            None => self.look_up(assign, reading),
         };
         if value.is_null() {
             return f(None);
@@ -567,12 +676,13 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
             innermost: &self.reader,
             reader: &reader,
         };
-        // SAFETY: `value` was made from a `&V` into the bindings with this stamp, now or when its entry was written, and
-        // has the variable's type, because `var` is its key. These bindings are the current context's: `stamp` is
-        // what `look_up` found in it, or has been since, because whatever changes that replaces it. The value lives
-        // until `f` returns, and stays where it is, behind a count of its own: the context keeps its slot or, since
-        // `reader` is linked, gives it to it. (Nothing could change the context before it was linked: a signal handler
-        // does not write.)
+        // SAFETY: `value` was made from a `&V` into the bindings with this stamp, now or when its
+        // entry was written, and has the variable's type, because `var` is its key. These bindings
+        // are those of the current context, or of one that is just being entered or left: `stamp`
+        // is what `look_up` found in it, or has been since, because whatever changes that replaces
+        // it. The value lives until `f` returns, and stays where it is, behind a count of its own:
+        // the context keeps its slot or, since `reader` is linked, gives it to it. (Nothing could
+        // change the context before it was linked: a signal handler does not write.)
         f(unsafe { value.as_ref() })
     }
 
@@ -581,12 +691,18 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
         &self.cache[var.wrapping_add(stamp) as usize % ENTRIES]
     }
 
-    /// Where the value of this variable is in the bindings with this stamp, if that is known. Null if it has none.
+    /// Where the value of this variable is in the bindings with this stamp, if that is known. Null
+    /// if it has none.
     #[inline]
     fn cached<V>(&self, var: VarKey, stamp: u64) -> Option<*const V> {
         let entry = self.entry(var.number(), stamp);
-        let is_known = entry.var.get() == var.number() && entry.stamp.get() == stamp;
-        is_known.then(|| entry.value.get().cast())
+        let written = self.written.get();
+        if entry.var.get() != var.number() || entry.stamp.get() != stamp {
+            return None;
+        }
+        let value = entry.value.get();
+        // A handler in between may have replaced the entry, by that of a variable of another type.
+        (self.written.get() == written).then(|| value.cast())
     }
 
     /// The stamp of the current context, and where the value of this variable is.
@@ -594,13 +710,14 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
     #[inline(never)]
     fn look_up<V: Send + Sync + 'static>(
         &self,
-        var: VarKey,
+        assign: impl FnOnce() -> VarKey,
         reading: impl FnOnce() -> Reading,
-    ) -> (u64, *const V) {
+    ) -> (VarKey, u64, *const V) {
+        let var = assign();
         // Asked outside of `glance`: the answer may come from code of runtimes.
         let reading = reading();
         if reading == Reading::Nothing {
-            return (0, ptr::null());
+            return (var, UNKNOWN, ptr::null());
         }
         let found = self.glance(|context, _| {
             let stamp = context.stamp();
@@ -608,21 +725,21 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
                 self.stamp.set(stamp);
             }
             if let Some(value) = self.cached(var, stamp) {
-                return (stamp, value);
+                return (var, stamp, value);
             }
             let (value, is_lasting) = context.find::<V>(var);
             let value = value.map_or(ptr::null(), ptr::from_ref);
-            // A signal handler that comes in between leaves the entry alone.
-            if is_lasting && !self.is_caching.replace(true) {
-                compiler_fence(Ordering::SeqCst);
+            // A handler that comes while an entry is being written leaves all of them alone.
+            if is_lasting && !self.is_caching.get() {
+                self.is_caching.set(true);
                 let entry = self.entry(var.number(), stamp);
                 entry.write(var.number(), stamp, value.cast());
-                compiler_fence(Ordering::SeqCst);
+                self.written.set(self.written.get().wrapping_add(1));
                 self.is_caching.set(false);
             }
-            (stamp, value)
+            (var, stamp, value)
         });
-        found.unwrap_or((0, ptr::null()))
+        found.unwrap_or((var, UNKNOWN, ptr::null()))
     }
 }
 
@@ -661,7 +778,8 @@ impl<T: Dispose + Deref> Deref for DisposedOf<T> {
 impl<T: Dispose> Drop for DisposedOf<T> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: the value is not used again: `self` is being dropped, and gives nobody else its field.
+        // SAFETY: the value is not used again: `self` is being dropped, and gives nobody else its
+        // field.
         let value = unsafe { ManuallyDrop::take(&mut self.0) };
         value.dispose();
     }
@@ -705,9 +823,9 @@ impl<T, A: Around> Inside<T, A> {
 
     #[inline]
     pub(crate) fn project(self: Pin<&mut Self>) -> (&mut A, Pin<&mut T>) {
-        // SAFETY: `inner` is pinned with `self`: `drop` drops it in place, whatever `A` does; it is moved only out of what
-        // is not pinned (`into_parts`); nothing else gives a `&mut T` out of a pinned `self`; and `self` is `Unpin` only
-        // if `T` is. `around` is never pinned.
+        // SAFETY: `inner` is pinned with `self`: `drop` drops it in place, whatever `A` does; it is
+        // moved only out of what is not pinned (`into_parts`); nothing else gives a `&mut T` out of
+        // a pinned `self`; and `self` is `Unpin` only if `T` is. `around` is never pinned.
         unsafe {
             let this = self.get_unchecked_mut();
             (&mut this.around, Pin::new_unchecked(&mut *this.inner))
@@ -784,7 +902,8 @@ impl<T> AlwaysSend<T> {
     }
 }
 
-// SAFETY: the two ways to make one ask for it: `new` for the type itself, `result` for all that a `Result` has.
+// SAFETY: the two ways to make one ask for it: `new` for the type itself, `result` for all that a
+// `Result` has.
 unsafe impl<T> Send for AlwaysSend<T> {}
 // SAFETY: nothing can be done with a `&AlwaysSend<T>`.
 unsafe impl<T> Sync for AlwaysSend<T> {}

@@ -27,8 +27,13 @@ thread_local! {
 
 /// Calls `f`, unless this thread is in the middle of `activity` already.
 pub(crate) fn begin<R>(activity: Activity, f: impl FnOnce() -> R) -> Option<R> {
+    begin_again(activity, 0, f)
+}
+
+/// The same if `activity` may be begun again within itself so many times.
+pub(crate) fn begin_again<R>(activity: Activity, times: usize, f: impl FnOnce() -> R) -> Option<R> {
     let activities = Stack::here(&ACTIVITIES);
-    if activities.count_until(|other| other == activity).1 {
+    if activities.count(|other| other == activity) > times {
         return None;
     }
     Some(activities.push(activity, f))
@@ -41,7 +46,7 @@ pub(crate) fn show(
     out: &mut fmt::Formatter<'_>,
     f: impl FnOnce(&mut fmt::Formatter<'_>) -> fmt::Result,
 ) -> fmt::Result {
-    if Stack::here(&ACTIVITIES).count_until(|_| false).0 < SHOWN_WITHIN {
+    if Stack::here(&ACTIVITIES).count(|_| true) < SHOWN_WITHIN {
         if let Some(result) = begin(activity, || f(out)) {
             return result;
         }

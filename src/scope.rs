@@ -11,9 +11,9 @@ use crate::task_context::{AnyContext, EnterContext, Sealed, TaskContext};
 use crate::value::Value;
 use crate::with_context::WithContext;
 
-/// What [`ContextVar::scope`](crate::ContextVar::scope) makes: a future, stream, sink, reader or writer in a copy of the
-/// context that is current at its first use, in which one variable has a value of its own. It is three words larger than what
-/// it wraps.
+/// What [`ContextVar::scope`](crate::ContextVar::scope) makes: a future, stream, sink, reader or
+/// writer in a copy of the context that is current at its first use, in which one variable has a
+/// value of its own. It is three words larger than what it wraps.
 ///
 /// # Examples
 ///
@@ -31,7 +31,27 @@ use crate::with_context::WithContext;
 /// ```
 pub type Scope<F> = WithContext<F, ScopeContext>;
 
-/// The context of a [`Scope`].
+/// The context of a [`Scope`]: for the names of types that are generic over the context.
+///
+/// # Examples
+///
+/// ```
+/// use std::future::Future;
+/// use aiocontextvars::{ScopeContext, TaskContext, WithContext, context_var, shim};
+///
+/// context_var! { static LEVEL: u8; }
+///
+/// struct Job<F, C: TaskContext> {
+///     future: WithContext<F, C>,
+/// }
+///
+/// fn at_level_5<F: Future>(future: F) -> Job<F, ScopeContext> {
+///     Job { future: LEVEL.scope(5, future) }
+/// }
+///
+/// let job = at_level_5(async { LEVEL.get() });
+/// assert_eq!(shim::block_on(job.future), Some(5));
+/// ```
 pub struct ScopeContext(ScopePlace);
 
 impl ScopeContext {

@@ -1,13 +1,13 @@
 //! [`SharedContext`]: a context with identity, entered by one at a time and seen by all.
 
 pub(crate) mod enter;
+mod waiters;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::mem;
-use std::num::NonZeroU64;
 use std::sync::{Arc, PoisonError, TryLockError};
-use std::task::Waker;
+
+use self::waiters::Waiters;
 
 use crate::contain::contain;
 use crate::context::Context;
@@ -21,20 +21,24 @@ use crate::var::ContextVar;
 /// reads what its child set, a runner whose runs share theirs. Everywhere else an owned [`Context`]
 /// does, with less that can go wrong at run time.
 ///
-/// One thread at a time is inside. Who comes while it is taken:
+/// Only one thread can be inside at a time. If the context is already entered:
 ///
-/// - [`run`](Self::run) gets [`AlreadyEntered`](crate::AlreadyEntered), from this thread or another (RN-05, RN-06);
-/// - a task parks until the context is free (TA-08), a callback or blocking job steps aside (CS-07);
+/// - [`run`](Self::run) gets [`AlreadyEntered`](crate::AlreadyEntered), from this thread or another
+///   (RN-05, RN-06);
+/// - a task parks until the context is free (TA-08), a callback or blocking job steps aside
+///   (CS-07);
 /// - a poll or drop *inside* a frame of this context, on the same thread, passes through;
 /// - a future that has to be dropped meanwhile is dropped in a copy.
 ///
-/// Those who wait are woken when the context has been left, by whoever leaves it; a waker may enter it at once.
+/// Those who wait are woken when the context has been left, by whoever leaves it; a waker may enter
+/// it at once.
 ///
 /// # Bringing values back
 ///
-/// What a task sets stays in its context. If the task is given a shared one, whoever has that too reads what was set: at
-/// any time, also while the task runs and when it has failed. For the context that a task has completed with, and nothing
-/// to prepare, there is [`JoinHandle::join_context`](crate::shim::JoinHandle::join_context).
+/// What a task sets stays in its context. If the task is given a shared one, everybody who has that
+/// too reads what was set: at any time, also while the task runs and when it has failed. A task
+/// that completes can also return its context, as in `spawn(async { (work().await, copy_context())
+/// })`, and [`Context::apply`] adopts it.
 ///
 /// ```
 /// use aiocontextvars::{copy_context, context_var, shim};
@@ -56,8 +60,8 @@ use crate::var::ContextVar;
 ///
 /// # Waiting for itself
 ///
-/// As with a mutex, work inside the context that waits for other work in the same context never ends: a thread
-/// that blocks on it, or a task that awaits it through a frame of another context.
+/// As with a mutex, work inside the context that waits for other work in the same context never
+/// ends: a thread that blocks on it, or a task that awaits it through a frame of another context.
 ///
 /// # Examples
 ///
@@ -79,16 +83,38 @@ pub struct SharedContext {
     state: Arc<Mutex<State>>,
 }
 
+/// Behind a lock under which neither user code runs nor memory is allocated or freed: an allocator
+/// may read variables and use the context.
 #[derive(Default)]
 struct State {
     /// The bindings, kept up to date by every write inside.
     context: Context,
     entered: bool,
-    /// Who waits to enter, by ticket. All are woken when the context is left, in this order: one that were
-    /// woken alone might be alive and never polled again, and the others would wait behind it. Who finds the
-    /// context taken again comes back with the same ticket, and so keeps its place.
-    waiters: BTreeMap<NonZeroU64, Waker>,
+    /// Those who wait to enter, by ticket. All are woken when the context is left, in this order:
+    /// one that is woken alone may be alive and never polled again, and the others would wait
+    /// behind it. A waiter that finds the context entered again waits with the same ticket, and so
+    /// keeps its place.
+    waiters: Waiters,
     last_ticket: u64,
+}
+
+impl Context {
+    /// Turns the context into one that can be shared: entered in turn from several places, and seen
+    /// while it is entered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::{Context, context_var};
+    /// context_var! { static LEVEL: u8; }
+    ///
+    /// let shared = Context::new().with_value(&LEVEL, 1).share();
+    /// shared.run(|| { LEVEL.set(2); }).unwrap();
+    /// assert_eq!(shared.get(&LEVEL), Some(2));
+    /// ```
+    pub fn share(self) -> SharedContext {
+        SharedContext::from_context(self)
+    }
 }
 
 impl SharedContext {
@@ -128,11 +154,13 @@ impl SharedContext {
     /// assert!(before.is_empty());
     /// ```
     pub fn copy(&self) -> Context {
-        self.lock().context.clone()
+        // Cloned out of the lock, because a copy allocates where guards have ended.
+        let alias = self.state().context.alias();
+        alias.clone()
     }
 
-    /// The value bound to `var` at this moment, also while the context is entered (CX-06). Never the
-    /// variable's default (CX-04).
+    /// The value bound to `var` at this moment, also while the context is entered (CX-06). Never
+    /// the variable's default (CX-04).
     ///
     /// # Examples
     ///
@@ -144,7 +172,7 @@ impl SharedContext {
     /// ```
     pub fn get<T: Clone + Send + Sync + 'static, D>(&self, var: &ContextVar<T, D>) -> Option<T> {
         // Cloned out, so that `T::clone` does not run under the lock.
-        let value = self.lock().context.value(var.key()).cloned();
+        let value = self.state().context.value(var.key()).cloned();
         value::downcast(&**value.as_ref()?).cloned()
     }
 
@@ -159,7 +187,7 @@ impl SharedContext {
     /// assert!(!SharedContext::new().contains(&LEVEL));
     /// ```
     pub fn contains<T: Send + Sync + 'static, D>(&self, var: &ContextVar<T, D>) -> bool {
-        self.lock().context.contains(var)
+        self.state().context.contains(var)
     }
 
     /// How many variables are bound at this moment.
@@ -171,7 +199,7 @@ impl SharedContext {
     /// assert_eq!(SharedContext::new().len(), 0);
     /// ```
     pub fn len(&self) -> usize {
-        self.lock().context.len()
+        self.state().context.len()
     }
 
     /// Whether no variable is bound at this moment.
@@ -205,11 +233,11 @@ impl SharedContext {
         Arc::as_ptr(&self.state) as usize
     }
 
-    /// Records what was written inside. Returns what it replaces, to be dropped by the caller when no
-    /// lock is held.
+    /// Records what was written inside. Returns what it replaces, to be dropped by the caller when
+    /// no lock is held.
     #[must_use]
     pub(crate) fn publish(&self, context: &Context) -> Context {
-        mem::replace(&mut self.lock().context, context.alias())
+        mem::replace(&mut self.state().context, context.alias())
     }
 
     /// The context, if this is the last reference to the object.
@@ -221,28 +249,43 @@ impl SharedContext {
     /// The context has been left: who waits may come.
     pub(crate) fn release(&self) {
         let waiters = {
-            let mut state = self.lock();
+            let mut state = self.state();
             state.entered = false;
             mem::take(&mut state.waiters)
         };
         for waker in waiters.into_values() {
-            // This runs in destructors, and the others have to be woken too. The panic hook has reported it.
+            // This runs in destructors, and the others have to be woken too. The panic hook has
+            // reported it.
             contain(|| waker.wake());
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State> {
         // No user code runs under this lock, so a panic cannot have left the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state, in which there is room for one more waiter.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        loop {
+            let state = self.state();
+            let Some(room) = state.waiters.lacks_room() else {
+                return state;
+            };
+            drop(state);
+            let room = Vec::with_capacity(room);
+            let freed = self.state().waiters.move_to(room);
+            drop(freed);
+        }
     }
 }
 
 impl fmt::Debug for SharedContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Cloned out, because the values' `Debug` may use the context.
+        // Taken out of the lock, because the values' `Debug` may use the context.
         let context = match self.state.try_lock() {
-            Ok(state) => state.context.clone(),
-            Err(TryLockError::Poisoned(state)) => state.into_inner().context.clone(),
+            Ok(state) => state.context.alias(),
+            Err(TryLockError::Poisoned(state)) => state.into_inner().context.alias(),
             Err(TryLockError::WouldBlock) => return f.write_str("SharedContext { <locked> }"),
         };
         f.debug_tuple("SharedContext").field(&context).finish()

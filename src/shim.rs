@@ -44,8 +44,9 @@
 //!
 //! # What comes back
 //!
-//! Nothing, by itself: what a task sets is seen by its children only. [`JoinHandle::join_context`] gives the context that
-//! a task has ended in, and in a [`SharedContext`](crate::SharedContext) several units of work see what each sets.
+//! Nothing, by itself: what a task sets is seen by its children only. A task may return its
+//! context, as in `spawn(async { (work().await, copy_context()) })`, which [`Context::apply`](crate::Context::apply) adopts,
+//! and in a [`SharedContext`](crate::SharedContext) several units of work see what each sets.
 //!
 #![doc = include_str!("../docs/sharing.md")]
 //!
@@ -96,6 +97,7 @@
 //! });
 //! ```
 
+mod adapters;
 mod block;
 mod blocking;
 mod call_handle;
@@ -114,6 +116,7 @@ mod inline;
 mod join;
 mod join_error;
 mod join_set;
+mod join_task;
 mod local;
 mod outcome;
 mod parker;
@@ -141,35 +144,20 @@ mod hyper;
 #[path = "../shims/rayon.rs"]
 pub mod rayon;
 #[cfg(feature = "tokio")]
+#[path = "../shims/tokio_channel.rs"]
+mod tokio_channel;
+#[cfg(feature = "tokio")]
 #[path = "../shims/tokio_io.rs"]
 mod tokio_io;
 #[cfg(feature = "tower")]
 #[path = "../shims/tower.rs"]
 pub mod tower;
 
-/// The runtimes: of each the module, which is its adapter's file in `shims/` too, the variant and the feature.
-///
-/// [`spawn`] compiles each future for the first one that is compiled in; for the others it boxes the future.
-macro_rules! list {
+macro_rules! modules {
     ($(
         $(#[$doc:meta])*
-        $module:ident $Variant:ident $feature:literal
+        $module:ident $Variant:ident $feature:literal $probe:tt
     )*) => {
-        /// The adapters. Those whose feature is off are represented by `absent.rs`.
-        #[path = "../shims"]
-        pub(crate) mod adapters {
-            pub(crate) use crate::shim::event_loop::tasks as event_loop;
-
-            $(
-                #[cfg(feature = $feature)]
-                pub(crate) mod $module;
-                #[cfg(not(feature = $feature))]
-                #[path = "absent.rs"]
-                #[allow(clippy::duplicate_mod, reason = "each is a type of its own")]
-                pub(crate) mod $module;
-            )*
-        }
-
         $(
             #[cfg(feature = $feature)]
             $(#[$doc])*
@@ -177,36 +165,10 @@ macro_rules! list {
                 super::facade::functions!($module);
             }
         )*
-
-        list!(@first [] $($module $feature)*);
-
-        /// Passes the module, the variant and the feature of each on to a macro. Event loops are among them.
-        macro_rules! runtimes {
-            ($then:ident) => {
-                $then! { $($module $Variant $feature)* event_loop EventLoop "" }
-            };
-        }
-        pub(crate) use runtimes;
-    };
-    (@first [$($before:literal)*] $module:ident $feature:literal $($rest:tt)*) => {
-        #[cfg(all(feature = $feature, not(any($(feature = $before),*))))]
-        pub(crate) use self::adapters::$module::Runtime as FirstRuntime;
-        list!(@first [$($before)* $feature] $($rest)*);
-    };
-    (@first [$($before:literal)*]) => {
-        #[cfg(not(any($(feature = $before),*)))]
-        pub(crate) use self::adapters::event_loop::Runtime as FirstRuntime;
     };
 }
 
-list! {
-    #[doc = include_str!("../docs/runtimes/tokio.md")]
-    tokio Tokio "tokio"
-    #[doc = include_str!("../docs/runtimes/smol.md")]
-    smol Smol "smol"
-    #[doc = include_str!("../docs/runtimes/async-std.md")]
-    async_std AsyncStd "async-std"
-}
+runtimes!(modules);
 
 /// How a task is spawned on a local executor that the shim does not know, for messages.
 const BARE_LOCAL_SPAWN: &str = "`tokio::task::spawn_local(future.in_current_context())`";
@@ -219,8 +181,9 @@ use futures_core::future::BoxFuture;
 pub use self::block::BlockOnError;
 pub use self::call_handle::{CallHandle, TimerHandle};
 pub use self::callback::{CallError, ExceptionHandler, set_exception_handler};
+pub use self::clock::Clock;
 pub use self::context_aware::{ContextAwareExecutor, FromSchedule};
-pub use self::executor::{Clock, Executor, LocalExecutor};
+pub use self::executor::{Executor, LocalExecutor};
 pub use self::join::{AbortHandle, DoneCallbackId, JoinHandle, TaskId};
 pub use self::join_error::JoinError;
 pub use self::join_set::JoinSet;
@@ -240,6 +203,7 @@ use self::event_loop::EventLoop;
 use self::scope::{LocalScope, new_context};
 use self::task::TaskFuture;
 use crate::current;
+use crate::runtimes::runtimes;
 use crate::task_context::TaskContext;
 
 /// Where work from here goes.

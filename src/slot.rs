@@ -1,25 +1,28 @@
 //! What a context knows of one variable: its value, and the guards that are live on it.
 //!
-//! Each guard has a layer. The layers of a slot are a list, the innermost first, which slots share as persistent maps
-//! share their nodes: a copy of a slot is a count, and a layer never changes once others may see it.
+//! Each guard has a layer. The layers of a slot are a list, the innermost first, which slots share
+//! as persistent maps share their nodes: a copy of a slot is a count, and a layer never changes
+//! once others may see it.
 //!
 //! ```text
 //! Slot { value: 3, layers } ──> Layer { below: 2, next } ──> Layer { below: 1, next: None }
 //!        set, or a guard's             │ guard of 3                  │ guard of 2
 //! ```
 //!
-//! What is below a layer is the value that the variable had when the guard was made, and what comes back when it ends.
-//! A guard may end anywhere: in the middle of the list, and where its context is out of reach. That marks its layer as
-//! ended, and all goes on from there:
+//! What is below a layer is the value that the variable had when the guard was made, and what comes
+//! back when it ends. A guard may end anywhere: in the middle of the list, and where its context is
+//! out of reach. That marks its layer as ended, and all goes on from there:
 //! - Reading passes over ended layers.
-//! - A write takes them out. Those on top cost a step each. Those in the middle cost a new list, so that they may stay,
-//!   if there are many layers, until they are half of them: then each of them has paid for two steps.
+//! - A write takes them out. Those on top cost a step each. Those in the middle cost a new list, so
+//!   that they may stay, if there are many layers, until they are half of them: then each of them
+//!   has paid for two steps.
 
 use std::iter;
 use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, Weak};
 
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::value::Value;
 
 #[derive(Clone, Default)]
@@ -31,8 +34,8 @@ pub(crate) struct Slot {
 
 /// The place of a guard in one variable of one context.
 ///
-/// It belongs to the context in which the guard was made. A copy of that context shares the slot, but its id differs, and
-/// there the layers mean nothing: the value above them is a plain value.
+/// It belongs to the context in which the guard was made. A copy of that context shares the slot,
+/// but its id differs, and there the layers mean nothing: the value above them is a plain value.
 struct Layer {
     context: u64,
     guard: Arc<Guard>,
@@ -41,12 +44,16 @@ struct Layer {
     next: Option<Arc<Layer>>,
     /// How many layers there are from here on.
     depth: usize,
+    /// A layer further down that has ended, as have this one and all between them. Dangling if there
+    /// is none, or nobody has asked. Weak, so that a list is dropped as if these were not there.
+    lower_ended: Mutex<Weak<Layer>>,
 }
 
 /// What a guard and its layer share. Keeps no value.
 pub(crate) struct Guard {
     is_live: AtomicBool,
-    /// In the guard that was the first of its list: how many layers of the list have ended and not been taken out.
+    /// In the guard that was the first of its list: how many layers of the list have ended and not
+    /// been taken out.
     ended: AtomicUsize,
     /// `None` in that guard itself.
     first: Option<Arc<Guard>>,
@@ -68,8 +75,11 @@ impl Guard {
         }
     }
 
-    /// The guard is gone.
+    /// The guard is gone, or has no effect any more.
     pub(crate) fn end(&self) {
+        if !self.is_live() {
+            return;
+        }
         self.ended().fetch_add(1, Ordering::Relaxed);
         // Released, and acquired by whoever finds it so: then the count above is known, too.
         self.is_live.store(false, Ordering::Release);
@@ -84,6 +94,34 @@ impl Layer {
     /// This layer and those below.
     fn iter(&self) -> impl Iterator<Item = &Layer> {
         iter::successors(Some(self), |layer| layer.next.as_deref())
+    }
+
+    /// The lowest of the layers that have ended, from this one on, which has, down to the first that
+    /// is live. The way is kept for the next one who asks: amortised, a call takes logarithmic time.
+    fn lowest_ended(self: &Arc<Layer>) -> Arc<Layer> {
+        let mut lowest = Arc::clone(self);
+        let mut passed = Vec::new();
+        while let Some(lower) = lowest.next_ended() {
+            passed.push(mem::replace(&mut lowest, lower));
+        }
+        for layer in passed {
+            let lower = Arc::downgrade(&lowest);
+            // Freed when the lock is released: an allocator may use the crate.
+            let freed = mem::replace(&mut *layer.lower_ended(), lower);
+            drop(freed);
+        }
+        lowest
+    }
+
+    fn next_ended(&self) -> Option<Arc<Layer>> {
+        let known = self.lower_ended().upgrade();
+        known.or_else(|| self.next.clone().filter(|next| !next.guard.is_live()))
+    }
+
+    fn lower_ended(&self) -> MutexGuard<'_, Weak<Layer>> {
+        self.lower_ended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -125,7 +163,8 @@ impl Slot {
             .filter(|layer| layer.context == context)
     }
 
-    /// The value as `context` sees it: that of the innermost layer which is live, or what was set above it.
+    /// The value as `context` sees it: that of the innermost layer which is live, or what was set
+    /// above it.
     pub(crate) fn visible(&self, context: u64) -> Option<&Value> {
         let mut value = &self.value;
         if let Some(top) = self.layers_of(context) {
@@ -137,12 +176,22 @@ impl Slot {
         value.as_ref()
     }
 
-    /// The same, of a slot that is used up.
+    /// The same, of a slot that is used up: a token's, of which many may have been made under the same
+    /// guards.
     pub(crate) fn into_visible(mut self, context: u64) -> Option<Value> {
-        if self.layers.is_none() {
-            return self.value.take();
+        match self.layers_of(context) {
+            Some(top) if !top.guard.is_live() => top.lowest_ended().below.clone(),
+            _ => self.value.take(),
         }
-        self.visible(context).cloned()
+    }
+
+    /// Ends the guards that are live in `context`.
+    pub(crate) fn end_guards(&self, context: u64) {
+        let layers = self
+            .layers_of(context)
+            .into_iter()
+            .flat_map(|top| top.iter());
+        layers.for_each(|layer| layer.guard.end());
     }
 
     /// Whether another value is visible to `context` than the one above all layers.
@@ -151,8 +200,9 @@ impl Slot {
             .is_some_and(|top| !top.guard.is_live())
     }
 
-    /// Makes this slot mean the same in `context` as it does, without layers of others and, as far as that pays, without
-    /// those that have ended. If that changes anything, returns the slot as it was, for the caller to drop.
+    /// Makes this slot mean the same in `context` as it does, without layers of others and, as far
+    /// as that pays, without those that have ended. If that changes anything, returns the slot as
+    /// it was, for the caller to drop.
     #[inline]
     pub(crate) fn settle(&mut self, context: u64) -> Option<Slot> {
         if self.is_settled(context) {
@@ -206,6 +256,7 @@ impl Slot {
             below: self.value.replace(value),
             depth: next.as_ref().map_or(1, |next| next.depth + 1),
             next,
+            lower_ended: Mutex::default(),
         }));
         guard
     }
@@ -218,8 +269,9 @@ impl Slot {
         })
     }
 
-    /// Takes the layer on top off, if it is `guard`'s, which has ended, the slot is that of its context alone, and there was
-    /// a value before. Returns the value that it had; `None` if there is more to do, or it had none.
+    /// Takes the layer on top off, if it is `guard`'s, which has ended, the slot is that of its
+    /// context alone, and there was a value before. Returns the value that it had; `None` if there
+    /// is more to do, or it had none.
     #[inline]
     pub(crate) fn pop(&mut self, guard: &Arc<Guard>) -> Option<Value> {
         let top = self.layers.as_mut()?;
@@ -237,9 +289,11 @@ impl Slot {
     }
 }
 
-/// The list from `top` on without the layers that have ended, and the value above it if `top` is one of these.
+/// The list from `top` on without the layers that have ended, and the value above it if `top` is
+/// one of these.
 ///
-/// What an ended layer had below is what the next one above it has below. Each layer is asked once: it may end in between.
+/// What an ended layer had below is what the next one above it has below. Each layer is asked once:
+/// it may end in between.
 fn without_ended(top: &Layer) -> (Option<Arc<Layer>>, Option<Option<Value>>) {
     let mut layers: Vec<&Layer> = top.iter().collect();
     let mut kept: Option<Arc<Layer>> = None;
@@ -257,6 +311,7 @@ fn without_ended(top: &Layer) -> (Option<Arc<Layer>>, Option<Option<Value>>) {
             below: below.clone(),
             depth: kept.as_ref().map_or(1, |next| next.depth + 1),
             next: kept,
+            lower_ended: Mutex::default(),
         }));
     }
     (kept, handed_up.cloned())

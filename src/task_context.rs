@@ -162,19 +162,21 @@ mod sealed {
             cx: &mut task::Context<'_>,
             f: impl FnOnce(&mut task::Context<'_>) -> Poll<R>,
         ) -> Poll<R> {
-            let frame = ready!(self.poll_frame(entering.kind.users(), cx));
-            Frame::enter_any(frame, entering.scope, || f(cx))
+            let users = entering.kind.users();
+            let frame = ready!(self.poll_frame(users, cx));
+            Frame::enter_any(frame, users, entering.scope, || f(cx))
         }
 
         fn run_now<R>(&mut self, entering: Entering<'_>, f: impl FnOnce() -> R) -> R {
-            let frame = self.frame_now(entering.kind.users());
-            Frame::enter_any(frame, entering.scope, f)
+            let users = entering.kind.users();
+            Frame::enter_any(self.frame_now(users), users, entering.scope, f)
         }
 
         fn run_last<R>(&mut self, entering: Entering<'_>, f: impl FnOnce() -> R) -> R {
             let waiter = mem::take(self);
-            let frame = waiter.frame_now(entering.kind.users());
-            Frame::enter_any(frame, entering.scope, || {
+            let users = entering.kind.users();
+            let frame = waiter.frame_now(users);
+            Frame::enter_any(frame, users, entering.scope, || {
                 // Goes inside. What the frame has of the context is the last then, and the values go as in a context
                 // of one's own.
                 let _waiter = waiter;

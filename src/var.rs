@@ -43,8 +43,9 @@ use crate::value::{DebugValue, Stored, Value};
 ///
 /// An allocator may read variables, and may write them, at any time. If it is called while its thread changes the current
 /// context, a read gives the default or no value, and a write is dropped or is an error of the `try_` forms
-/// ([`Busy`](crate::SetErrorKind::Busy)). A default that allocates while it is computed reads as no value by
-/// [`with`](ContextVar::with) then, and panics by [`get`](ContextVar::get), as in any use within itself.
+/// ([`Busy`](crate::SetErrorKind::Busy)). While a default is computed for the first time, an allocator or a signal
+/// handler that comes in between finds no value by [`with`](ContextVar::with), and [`get`](ContextVar::get) computes the
+/// default again.
 ///
 /// A signal handler may read variables whose values are `Copy`, by `get` or `with`: inside of a context that was entered, and
 /// at a thread's root if the thread has read a variable before. It finds the value of the context that is current, or of the
@@ -78,12 +79,33 @@ pub struct ContextVar<T: 'static, D = NoDefault> {
     _default: PhantomData<fn() -> D>,
 }
 
-/// In [`ContextVar<T>`](ContextVar): the variable has no default, so that [`get`](ContextVar::get) returns an
-/// `Option<T>`.
+/// In [`ContextVar<T>`](ContextVar): the variable has no default, so that [`get`](ContextVar::get)
+/// returns an `Option<T>`.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::{ContextVar, NoDefault};
+///
+/// static USER: ContextVar<u64, NoDefault> = ContextVar::new("USER");
+///
+/// assert_eq!(USER.get(), None);
+/// ```
 #[derive(Debug)]
 pub enum NoDefault {}
 
-/// In `ContextVar<T, WithDefault>`: the variable has a default, so that [`get`](ContextVar::get) returns a `T`.
+/// In `ContextVar<T, WithDefault>`: the variable has a default, so that [`get`](ContextVar::get)
+/// returns a `T`.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::{ContextVar, WithDefault};
+///
+/// static LEVEL: ContextVar<u8, WithDefault> = ContextVar::with_default("LEVEL", || 7);
+///
+/// assert_eq!(LEVEL.get(), 7);
+/// ```
 #[derive(Debug)]
 pub enum WithDefault {}
 
@@ -128,7 +150,9 @@ mod sealed {
     #[inline]
     #[track_caller]
     fn default<T: Clone>(var: &ContextVar<T, WithDefault>) -> T {
-        match var.default() {
+        // Once more: an allocator or a signal handler may have come while the default is computed, and
+        // they cannot go on without a value. Within that it is a default that reads itself.
+        match var.default_within(1) {
             DefaultValue::First(default) => default.clone(),
             DefaultValue::Own(default) => default,
             DefaultValue::None => panic!(
@@ -181,8 +205,9 @@ impl<T> ContextVar<T> {
     ///
     /// The default is computed on first use, without a lock: threads that race may compute it twice,
     /// and the first stored result is the only one that is ever seen. In a default, its own variable has
-    /// no value for [`with`](Self::with), and [`get`](Self::get) panics. A default is not a binding: it is
-    /// never part of a [`Context`](crate::Context) (CV-05).
+    /// no value for [`with`](Self::with), and [`get`](Self::get) computes the default once more and
+    /// panics within that, so that a default which needs itself panics. A default is not a binding: it
+    /// is never part of a [`Context`](crate::Context) (CV-05).
     ///
     /// It runs in the reader's context and may use it. If it sets its own variable, this read still gives the default,
     /// and the next one what was set. If it panics, so does the read, and the next one computes it again.
@@ -266,6 +291,9 @@ impl<T, D> ContextVar<T, D> {
     /// Keeps this variable out of new units of work: tasks, callbacks, jobs and threads that inherit
     /// the current context start without it.
     ///
+    /// If the variable was used before, this is another variable: it has no value, and what the one
+    /// before was set to stays where it is.
+    ///
     /// An explicit context, `run`, [`scope`](Self::scope) and
     /// [`ContextAwareExecutor::fixed`](crate::shim::ContextAwareExecutor::fixed) are taken as they are.
     ///
@@ -282,6 +310,8 @@ impl<T, D> ContextVar<T, D> {
     #[must_use = "`local` returns the variable"]
     pub const fn local(mut self) -> ContextVar<T, D> {
         self.local = true;
+        // The key says whether the variable is local. What was bound under the old one stays with it.
+        self.key = AtomicU64::new(0);
         self
     }
 
@@ -310,10 +340,16 @@ impl<T, D> ContextVar<T, D> {
     /// What contexts know this variable by. Assigned on first use, because `new` is `const`.
     #[inline]
     pub(crate) fn key(&self) -> VarKey {
-        match self.key.load(Ordering::Relaxed) {
-            0 => self.assign_key(),
-            number => VarKey::from_number(number),
+        match self.known_key() {
+            VarKey::NONE => self.assign_key(),
+            key => key,
         }
+    }
+
+    /// The same, but [`VarKey::NONE`] if none is assigned yet.
+    #[inline]
+    pub(crate) fn known_key(&self) -> VarKey {
+        VarKey::from_number(self.key.load(Ordering::Relaxed))
     }
 
     #[cold]
@@ -329,18 +365,25 @@ impl<T, D> ContextVar<T, D> {
     /// The default, computed now if it never was.
     #[inline]
     pub(crate) fn default(&self) -> DefaultValue<'_, T> {
+        self.default_within(0)
+    }
+
+    /// The same if the default may be computed again while this thread computes it, so many times.
+    #[inline]
+    fn default_within(&self, times: usize) -> DefaultValue<'_, T> {
         match self.first_default.get() {
             Some(first) => DefaultValue::First(first),
             None if self.default.is_none() => DefaultValue::None,
-            None => self.compute_default(),
+            None => self.compute_default(times),
         }
     }
 
     #[cold]
-    fn compute_default(&self) -> DefaultValue<'_, T> {
+    fn compute_default(&self, times: usize) -> DefaultValue<'_, T> {
+        let activity = Activity::Default(self.key().number());
         let computed = self
             .default
-            .and_then(|make| reentrancy::begin(Activity::Default(self.key().number()), make));
+            .and_then(|make| reentrancy::begin_again(activity, times, make));
         let Some(value) = computed else {
             return DefaultValue::None;
         };

@@ -20,7 +20,8 @@ use crate::task_context::{EnterContext, TaskContext};
 
 /// Puts any future, stream, sink, reader or writer into a context.
 pub trait ContextExt: Sized {
-    /// Runs `self` in `context`: it is current every time the future is polled, and when it is dropped.
+    /// Runs `self` in `context`: it is current every time the future is polled, and when it is
+    /// dropped.
     ///
     /// An owned [`Context`] is moved in. Given a [`SharedContext`], the future enters that very
     /// context, and parks while it is entered elsewhere (TA-07, TA-08).
@@ -44,8 +45,9 @@ pub trait ContextExt: Sized {
     /// Runs `self` in a copy of the current context, taken now and not at the first poll (TA-05).
     /// Variables declared `local` are left out.
     ///
-    /// This is how values follow a future into a task that the shim does not spawn. For a function there is
-    /// [`shim::bind`](crate::shim::bind), and for an `IntoFuture` write `value.into_future().in_current_context()`.
+    /// This is how values follow a future into a task that the shim does not spawn. For a function
+    /// there is [`shim::bind`](crate::shim::bind), and for an `IntoFuture` write
+    /// `value.into_future().in_current_context()`.
     ///
     /// # Examples
     ///
@@ -70,14 +72,16 @@ pin_project! {
     /// A future, stream, sink, reader or writer that is polled *and dropped* inside its context.
     ///
     /// Made by [`ContextExt::in_context`], [`ContextExt::in_current_context`],
-    /// [`ContextVar::scope`](crate::ContextVar::scope) and [`Carried::scope`](crate::Carried::scope). It is two words
-    /// larger than what it wraps.
+    /// [`ContextVar::scope`](crate::ContextVar::scope) and
+    /// [`Carried::scope`](crate::Carried::scope). It is two words larger than what it wraps.
     ///
-    /// Implements what the wrapped type does of `Future`, `Stream`, `Sink`, and `AsyncRead`, `AsyncWrite`, `AsyncBufRead`
-    /// and `AsyncSeek`, those of `futures` and, with the feature `tokio`, those of tokio.
+    /// Implements what the wrapped type does of `Future`, `Stream`, `Sink`, and `AsyncRead`,
+    /// `AsyncWrite`, `AsyncBufRead` and `AsyncSeek`, those of `futures` and, with the feature
+    /// `tokio`, those of tokio.
     ///
-    /// In a [`SharedContext`] that is entered elsewhere, a poll waits for it. A drop, and what cannot wait
-    /// (`Sink::start_send`, `AsyncBufRead::consume`, tokio's `AsyncSeek::start_seek`), take place in a copy then.
+    /// In a [`SharedContext`] that is entered elsewhere, a poll waits for it. A drop, and what
+    /// cannot wait (`Sink::start_send`, `AsyncBufRead::consume`, tokio's `AsyncSeek::start_seek`),
+    /// take place in a copy then.
     #[must_use = "futures do nothing unless you `.await` or poll them"]
     pub struct WithContext<T, C: TaskContext = Context> {
         #[pin]
@@ -102,21 +106,63 @@ impl<P: EnterContext> Around for Placed<P> {
 
 impl<T, C: TaskContext> WithContext<T, C> {
     /// What is wrapped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::ContextExt;
+    /// assert_eq!("hello".in_current_context().inner().len(), 5);
+    /// ```
     pub fn inner(&self) -> &T {
         self.inside.inner()
     }
 
-    /// What is wrapped.
+    /// What is wrapped. Its methods are called in the current context, and not in that of the
+    /// wrapper.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::ContextExt;
+    /// let mut numbers = vec![3, 1, 2].in_current_context();
+    /// numbers.inner_mut().sort();
+    /// assert_eq!(numbers.inner(), &[1, 2, 3]);
+    /// ```
     pub fn inner_mut(&mut self) -> &mut T {
         self.inside.parts_mut().1
     }
 
-    /// What is wrapped.
+    /// What is wrapped, pinned. Its methods are called in the current context, and not in that of
+    /// the wrapper.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::future::Future;
+    /// # use std::pin::pin;
+    /// # use std::task::{Context, Poll, Waker};
+    /// # use aiocontextvars::{ContextExt, context_var};
+    /// context_var! { static LEVEL: u8; }
+    ///
+    /// LEVEL.set(1);
+    /// let mut future = pin!(async { LEVEL.get() }.in_current_context());
+    /// LEVEL.set(2);
+    /// let mut cx = Context::from_waker(Waker::noop());
+    /// let polled = future.as_mut().inner_pin_mut().poll(&mut cx);
+    /// assert_eq!(polled, Poll::Ready(Some(2)));
+    /// ```
     pub fn inner_pin_mut(self: Pin<&mut Self>) -> Pin<&mut T> {
         self.project().inside.project().1
     }
 
     /// What is wrapped, without the context.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::ContextExt;
+    /// assert_eq!("hello".in_current_context().into_inner(), "hello");
+    /// ```
     pub fn into_inner(self) -> T {
         self.take_apart().1
     }
@@ -143,7 +189,7 @@ impl<T, C: TaskContext> WithContext<T, C> {
         f: impl FnOnce(Pin<&'a mut T>, &mut task::Context<'_>) -> Poll<R>,
     ) -> Poll<R> {
         let (Placed(place), inner) = self.project().inside.project();
-        place.poll_in((&Kind::call()).into(), cx, |cx| f(inner, cx))
+        place.poll_in((&Kind::poll_within()).into(), cx, |cx| f(inner, cx))
     }
 
     /// The same for what cannot wait: in a copy of the context, if that is taken.

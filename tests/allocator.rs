@@ -1,18 +1,23 @@
-//! An allocator that uses the crate: it is called within most operations, and finds the current context in whatever state
-//! that is in. It reads a right value or none, what it sets stays or is refused, and nothing aborts.
+//! An allocator that uses the crate: it is called within most operations, and finds the current context
+//! in whatever state that is in. It reads a right value or none, what it sets stays or is refused, and
+//! nothing aborts.
 #![allow(unsafe_code, reason = "an allocator cannot be written without")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
 use std::rc::Rc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{self, Waker};
 use std::time::Duration;
 
 use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::{
-    Carried, Context, ContextVar, SetErrorKind, SharedContext, context_var, copy_context,
-    in_own_context, inherit_context, shim,
+    Carried, Context, ContextExt, ContextVar, SetErrorKind, SharedContext, context_var,
+    copy_context, in_own_context, inherit_context, shim,
 };
 use futures::stream::{self, StreamExt};
 
@@ -21,6 +26,8 @@ context_var! {
     #[local] static CONNECTION: u64;
     static LEVEL: u64 = 7;
     static TEXT: String = "a default".to_owned();
+    /// Allocates while it is computed.
+    static PARSED: u64 = "11".to_owned().parse().unwrap();
     /// Written by the allocator.
     static CALLS: u64;
 }
@@ -33,6 +40,10 @@ thread_local! {
     /// The values that `ID` may have now.
     static EXPECTED: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
 }
+
+/// A shared context that the allocator copies.
+static COPIED: OnceLock<SharedContext> = OnceLock::new();
+static COPIES: AtomicU64 = AtomicU64::new(0);
 
 static READS: AtomicU64 = AtomicU64::new(0);
 static FOUND: AtomicU64 = AtomicU64::new(0);
@@ -54,7 +65,7 @@ fn look() {
     check(ID.with(|id| id.copied()));
     check(copy_context().get(&ID).copied());
     check(inherit_context().get(&ID).copied());
-    if LEVEL.get() != 7 || ID.get_or(from) < from {
+    if LEVEL.get() != 7 || PARSED.get() != 11 || ID.get_or(from) < from {
         WRONG.fetch_add(1, Ordering::Relaxed);
     }
     // A default that allocates while it is computed: here it can be that of nobody.
@@ -79,6 +90,14 @@ fn look() {
         Err(error) if error.kind() == SetErrorKind::ForeignTask => {}
         Err(_) => drop(WRONG.fetch_add(1, Ordering::Relaxed)),
     }
+    if let Some(shared) = COPIED.get() {
+        COPIES.fetch_add(1, Ordering::Relaxed);
+        for id in [shared.copy().get(&ID).copied(), shared.get(&ID)] {
+            if !matches!(id, Some(1 | 2)) {
+                WRONG.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
     // A context of its own works at any time.
     let own = Context::new().with_value(&LEVEL, 8).run(|| {
         CALLS.set(3);
@@ -92,8 +111,8 @@ fn look() {
 
 struct Looking;
 
-// SAFETY: every method hands its arguments on to `System` unchanged, and its result back. What `look` does allocates by
-// this very allocator, which does not look then, and unwinds out of nothing.
+// SAFETY: every method hands its arguments on to `System` unchanged, and its result back. What `look`
+// does allocates by this very allocator, which does not look then, and unwinds out of nothing.
 unsafe impl GlobalAlloc for Looking {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         look();
@@ -177,7 +196,14 @@ fn operations() {
     assert_eq!(shared.get(&ID), Some(1));
     assert_eq!(shared.copy().bind(|| ID.get())(), Some(1));
     assert_eq!(Carried::new(3).run(|n| (n, ID.get())), (3, Some(2)));
-    assert_eq!(TEXT.get(), "a default");
+    assert_eq!((TEXT.get().as_str(), PARSED.get()), ("a default", 11));
+}
+
+#[test]
+fn an_allocator_may_get_a_variable_whose_default_is_being_computed() {
+    context_var! { static FIRST: u64 = PARSED.get() + "3".to_owned().parse::<u64>().unwrap(); }
+    assert_eq!(watched((0, 0), || FIRST.get()), 14);
+    assert_no_wrong_value();
 }
 
 #[test]
@@ -188,6 +214,43 @@ fn an_allocator_may_use_the_core_at_any_time() {
     assert_no_wrong_value();
     assert!(FOUND.load(Ordering::Relaxed) > 100);
     assert!(REFUSED.load(Ordering::Relaxed) > 10);
+}
+
+/// Nothing is allocated or freed while such a context is locked, or this never ends.
+#[test]
+fn an_allocator_may_copy_a_shared_context_at_any_time() {
+    let shared = COPIED.get_or_init(|| Context::new().with_value(&ID, 1).share());
+    watched((1, 2), || {
+        let mut waiting = Vec::new();
+        let guard = shared
+            .run(|| {
+                let guard = ID.scoped(2);
+                // As many wait for it in their turn.
+                for _ in 0..100 {
+                    let mut future = Box::pin(async { ID.get() }.in_context(shared));
+                    let mut context = task::Context::from_waker(Waker::noop());
+                    let polled = Context::new().run(|| future.as_mut().poll(&mut context));
+                    assert!(polled.is_pending());
+                    waiting.push(future);
+                }
+                // Some go away.
+                waiting.truncate(50);
+                guard
+            })
+            .unwrap();
+        // The guard has ended and the context still has it: a copy has to be made anew.
+        drop(guard);
+        assert_eq!(shared.copy().get(&ID), Some(&1));
+        assert_eq!(
+            format!("{shared:?}"),
+            "SharedContext(Context {CALLS: <redacted>, ID: <redacted>})"
+        );
+        for future in waiting {
+            assert_eq!(shim::block_on(pin!(future)), Some(1));
+        }
+    });
+    assert_no_wrong_value();
+    assert!(COPIES.load(Ordering::Relaxed) > 100);
 }
 
 async fn work(number: u64) -> u64 {
@@ -237,7 +300,6 @@ fn an_allocator_may_use_the_core_while_the_shim_works() {
         assert_eq!(local.into_keys().next(), Some(Some(2)));
         #[cfg(feature = "tokio")]
         for workers in [0, 2] {
-            use aiocontextvars::ContextExt;
             use std::future::poll_fn;
             use std::task::Poll;
 

@@ -143,15 +143,16 @@ fn types() -> Vec<Row> {
         channel::SendError<u8>:                 1 1 1 1 1;
         channel::SendError<NotSend>:            0 0 1 1 1;
 
-        shim::JoinHandle<u8>:                   1 1 1 0 0;
-        shim::JoinHandle<NotSync>:              1 1 1 0 0;
-        shim::JoinHandle<NotSend>:              0 0 1 0 0;
+        shim::JoinHandle<u8>:                   1 1 1 1 1;
+        shim::JoinHandle<NotSync>:              1 1 1 1 1;
+        shim::JoinHandle<NotSend>:              0 0 1 1 1;
         shim::AbortHandle:                      1 1 1 0 0;
         shim::DoneCallbackId:                   1 1 1 1 1;
         shim::JoinError:                        1 1 1 1 1;
-        shim::JoinSet<u8>:                      1 1 1 0 0;
-        shim::JoinSet<NotSync>:                 1 1 1 0 0;
-        shim::JoinSet<NotSend>:                 0 0 1 0 0;
+        shim::JoinSet<u8>:                      1 1 1 1 1;
+        shim::JoinSet<NotSync>:                 1 1 1 1 1;
+        shim::JoinSet<NotSend>:                 0 0 1 1 1;
+        shim::TaskId:                           1 1 1 1 1;
         shim::TaskGroup<u8>:                    1 1 1 1 1;
         shim::TaskGroup<NotSync>:               1 1 1 1 1;
         shim::TaskGroup<NotSend>:               0 0 1 1 1;
@@ -233,9 +234,9 @@ fn what_functions_return_keeps_its_auto_traits() {
         shim::bind(|| ()) => 1 1 1 1 1;
         shim::bind_mut(|()| ()) => 1 1 1 1 1;
         shim::bind_fn(|()| ()) => 1 1 1 1 1;
-        set.join_next() => 1 1 0 0 0;
-        set.shutdown() => 1 1 0 0 0;
-        shim::JoinSet::<u8>::new().join_all() => 1 1 0 0 0;
+        set.join_next() => 1 1 0 0 1;
+        set.shutdown() => 1 1 0 0 1;
+        shim::JoinSet::<u8>::new().join_all() => 1 1 0 0 1;
         shim::TaskGroup::<u8>::new().join() => 1 1 0 1 1;
         shim::TaskGroup::<u8>::scope(async |_| Ok(())) => 1 0 0 0 0;
     });

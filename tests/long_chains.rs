@@ -1,4 +1,5 @@
-//! Chains of values that contain contexts are dropped without recursion, and many guards of one variable cost a step each.
+//! Chains of values that contain contexts are dropped without recursion, many guards of one variable
+//! cost a step each, and so do many variables that are local or have guards.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -6,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use aiocontextvars::{
-    Carried, Context, ContextExt, Scoped, SharedContext, Token, WithContext, context_var,
-    copy_context, shim,
+    Carried, Context, ContextExt, ContextVar, Scoped, SharedContext, Token, WithContext,
+    context_var, copy_context, inherit_context, shim,
 };
 use futures::future::join_all;
 
@@ -154,7 +155,8 @@ impl<T> Few<T> {
     }
 }
 
-/// Makes guards and drops them in the order of `next`, which is given the live ones, with a read and a write in between.
+/// Makes guards and drops them in the order of `next`, which is given the live ones, with a read and
+/// a write in between.
 fn make_and_drop(next: impl Fn(&BTreeSet<usize>) -> usize, with_copies: bool) {
     let mut copies = Few(VecDeque::new());
     let mut copy = || {
@@ -183,7 +185,8 @@ fn make_and_drop(next: impl Fn(&BTreeSet<usize>) -> usize, with_copies: bool) {
     });
 }
 
-/// Linear in the number of guards, and no recursion, or this takes minutes or a bigger stack. `ci/counts.sh` counts.
+/// Linear in the number of guards, and no recursion, or this takes minutes or a bigger stack.
+/// `ci/counts.sh` counts.
 fn in_order(next: impl Fn(&BTreeSet<usize>) -> usize + Clone + Send + 'static) {
     for with_copies in [false, true] {
         let next = next.clone();
@@ -223,7 +226,8 @@ fn many_guards_that_outlive_their_context() {
     });
 }
 
-/// Guards that end where their context is out of reach are passed over by one read, and taken out by one write.
+/// Guards that end where their context is out of reach are passed over by one read, and taken out by
+/// one write.
 #[test]
 fn many_guards_that_end_elsewhere() {
     on_a_small_stack(|| {
@@ -238,7 +242,34 @@ fn many_guards_that_end_elsewhere() {
     });
 }
 
-/// Where guards overlap for ever, as in branches that come and go, what has ended does not pile up.
+/// Tokens that were made under them give what was below them, in whatever order they are used.
+#[test]
+fn many_tokens_of_guards_that_end_elsewhere() {
+    for newest_first in [false, true] {
+        on_a_small_stack(move || {
+            Context::new().run(|| {
+                N.set(MANY);
+                let (mut guards, mut tokens) = (Vec::new(), Vec::new());
+                for n in 0..MANY {
+                    guards.push(N.scoped(n));
+                    tokens.push(N.set(n));
+                }
+                thread::spawn(move || drop(guards)).join().unwrap();
+                if newest_first {
+                    tokens.reverse();
+                }
+                for token in tokens {
+                    N.set(1);
+                    N.reset(token).unwrap();
+                    assert_eq!(N.get(), Some(MANY));
+                }
+            });
+        });
+    }
+}
+
+/// Where guards overlap without end, as in branches that come and go, those that have ended do not
+/// pile up.
 #[test]
 fn guards_that_overlap_for_ever_keep_no_more_than_as_many_ended_ones() {
     struct Value(Arc<()>);
@@ -274,5 +305,57 @@ fn guards_in_branches_of_one_task() {
             join_all((0..MANY / 10).map(branch)).await;
             assert_eq!(N.get(), None);
         });
+    });
+}
+
+fn variables(count: usize) -> Vec<ContextVar<usize>> {
+    (0..count)
+        .map(|_| ContextVar::named("one of many"))
+        .collect()
+}
+
+/// Linear, but for a logarithm, or this takes minutes.
+#[test]
+fn many_local_variables() {
+    let (inherited, locals) = (variables(50), variables(20_000));
+    let locals: Vec<_> = locals.into_iter().map(ContextVar::local).collect();
+    Context::new().run(|| {
+        for var in inherited.iter().chain(&locals) {
+            var.set(1);
+        }
+        assert_eq!(copy_context().len(), inherited.len() + locals.len());
+        for _ in 0..20 {
+            let context = inherit_context();
+            assert_eq!(context.len(), inherited.len());
+            assert!(inherited.iter().all(|var| context.contains(var)));
+        }
+        for var in &locals {
+            // Beside a copy.
+            let copy = copy_context();
+            var.unset();
+            assert!(copy.contains(var));
+        }
+        assert_eq!(copy_context().len(), inherited.len());
+    });
+}
+
+/// The same of variables that have guards.
+#[test]
+fn many_variables_with_guards() {
+    let variables = variables(20_000);
+    Context::new().run(|| {
+        let mut guards = VecDeque::new();
+        for var in &variables {
+            guards.push_back(var.scoped(1));
+        }
+        let snapshot = copy_context();
+        for _ in 0..variables.len() / 2 {
+            guards.pop_front();
+        }
+        assert_eq!(copy_context().len(), variables.len() / 2);
+        // Out of reach of the context.
+        thread::scope(|scope| drop(scope.spawn(|| drop(guards))));
+        assert!(copy_context().is_empty());
+        assert_eq!(snapshot.len(), variables.len());
     });
 }

@@ -49,8 +49,12 @@ fn th_05_the_global_pool_pins_nothing_of_who_started_it() {
     });
     assert_eq!((receiver.recv(), drops.count()), (Ok(Some(1)), 0));
     // And on each worker, the job before this one has ended.
-    let found = rayon::broadcast(|_| (ID.get(), HELD.with(|held| held.is_some())));
-    assert!(found.into_iter().all(|found| found == (None, false)));
+    let found = rayon::broadcast(|_| {
+        let refused = ID.try_set(3).map_err(|error| error.kind()).err();
+        (ID.get(), HELD.with(|held| held.is_some()), refused)
+    });
+    let nothing = (None, false, Some(SetErrorKind::ForeignJob));
+    assert!(found.into_iter().all(|found| found == nothing));
     drop(context);
     assert_eq!(drops.count(), 1);
 }

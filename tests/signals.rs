@@ -37,10 +37,13 @@ context_var! {
 thread_local! {
     /// The thread's number, from 1 on. Its values are 1,000 times that and up to 999 more.
     static THREAD: Cell<u64> = const { Cell::new(0) };
+    /// What `ID` is now, in a part of the work in which only that may be found. 0 in other parts.
+    static NOW: Cell<u64> = const { Cell::new(0) };
 }
 
 static CALLS: AtomicU64 = AtomicU64::new(0);
 static FOUND: AtomicU64 = AtomicU64::new(0);
+static EXACT: AtomicU64 = AtomicU64::new(0);
 static WRONG: AtomicU64 = AtomicU64::new(0);
 
 extern "C" fn handler(_: libc::c_int) {
@@ -50,6 +53,16 @@ extern "C" fn handler(_: libc::c_int) {
         return;
     }
     CALLS.fetch_add(1, Ordering::Relaxed);
+    let now = NOW.get();
+    if now != 0 {
+        let found = [ID.get(), ID.with(|id| id.copied())];
+        let counter = if found == [Some(now); 2] {
+            &EXACT
+        } else {
+            &WRONG
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
     for var in [&ID, &OTHER, &CONNECTION] {
         for id in [var.get(), var.with(|id| id.copied())] {
             match id {
@@ -85,6 +98,33 @@ fn interrupt(threads: &[JoinHandle<()>], until: Instant) {
         }
         thread::sleep(Duration::from_micros(100));
     }
+}
+
+/// Calls `f`, in which `ID` is `now` and the context does not change.
+fn steady<R>(now: u64, f: impl FnOnce() -> R) -> R {
+    let before = NOW.replace(now);
+    let result = f();
+    NOW.set(before);
+    result
+}
+
+/// Contexts that are entered and left, which hold the same value of `ID` as the one around: the handler finds it at any
+/// instruction.
+fn entered_and_left(now: u64) {
+    ID.set(now);
+    let mut same = Context::new().with_value(&ID, now).with_value(&OTHER, now);
+    let shared = same.clone().share();
+    let mut cx = task::Context::from_waker(Waker::noop());
+    let mut pending = Box::pin(std::future::pending::<()>().in_context(same.clone()));
+    steady(now, || {
+        for _ in 0..20 {
+            assert_eq!(same.run(|| (ID.get(), OTHER.get())), (Some(now), Some(now)));
+            same.run(|| ());
+            assert!(pending.as_mut().poll(&mut cx).is_pending());
+            assert_eq!(shared.run(|| ID.get()), Ok(Some(now)));
+            assert_eq!((ID.get(), LEVEL.get(), UNSET.get()), (Some(now), 7, None));
+        }
+    });
 }
 
 /// The operations of the core. All values are the thread's.
@@ -129,6 +169,7 @@ fn work(thread: u64, until: Instant) {
         // At the thread's root, and in contexts of its own.
         operations(own);
         Context::new().run(|| operations(own + 10));
+        Context::new().run(|| entered_and_left(own + 15));
         let spawned = event_loop.run_until_complete(async {
             ID.set(own + 20);
             let task = shim::spawn(async move {
@@ -165,8 +206,11 @@ fn a_signal_handler_reads_a_right_value_or_none() {
     threads
         .into_iter()
         .for_each(|thread| thread.join().unwrap());
-    let [calls, found, wrong] = [&CALLS, &FOUND, &WRONG].map(|count| count.load(Ordering::Relaxed));
-    println!("{calls} signals, {found} values found, {wrong} of them wrong");
+    let counts = [&CALLS, &FOUND, &EXACT, &WRONG].map(|count| count.load(Ordering::Relaxed));
+    let [calls, found, exact, wrong] = counts;
+    println!(
+        "{calls} signals, {found} values found, {exact} where none other may be, {wrong} wrong"
+    );
     assert_eq!(wrong, 0);
-    assert!(calls > 100 && found > 100);
+    assert!(calls > 100 && found > 100 && exact > 10);
 }

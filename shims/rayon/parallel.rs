@@ -1,7 +1,8 @@
 //! Parallel iterators in a context: `ParallelIterator` for [`WithContext`].
 //!
-//! rayon turns an iterator's consumer into a folder for each job, feeds that, and asks for its result. So it is the
-//! consumer that carries the context: when it is split, each half has a copy, and what becomes of it in a job keeps that copy.
+//! rayon turns an iterator's consumer into a folder for each job, feeds that, and asks for its
+//! result. So it is the consumer that carries the context: when it is split, each half has a copy,
+//! and what becomes of it in a job keeps that copy.
 
 use std::any::Any;
 
@@ -52,7 +53,8 @@ impl Held {
     }
 }
 
-/// A consumer, what it becomes in a job, or a reducer. All that is done to it is done in its context.
+/// A consumer, what it becomes in a job, or a reducer. All that is done to it is done in its
+/// context.
 struct InJob<T>(WithContext<T>);
 
 impl<T> InJob<T> {

@@ -8,9 +8,10 @@ use std::time::Instant;
 
 use super::call_handle::{CallHandle, TimerHandle};
 use super::callback::Call;
+use super::clock::Clock;
 use super::clock::StdClock;
 use super::dispatch::{self, Listed, Native, RuntimeName, Visitor};
-use super::executor::{self, Clock, Executor, ExecutorName, Hooks, LocalName};
+use super::executor::{self, Executor, ExecutorName, Hooks, LocalName};
 use super::inline;
 use super::join::JoinHandle;
 use super::local;

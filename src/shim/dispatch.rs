@@ -1,4 +1,4 @@
-//! The runtimes as one: enums that the list in `shim.rs` generates, each with a variant for a runtime.
+//! The runtimes as one: enums that the list in `shims/list.rs` generates, each with a variant for a runtime.
 
 use std::any::Any;
 use std::future::Future;
@@ -8,9 +8,11 @@ use std::task::{self, Poll};
 use super::adapters;
 use super::block::BlockOnError;
 use super::executor::Executor;
+use super::join_task::{Abort, Cancel, JoinTask};
 use super::outcome::Joined;
 use super::runnable_join::RunnableJoin;
-use super::runtime::{Abort, Cancel, JoinTask, Runtime, Spawned};
+use super::runtime::{Runtime, Spawned};
+use crate::runtimes::runtimes;
 
 /// A runtime in [`RuntimeName`].
 pub(crate) trait Listed: Runtime {
@@ -30,7 +32,14 @@ pub(crate) trait Visitor {
 }
 
 macro_rules! dispatch {
-    ($($module:ident $Variant:ident $feature:literal)*) => {
+    ($(
+        $(#[$doc:meta])*
+        $module:ident $Variant:ident $feature:literal $probe:tt
+    )*) => {
+        // The event loop is one among them.
+        dispatch!(@all $($module $Variant $feature)* event_loop EventLoop "");
+    };
+    (@all $($module:ident $Variant:ident $feature:literal)*) => {
         /// A runtime that is found by its name, which takes no room.
         #[derive(Clone, Copy)]
         pub(crate) enum RuntimeName {
@@ -236,7 +245,7 @@ macro_rules! dispatch {
     };
 }
 
-crate::shim::runtimes!(dispatch);
+runtimes!(dispatch);
 
 /// Spawns a task there.
 #[inline]

@@ -77,11 +77,13 @@ impl<E: Executor> ContextAwareExecutor<E> {
     /// ```
     /// # #[cfg(feature = "futures-executor")] {
     /// use aiocontextvars::shim::ContextAwareExecutor;
-    /// use futures::executor::LocalPool;
+    /// use futures::executor::ThreadPool;
     ///
-    /// // A spawner cannot run its pool.
-    /// let executor = ContextAwareExecutor::new(LocalPool::new().spawner());
-    /// assert!(executor.try_block_on(async { 1 }).is_err());
+    /// // A task of the pool may not block one of its threads.
+    /// let executor = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+    /// let same = executor.clone();
+    /// let task = executor.spawn(async move { same.try_block_on(async { 1 }).is_err() });
+    /// assert!(executor.block_on(task).unwrap());
     /// # }
     /// ```
     pub fn try_block_on<F: Future>(&self, future: F) -> Result<F::Output, BlockOnError> {

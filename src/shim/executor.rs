@@ -8,13 +8,12 @@ use std::pin::Pin;
 use std::ptr;
 use std::rc::{self, Rc};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
 
-use futures_core::future::{BoxFuture, LocalBoxFuture};
+use futures_core::future::LocalBoxFuture;
 
 use super::block::{self, BlockOnError};
 use super::blocking;
-use super::clock::StdClock;
+use super::clock::{Clock, StdClock};
 use super::runnable::{Job, LocalRunnable, Runnable};
 
 /// An executor: something that can run a closure.
@@ -162,46 +161,6 @@ pub trait LocalExecutor: 'static {
     fn hooks(&self) -> Hooks<'_, LocalName> {
         Hooks::new(QueueKey::address(self))
     }
-}
-
-/// A clock, and timers that follow it. It may use the crate: no lock is held when it is asked.
-///
-/// # Examples
-///
-/// ```
-/// use std::time::{Duration, Instant};
-/// use aiocontextvars::shim::Clock;
-/// use futures::future::BoxFuture;
-///
-/// /// Runs ten times as fast as the others.
-/// struct Hurried {
-///     start: Instant,
-/// }
-///
-/// impl Clock for Hurried {
-///     fn now(&self) -> Instant {
-///         self.start + self.start.elapsed() * 10
-///     }
-///
-///     fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()> {
-///         let left = at.saturating_duration_since(self.now()) / 10;
-///         Box::pin(futures_timer::Delay::new(left))
-///     }
-/// }
-///
-/// let clock = Hurried { start: Instant::now() };
-/// futures::executor::block_on(clock.sleep_until(clock.now() + Duration::from_millis(10)));
-/// ```
-pub trait Clock: Send + Sync + 'static {
-    /// The present moment.
-    fn now(&self) -> Instant;
-
-    /// Completes when [`now`](Clock::now) reaches `at`.
-    ///
-    /// # Panics
-    ///
-    /// The future of a clock whose runtime cannot serve timers panics here, at the call.
-    fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()>;
 }
 
 /// What the crate knows of an executor beside the methods of its trait. `N` is how frames name the executor.

@@ -17,8 +17,8 @@ use self::local::LocalJoin;
 use self::shared::Shareable;
 use super::dispatch::NativeJoin;
 use super::join_error::JoinError;
+use super::join_task::Abort;
 use super::runnable_join::RunnableJoin;
-use super::runtime::Abort;
 use crate::id;
 
 /// Waits for a task, aborts it, or detaches it. Dropping the handle detaches the task: it keeps running.

@@ -25,7 +25,8 @@ pub(crate) use self::state::Queue;
 
 use self::state::{State, wake};
 use super::callback::Call;
-use super::executor::{Clock, QueueKey};
+use super::clock::Clock;
+use super::executor::QueueKey;
 use crate::sync::atomic::Ordering;
 use crate::sync::{MutexGuard, StaticMutex, thread_local};
 

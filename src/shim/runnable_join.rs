@@ -7,8 +7,8 @@ use std::task::{self, Poll, ready};
 use async_task::FallibleTask;
 
 use super::join_error::JoinError;
+use super::join_task::{Cancel, JoinTask};
 use super::outcome::{Joined, Outcome};
-use super::runtime::{Cancel, JoinTask};
 
 /// The handle of a task of `async-task`, which is detached when this is dropped.
 pub(crate) struct RunnableJoin<T> {

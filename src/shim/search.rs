@@ -11,11 +11,12 @@ use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::FirstRuntime;
+use super::adapters::FirstRuntime;
 use super::block::BlockOnError;
+use super::clock::Clock;
 use super::destination::{self, Destination, OnExecutor};
 use super::dispatch::{Listed, RuntimeName};
-use super::executor::{Clock, Executor, LocalName};
+use super::executor::{Executor, LocalName};
 use super::join::JoinHandle;
 use super::runtime::Runtime;
 use super::scope::{self, ExecutorRef, ExecutorScope, LocalScope, ScopeExecutor};

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use futures_core::future::BoxFuture;
 use pin_project_lite::pin_project;
 
+use super::clock::Clock;
 use super::clock::{StdClock, deadline};
-use super::executor::Clock;
 use super::search;
 
 /// The clock of the current executor, or the operating system's.

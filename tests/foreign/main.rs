@@ -12,6 +12,8 @@ mod fixtures;
 mod frames;
 #[cfg(any(feature = "tokio", feature = "async-std"))]
 mod refused;
+#[cfg(any(feature = "tokio", feature = "async-std"))]
+mod shared;
 #[cfg(feature = "smol")]
 mod smol;
 #[cfg(feature = "tokio")]

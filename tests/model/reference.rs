@@ -1,5 +1,6 @@
-//! What the documentation says, in plain code. A context maps variables to layers: the lowest is the context's own,
-//! each of the others belongs to a guard, and the value of a variable is that of its top layer.
+//! What the documentation says, in plain code. A context maps variables to layers: the lowest is the
+//! context's own, each of the others belongs to a guard, and the value of a variable is that of its top
+//! layer.
 
 use std::collections::BTreeMap;
 
@@ -127,6 +128,15 @@ impl Model {
         }
     }
 
+    /// The value takes the place of all layers, and so ends the guards.
+    pub(crate) fn replace(&mut self, context: ContextId, var: Var, number: u32) {
+        let own = Layer {
+            value: Some(number),
+            ..OWN
+        };
+        self.contexts[context].insert(var, vec![own]);
+    }
+
     pub(crate) fn set(&mut self, var: Var, value: Option<u32>) -> Token {
         let context = self.current();
         let before = self.layers(context, var).clone();
@@ -168,7 +178,8 @@ impl Model {
         }
     }
 
-    /// The guard's value goes from its context, wherever the guard is dropped, and what was set above it too.
+    /// The guard's value goes from its context, wherever the guard is dropped, and what was set above it
+    /// too.
     pub(crate) fn drop_guard(&mut self, guard: &Guard) {
         let layers = self.layers(guard.context, guard.var);
         layers.retain(|layer| layer.guard != Some(guard.number));

@@ -82,7 +82,7 @@ impl Run {
                 let (context, id) = self.take_owned(owned);
                 let value = self.value(number);
                 let context = on!(var.real(), |var| context.with_value(var, value));
-                self.state().model.bind(id, var, Some(number));
+                self.state().model.replace(id, var, number);
                 self.put_owned(owned, (context, id));
             }
             Action::Share { owned, shared } => {

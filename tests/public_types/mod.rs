@@ -34,7 +34,32 @@ fn declared() -> BTreeSet<String> {
     }
     let mut public = BTreeSet::new();
     public_in(&root.join("src/lib.rs"), "", &types, &mut public);
+    for module in listed(&root.join("shims/list.rs")) {
+        let adapter = root.join("shims").join(&module).with_extension("rs");
+        let adapter = fs::read_to_string(adapter).unwrap();
+        let (_, inside) = adapter.split_once("\npub(crate) mod public {").unwrap();
+        let inside = inside.lines().take_while(|line| *line != "}");
+        public.extend(
+            inside
+                .filter_map(declaration)
+                .map(|name| format!("{module}::{name}")),
+        );
+    }
     public
+}
+
+/// The modules of the runtimes in the list, each in a line with its variant and its feature.
+fn listed(list: &Path) -> Vec<String> {
+    let list = fs::read_to_string(list).unwrap();
+    let is_entry = |line: &&str| {
+        line.split(' ')
+            .nth(2)
+            .is_some_and(|word| word.starts_with('"'))
+    };
+    let entries = list.lines().map(str::trim_start).filter(is_entry);
+    let modules: Vec<_> = entries.filter_map(|entry| words(entry).next()).collect();
+    assert!(modules.contains(&"smol"), "{modules:?}");
+    modules.into_iter().map(str::to_owned).collect()
 }
 
 /// A type's path as [`declared`] has it, from the words of a row.
@@ -95,6 +120,8 @@ fn public_in(file: &Path, module: &str, types: &BTreeSet<String>, public: &mut B
                 format!("{module}{name}::")
             };
             public_in(&file, &inside, types, public);
+        } else if line.starts_with("mod ") {
+            mounted = None;
         }
     }
 }

@@ -1,16 +1,16 @@
-//! Jobs that the shim did not start, and that a worker runs while it waits: what they read, and
-//! that they cannot write.
+//! Jobs that the shim did not start: what they read, and that they cannot write.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 use aiocontextvars::shim::{self, ContextAwareExecutor};
 use aiocontextvars::{
     Context, ContextExt, ResetErrorKind, Scoped, SetErrorKind, SharedContext, Token, copy_context,
     inherit_context,
 };
-use rayon::ThreadPool;
 use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::{CONNECTION, HELD, ID, Log, assert_left_nothing, pool};
 
@@ -59,7 +59,7 @@ impl Bare {
     /// Waits for both on another thread.
     fn wait(&self) {
         while self.seen.0.lock().unwrap().len() < 2 {
-            std::thread::yield_now();
+            thread::yield_now();
         }
     }
 
@@ -329,23 +329,68 @@ fn bare_jobs_share_the_context_of_a_job_that_waits_by_rayons_own_means() {
     assert_left_nothing(&pool);
 }
 
-/// As threads of any other pool.
+/// The kind of error with which a write is refused here.
+fn refusal() -> Option<SetErrorKind> {
+    ID.try_set(99).map_err(|error| error.kind()).err()
+}
+
 #[test]
-fn on_a_worker_that_waits_in_nothing_they_share_what_the_thread_has() {
-    let pool = pool(1);
-    pool.install(|| ID.set(98));
-    let seen = pool.install(|| ID.unset().old_value().copied());
-    assert_eq!(seen, Some(98));
-    // Jobs that have a context do not see it.
-    pool.install(|| ID.set(98));
-    let job = || (ID.get(), copy_context().len());
-    assert_eq!(
-        shim::rayon::on(&pool).join(job, job),
-        ((None, 0), (None, 0))
-    );
-    assert_eq!(shim::rayon::on(&pool).install(|_| job()), (None, 0));
-    pool.install(|| drop(ID.unset()));
-    assert_left_nothing(&pool);
+fn th_05_bare_jobs_on_a_worker_that_waits_in_nothing_neither_read_nor_write() {
+    let pool = pool(2);
+    let bare = Arc::<Bare>::default();
+    ID.set(1);
+    for _ in 0..2 {
+        pool.install(|| bare.run());
+        pool.install(|| rayon::join(|| bare.run(), || bare.run()));
+        pool.install(|| rayon::scope(|scope| scope.spawn(|_| bare.run())));
+        pool.broadcast(|_| bare.run());
+        // Jobs that have a context read and write what is theirs, also if a bare job starts them.
+        let set = || (ID.get(), drop(ID.set(98)), ID.get());
+        let own = shim::rayon::on(&pool).join(set, set);
+        assert_eq!(own, ((Some(1), (), Some(98)), (Some(1), (), Some(98))));
+        let nested = pool.install(|| shim::rayon::join(set, set));
+        assert_eq!(nested, ((None, (), Some(98)), (None, (), Some(98))));
+    }
+    assert_eq!(bare.faults.take(), [""; 0]);
+    assert_eq!(bare.seen.take(), [NOTHING; 12]);
+    assert_eq!(ID.get(), Some(1));
+}
+
+#[test]
+fn bare_jobs_read_what_their_threads_were_started_in() {
+    let context = Context::new().with_value(&ID, 7);
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(1)
+        .spawn_handler(|worker| {
+            let context = context.clone();
+            thread::spawn(move || context.call(|| worker.run()));
+            Ok(())
+        })
+        .build()
+        .unwrap();
+    for _ in 0..2 {
+        let seen = pool.install(|| (ID.get(), refusal()));
+        assert_eq!(seen, (Some(7), Some(SetErrorKind::ForeignJob)));
+    }
+}
+
+/// What the documentation warns of, and the way around it.
+#[test]
+fn a_thread_that_becomes_a_worker_counts_as_one() {
+    let thread = thread::spawn(|| {
+        ID.set(1);
+        let builder = ThreadPoolBuilder::new().num_threads(1);
+        let _pool = builder.use_current_thread().build().unwrap();
+        assert_eq!(
+            (ID.get(), refusal()),
+            (None, Some(SetErrorKind::ForeignJob))
+        );
+        Context::new().run(|| {
+            ID.set(2);
+            assert_eq!(ID.get(), Some(2));
+        });
+    });
+    thread.join().unwrap();
 }
 
 #[test]

@@ -38,9 +38,6 @@ thread_local! {
 struct Running {
     /// Whose job it is.
     tenant: u64,
-    /// A bare job that has nothing below, but others like it: it runs in what the worker has. What
-    /// it calls of rayon waits there, too.
-    is_bottom: bool,
 }
 
 #[derive(Default)]
@@ -131,12 +128,12 @@ impl Maker {
 
 impl Job {
     /// Notes that it runs, on top of whatever waits on this thread.
-    fn enter(&self, is_bottom: bool) -> Pop {
+    fn enter(&self) -> Pop {
         let Maker { tally, tenant, .. } = &self.maker;
         let tenant = *tenant;
         let below = STACK.with_borrow_mut(|stack| {
             let below = stack.last().copied();
-            stack.push(Running { tenant, is_bottom });
+            stack.push(Running { tenant });
             below
         });
         let here = rayon::current_thread_index();
@@ -161,7 +158,7 @@ impl Job {
             tenant,
             form,
         } = &self.maker;
-        let _pop = self.enter(false);
+        let _pop = self.enter();
         let (id, step) = (ID.get(), STEP.get());
         if id != Some(*tenant) || step.is_some_and(|step| step.0 != *tenant) {
             tally.fault(&tally.reads, || {
@@ -186,31 +183,19 @@ impl Job {
             tenant,
             form,
         } = &self.maker;
-        let below = STACK.with_borrow(|stack| stack.last().copied());
-        let is_at_the_bottom = below.is_none_or(|below| below.is_bottom);
         let seen = (ID.get(), STEP.get());
         if seen != (None, None) {
             tally.fault(&tally.reads, || {
                 format!("{form}: a bare job reads {seen:?}")
             });
         }
-        let is_bottom = match ID.try_set(100 + tenant) {
-            Err(_) => false,
-            // What the worker has is nobody's.
-            Ok(token) if is_at_the_bottom => {
-                ID.reset(token).unwrap();
-                true
-            }
-            // It stays in the wait of somebody else.
-            Ok(_) => {
-                tally.fault(&tally.writes, || format!("{form}: a bare job writes"));
-                false
-            }
-        };
-        if !is_at_the_bottom {
+        if ID.try_set(100 + tenant).is_ok() {
+            tally.fault(&tally.writes, || format!("{form}: a bare job writes"));
+        }
+        if STACK.with_borrow(|stack| !stack.is_empty()) {
             tally.bare.fetch_add(1, Ordering::Relaxed);
         }
-        let _pop = self.enter(is_bottom);
+        let _pop = self.enter();
         f();
     }
 }

@@ -92,7 +92,7 @@ use crate::harness::{FromOtherThreads, Harness, Nested, Wrapped};
 ///
 ///     fn block_on<F: Future>(&self, wrapper: &ContextAwareExecutor<Rc<Steps>>, future: F) -> F::Output {
 ///         // What `shim::spawn_local` finds, and a copy of the context.
-///         let _entered = wrapper.enter();
+///         let _entered = wrapper.enter_local();
 ///         self.0.run_until(future.in_current_context())
 ///     }
 /// }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::exception::report_panic;
 use crate::contain::contain;
 use crate::context::Context;
-use crate::current::{self, Entering, Frame, Kind};
+use crate::current::{self, Entering, Frame, Kind, Users};
 use crate::shared::SharedContext;
 use crate::shim::scope;
 use crate::task_context::{EnterContext, TaskContext};
@@ -98,7 +98,7 @@ struct Entered(Option<Frame>);
 
 impl<P> Enter<P> for Entered {
     fn enter(self, context: P, scope: Option<&dyn Any>, f: impl FnOnce()) {
-        Frame::enter_any(self.0, scope, || {
+        Frame::enter_any(self.0, Users::call(), scope, || {
             // Goes first, as in `EnterContext::run_last`.
             let _context = context;
             f();

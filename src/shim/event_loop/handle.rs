@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use super::Shared;
 use crate::shim::call_handle::CallHandle;
+use crate::shim::clock::Clock;
 use crate::shim::context_aware::ContextAwareExecutor;
-use crate::shim::executor::{Clock, Executor, ExecutorName, Hooks};
+use crate::shim::executor::{Executor, ExecutorName, Hooks};
 use crate::shim::join::JoinHandle;
 use crate::shim::runnable::Runnable;
 use crate::sync::atomic::Ordering;

@@ -1,7 +1,6 @@
 //! The tasks of a loop: how their steps come into its line, and how it reaches them when it goes.
 
 use std::any::Any;
-use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
@@ -16,10 +15,11 @@ use slab::Slab;
 
 use crate::contain::contain;
 use crate::shim::executor::Executor;
+use crate::shim::join_task::NoJoin;
 use crate::shim::outcome::CatchPanic;
 use crate::shim::runnable::Runnable as Unit;
 use crate::shim::runnable_join::RunnableJoin;
-use crate::shim::runtime::{self, NoJoin, Spawned};
+use crate::shim::runtime::{self, Spawned};
 use crate::shim::thread_state;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread::{self, ThreadId};
@@ -149,15 +149,10 @@ impl runtime::Runtime for Runtime {
     /// They need no feature.
     const IS_COMPILED_IN: bool = false;
     const BY_NAME: Option<Runtime> = None;
-    type TaskId = Infallible;
     type Executor = Runtime;
     type Native<'a> = &'a Arc<LoopTasks>;
     type Scope = Arc<LoopTasks>;
     type Join<T: 'static> = NoJoin<T>;
-
-    fn running_task() -> Option<Infallible> {
-        None
-    }
 
     fn current() -> Option<Runtime> {
         None

@@ -29,8 +29,8 @@ use crate::contain::contain;
 use crate::raw::{AlwaysSend, IsSend};
 use crate::shim::dispatch::NativeJoin;
 use crate::shim::join_error::JoinError;
+use crate::shim::join_task::{Abort, Cancel, JoinTask};
 use crate::shim::outcome::Joined;
-use crate::shim::runtime::{Abort, Cancel, JoinTask};
 use crate::sync::{Mutex, MutexGuard};
 
 /// The handle of a task, which several may reach.

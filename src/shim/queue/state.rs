@@ -8,7 +8,7 @@ use std::task::Waker;
 
 use super::entry::Entry;
 use super::timers::Timers;
-use crate::shim::executor::Clock;
+use crate::shim::clock::Clock;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 

@@ -1,0 +1,114 @@
+//! Contexts as values, while guards are live in them, and the meaning of what they have.
+
+use aiocontextvars::{Context, ContextVar, Scoped, context_var, copy_context, inherit_context};
+
+context_var! {
+    static ID: u64;
+    static LEVEL: u64;
+}
+
+/// A context in which [`ID`] was set to 1, and is 2 by a guard.
+fn guarded() -> (Context, Scoped<'static, u64>) {
+    let mut context = Context::new();
+    let guard = context.run(|| {
+        ID.set(1);
+        ID.scoped(2)
+    });
+    (context, guard)
+}
+
+#[test]
+fn a_value_that_was_taken_out_does_not_come_back_when_a_guard_ends() {
+    let (context, guard) = guarded();
+    let mut context = context.without(&ID);
+    assert!(context.is_empty() && !context.contains(&ID));
+    drop(guard);
+    assert_eq!((context.get(&ID), context.len()), (None, 0));
+    assert_eq!(context.run(|| ID.get()), None);
+}
+
+#[test]
+fn a_value_that_was_given_stays_when_a_guard_ends() {
+    let (context, guard) = guarded();
+    let mut context = context.with_value(&ID, 5);
+    drop(guard);
+    assert_eq!(context.get(&ID), Some(&5));
+    assert_eq!(context.run(|| ID.get()), Some(5));
+
+    let (context, guard) = guarded();
+    let mut context = context.with_value(&ID, 5);
+    context.run(|| {
+        drop(guard);
+        assert_eq!(ID.get(), Some(5));
+        let inner = ID.scoped(6);
+        assert_eq!(ID.get(), Some(6));
+        drop(inner);
+        assert_eq!(ID.get(), Some(5));
+    });
+}
+
+/// Nor does the guard's value by a token.
+#[test]
+fn a_token_that_was_made_under_a_guard_does_not_bring_its_value_back() {
+    let (mut context, guard) = guarded();
+    let token = context.run(|| ID.set(3));
+    assert_eq!(token.old_value(), Some(&2));
+    let mut context = context.with_value(&ID, 5);
+    context.run(|| ID.reset(token)).unwrap();
+    assert_eq!(context.get(&ID), Some(&1));
+    drop(guard);
+    assert_eq!(context.get(&ID), Some(&1));
+}
+
+/// As what is set under a guard by [`aiocontextvars::ContextVar::set`].
+#[test]
+fn a_value_that_was_applied_under_a_guard_goes_with_it() {
+    let (mut context, guard) = guarded();
+    context.run(|| {
+        Context::new().with_value(&ID, 9).apply();
+        assert_eq!(ID.get(), Some(9));
+        drop(guard);
+        assert_eq!(ID.get(), Some(1));
+    });
+}
+
+#[test]
+fn a_guard_that_ends_during_an_iteration_changes_nothing_there() {
+    // One value shows when the guard ends that did not before.
+    let (mut context, guard) = guarded();
+    context.run(|| drop(ID.unset()));
+    let mut entries = context.iter();
+    assert_eq!((entries.len(), entries.size_hint()), (0, (0, Some(0))));
+    drop(guard);
+    assert!(entries.next().is_none());
+    assert_eq!((entries.len(), entries.size_hint()), (0, (0, Some(0))));
+    assert_eq!(context.iter().count(), 1);
+
+    // One does not show any more.
+    let mut context = Context::new().with_value(&LEVEL, 3);
+    let guard = context.run(|| ID.scoped(2));
+    let entries = context.iter();
+    assert_eq!(entries.len(), 2);
+    drop(guard);
+    let mut values: Vec<_> = entries
+        .map(|entry| entry.downcast_ref::<u64>().copied())
+        .collect();
+    values.sort_unstable();
+    assert_eq!(values, [Some(2), Some(3)]);
+    assert_eq!((context.len(), context.iter().len()), (1, 1));
+}
+
+/// It is another variable then.
+#[test]
+fn a_variable_that_becomes_local_after_its_first_use_leaves_its_bindings_as_they_were() {
+    Context::new().run(|| {
+        let var = ContextVar::named("a variable");
+        var.set(1);
+        let var = var.local();
+        assert_eq!(var.get(), None);
+        assert_eq!((copy_context().len(), inherit_context().len()), (1, 1));
+        var.set(2);
+        assert_eq!((copy_context().len(), inherit_context().len()), (2, 1));
+        assert!(!inherit_context().contains(&var));
+    });
+}
