@@ -1,6 +1,6 @@
 //! The tasks of a connection pool outlive the request that had them started, and keep none of its values if the pool's
 //! executor is [fixed](ContextAwareExecutor::fixed): hyper-util's client, its server in the same process.
-#![cfg(all(feature = "hyper", feature = "tower"))]
+#![cfg(all(feature = "hyper", feature = "tokio", feature = "tower"))]
 
 #[path = "../crates/conformance/src/drops.rs"]
 mod drops;
