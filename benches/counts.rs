@@ -17,6 +17,7 @@ use std::task::{self, Poll, Waker};
 use std::time::Duration;
 
 use aiocontextvars::event_loop::{EventLoop, LoopHandle};
+use aiocontextvars::propagation::Propagator;
 use aiocontextvars::{
     Context, ContextExt, ContextVar, DefaultKind, Token, context_var, copy_context, shim,
 };
@@ -118,6 +119,8 @@ const OPERATIONS: &[(&str, Operation)] = &[
     }),
     ("call_soon_event_loop", call_soon),
     ("timer_cancel_event_loop", timer_cancel),
+    ("inject_2", inject),
+    ("extract_2", extract),
 ];
 
 fn main() -> ExitCode {
@@ -281,4 +284,31 @@ fn timer_cancel(times: u64) {
             .call_later(Duration::from_secs(60), || ())
             .cancel()
     });
+}
+
+fn propagator() -> Propagator {
+    Propagator::new()
+        .both("tenant", &NAME)
+        .both("request-id", &ID)
+}
+
+fn inject(times: u64) {
+    let propagator = propagator();
+    let context = with_name().with_value(&ID, 1_234_567);
+    let mut headers = vec![(String::new(), String::new())];
+    for _ in 0..times {
+        headers.clear();
+        let problems = black_box(&propagator).inject(black_box(&context), &mut headers);
+        assert!(problems.is_empty() && headers.len() == 1);
+    }
+}
+
+fn extract(times: u64) {
+    let propagator = propagator();
+    let header = "tenant=a,request-id=1234567".to_owned();
+    let headers = vec![("baggage".to_owned(), header)];
+    for _ in 0..times {
+        let received = black_box(&propagator).extract(Context::new(), black_box(&headers));
+        assert!(received.problems.is_empty() && received.context.len() == 2);
+    }
 }

@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
-# Fuzzes the core: bytes are programs, run on the crate and on a model, under AddressSanitizer. Fails with the path of
-# the input. Usage: ci/fuzz.sh [SECONDS]; with KEEP=1 the corpus that is committed takes in what was new, and is
-# minimised.
+# Fuzzes the core under AddressSanitizer: bytes are programs, run on the crate and on a model, and the headers of messages.
+# Fails with the path of the input. Usage: ci/fuzz.sh [SECONDS], for each of the two; with KEEP=1 the corpus that is
+# committed takes in what was new, and is minimised.
 set -euo pipefail
 
 seconds=${1:-60}
 rustc +nightly --version >/dev/null 2>&1 || { echo "skipped: no nightly toolchain"; exit 0; }
 host=$(rustc +nightly -vV | sed -n 's/^host: //p')
 target=$PWD/target/fuzz
-committed=$PWD/fuzz/corpus/contexts
 
 # What `cargo fuzz` passes.
 passes="-sanitizer-coverage-level=4 -sanitizer-coverage-inline-8bit-counters -sanitizer-coverage-pc-table"
@@ -22,22 +21,30 @@ done
     cd fuzz
     RUSTFLAGS=$flags cargo +nightly build --quiet --release --target "$host" --target-dir "$target"
 )
-fuzzer=$target/$host/release/contexts
 
-mkdir -p "$target/found" "$target/failures"
-# One unhappy input is the result, so there is no need to go on with others.
-if ! "$fuzzer" -max_total_time="$seconds" -max_len=512 -timeout=20 -print_final_stats=1 -verbosity=0 \
-    -artifact_prefix="$target/failures/" "$target/found" "$committed" >"$target/log" 2>&1; then
-    tail -n 60 "$target/log"
-    echo "failed; to repeat: $fuzzer $(ls -t "$target"/failures/* | head -n 1)"
-    exit 1
-fi
-grep -E '^stat::(number_of_executed_units|average_exec_per_sec)' "$target/log"
+fuzz() {
+    local name=$1 max_len=$2
+    local fuzzer=$target/$host/release/$name committed=$PWD/fuzz/corpus/$name work=$target/$name
+    mkdir -p "$work/found" "$work/failures"
+    # One unhappy input is the result, so there is no need to go on with others.
+    if ! "$fuzzer" -max_total_time="$seconds" -max_len="$max_len" -timeout=20 -print_final_stats=1 -verbosity=0 \
+        -artifact_prefix="$work/failures/" "$work/found" "$committed" >"$work/log" 2>&1; then
+        tail -n 60 "$work/log"
+        echo "failed; to repeat: $fuzzer $(ls -t "$work"/failures/* | head -n 1)"
+        exit 1
+    fi
+    echo "+ $name"
+    grep -E '^stat::(number_of_executed_units|average_exec_per_sec)' "$work/log"
 
-if [ -n "${KEEP-}" ]; then
-    mkdir -p "$target/merged"
-    "$fuzzer" -set_cover_merge=1 -use_counters=0 -verbosity=0 "$target/merged" "$committed" "$target/found" 2>/dev/null
-    rm -r "$committed"
-    mv "$target/merged" "$committed"
-fi
-echo "$(find "$committed" -type f | wc -l) files in the corpus"
+    if [ -n "${KEEP-}" ]; then
+        mkdir -p "$work/merged"
+        "$fuzzer" -set_cover_merge=1 -use_counters=0 -verbosity=0 "$work/merged" "$committed" "$work/found" 2>/dev/null
+        rm -r "$committed"
+        mv "$work/merged" "$committed"
+    fi
+    echo "$(find "$committed" -type f | wc -l) files in the corpus"
+}
+
+fuzz contexts 512
+# Beyond the limit of 8192 bytes.
+fuzz propagation 10000

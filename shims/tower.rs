@@ -1,4 +1,15 @@
-//! [`ContextLayer`]: each request of a service in its own context.
+//! Layers of tower. `HttpContextLayer` and [`ContextLayer`] handle each request of a service in its own context, for HTTP and
+//! for anything else; `InjectLayer` sends the caller's values along with what a client sends; [`CarryLayer`] and
+//! [`RestoreLayer`] take its context through a buffer.
+
+#[path = "tower/carry.rs"]
+mod carry;
+#[cfg(feature = "http-body")]
+#[path = "tower/http_context.rs"]
+mod http_context;
+#[cfg(feature = "http")]
+#[path = "tower/inject.rs"]
+mod inject;
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,11 +22,18 @@ use crate::context::Context;
 use crate::current;
 use crate::with_context::{ContextExt, WithContext};
 
+pub use self::carry::{CarryLayer, CarryService, RestoreLayer, RestoreService};
+#[cfg(feature = "http-body")]
+pub use self::http_context::{HttpContextFuture, HttpContextLayer, HttpContextService};
+#[cfg(feature = "http")]
+pub use self::inject::{InjectLayer, InjectService};
+
 /// A tower layer that handles each request in a context of its own: a copy of the current one, or the one
 /// that a function makes of the request.
 ///
-/// Around a service whose tasks the shim does not spawn, axum's for example, this is what lets handlers set
-/// variables.
+/// Around a service whose tasks the shim does not spawn, this is what lets handlers set variables. For HTTP there is
+/// `HttpContextLayer` (features `tower` and `http-body`): a response's body, which is polled when the service is done with the
+/// request, is out of the reach of this layer.
 ///
 /// # Examples
 ///

@@ -5,7 +5,8 @@
 //! context that scheduled it, on tokio, async-std, smol, the built-in [`event_loop`], and any executor that can
 //! run a closure. The variables are Python's (PEP 567), and the way they follow the work is asyncio's.
 //!
-//! It is not a tracing library, and it puts nothing on the wire.
+//! It is not a tracing library, and it puts nothing on the wire but the variables that a
+//! [`Propagator`](propagation::Propagator) lists.
 //!
 //! # Examples
 //!
@@ -62,11 +63,13 @@
 //! - [`Carried`] and [`channel`]: messages that bring the context they were sent from.
 //! - [`shim`]: spawning, callbacks, timers, threads, [`ContextAwareExecutor`](shim::ContextAwareExecutor), and the
 //!   adapters of the runtimes.
+//! - [`propagation`]: declared variables in the headers of messages, as W3C Baggage.
 //! - [`event_loop`]: asyncio's loop in small, with a virtual clock for tests.
 //! - [What shares a context and what isolates](shim#what-shares-a-context-and-what-isolates): `join!`, `select!`, streams,
 //!   timeouts and the rest.
 //! - In the repository, `docs/policies.md`: which context a unit of work gets, and what to do about background work that
-//!   outlives a request; `docs/testing.md`: a fresh context for each test.
+//!   outlives a request; `docs/testing.md`: a fresh context for each test;
+//!   `docs/propagation.md`: values between services.
 //!
 //! # Features
 //!
@@ -79,8 +82,11 @@
 //! - `futures-executor`: `ThreadPool` and `LocalSpawner` of `futures` as executors.
 //! - `rayon`: `shim::rayon`, its jobs and parallel iterators, and `ThreadPool` as an executor.
 //! - `ctrl-c`: `EventLoop::stop_on_ctrl_c`.
+//! - `http`: baggage in the headers of `http::HeaderMap`.
+//! - `http-body`: `http_body::Body` for [`WithContext`].
 //! - `hyper`: `hyper::rt::Executor` for `ContextAwareExecutor`.
-//! - `tower`: `shim::tower::ContextLayer`.
+//! - `tower`: `shim::tower`, layers with which each request has a context of its own. For HTTP, together with `http-body`:
+//!   `HttpContextLayer`, and with `http`: `InjectLayer`.
 //!
 //! The crate `aiocontextvars-conformance` is the suite that executors are tested with, for authors of others.
 //!
@@ -111,6 +117,7 @@ mod id;
 mod macros;
 mod name;
 mod node;
+pub mod propagation;
 mod raw;
 mod reentrancy;
 mod running_task;
@@ -161,3 +168,8 @@ struct ReadmeExamples;
 #[cfg(all(doctest, feature = "futures-executor"))]
 #[doc = include_str!("../docs/policies.md")]
 struct PolicyExamples;
+
+/// The examples about propagation, which use tower's layers.
+#[cfg(all(doctest, feature = "tower", feature = "http-body"))]
+#[doc = include_str!("../docs/propagation.md")]
+struct PropagationExamples;

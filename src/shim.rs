@@ -62,7 +62,7 @@
 //!   to write instead; the `try_` forms return an error. `reset` refuses the token.
 //! - What enters a context of its own may write there: `VAR.scope(value, future)`,
 //!   [`in_current_context`](crate::ContextExt::in_current_context), [`Context::run`](crate::Context::run), bound functions,
-//!   a `ContextLayer` (feature `tower`).
+//!   an `HttpContextLayer` (features `tower` and `http-body`) or a `ContextLayer` (feature `tower`).
 //!
 //! tokio's blocking jobs are such tasks too. The future of tokio's `Runtime::block_on`, as that of `#[tokio::main]`, is
 //! none: it has the context of its thread. So has that of each `#[tokio::test]`, and with `--test-threads=1` all tests run
@@ -137,6 +137,12 @@ mod time;
 #[cfg(feature = "futures-executor")]
 #[path = "../shims/futures_executor.rs"]
 mod futures_executor;
+#[cfg(feature = "http")]
+#[path = "../shims/http.rs"]
+mod http;
+#[cfg(feature = "http-body")]
+#[path = "../shims/http_body.rs"]
+mod http_body;
 #[cfg(feature = "hyper")]
 #[path = "../shims/hyper.rs"]
 mod hyper;

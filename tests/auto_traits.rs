@@ -12,7 +12,7 @@ use std::rc::Rc;
 use aiocontextvars::{
     AlreadyEntered, ApplyError, Carried, Context, ContextVar, Entry, Iter, LookupError, NoDefault,
     ResetError, ResetErrorKind, Scope, ScopeContext, Scoped, SetError, SetErrorKind, SharedContext,
-    Token, WithContext, WithDefault, channel, event_loop, shim,
+    Token, WithContext, WithDefault, channel, event_loop, propagation, shim,
 };
 
 mod public_types;
@@ -146,6 +146,11 @@ fn types() -> Vec<Row> {
         shim::JoinHandle<u8>:                   1 1 1 1 1;
         shim::JoinHandle<NotSync>:              1 1 1 1 1;
         shim::JoinHandle<NotSend>:              0 0 1 1 1;
+        propagation::Propagator:                1 1 1 0 0;
+        propagation::Extracted:                 1 1 1 1 1;
+        propagation::Problem:                   1 1 1 1 1;
+        propagation::ProblemKind:               1 1 1 1 1;
+
         shim::AbortHandle:                      1 1 1 0 0;
         shim::DoneCallbackId:                   1 1 1 1 1;
         shim::JoinError:                        1 1 1 1 1;
@@ -208,6 +213,28 @@ fn types() -> Vec<Row> {
         shim::tower::ContextService<NotSend>:   0 0 1 1 1;
         #[cfg(feature = "tower")]
         shim::tower::Inherit:                   1 1 1 1 1;
+        #[cfg(feature = "tower")]
+        shim::tower::CarryLayer:                1 1 1 1 1;
+        #[cfg(feature = "tower")]
+        shim::tower::CarryService<u8>:          1 1 1 1 1;
+        #[cfg(feature = "tower")]
+        shim::tower::RestoreLayer:              1 1 1 1 1;
+        #[cfg(feature = "tower")]
+        shim::tower::RestoreService<NotSend>:   0 0 1 1 1;
+        #[cfg(all(feature = "tower", feature = "http-body"))]
+        shim::tower::HttpContextLayer:          1 1 1 0 0;
+        #[cfg(all(feature = "tower", feature = "http-body"))]
+        shim::tower::HttpContextLayer<NotSend>: 0 0 1 0 0;
+        #[cfg(all(feature = "tower", feature = "http-body"))]
+        shim::tower::HttpContextService<u8>:    1 1 1 0 0;
+        #[cfg(all(feature = "tower", feature = "http-body"))]
+        shim::tower::HttpContextFuture<u8>:     1 1 1 1 1;
+        #[cfg(all(feature = "tower", feature = "http-body"))]
+        shim::tower::HttpContextFuture<PhantomPinned>:1 1 0 1 1;
+        #[cfg(all(feature = "tower", feature = "http"))]
+        shim::tower::InjectLayer:               1 1 1 0 0;
+        #[cfg(all(feature = "tower", feature = "http"))]
+        shim::tower::InjectService<u8>:         1 1 1 0 0;
     }
 }
 

@@ -21,6 +21,7 @@ use aiocontextvars::shim::{
 };
 use aiocontextvars::{
     Carried, Context, ContextExt, ContextVar, WithDefault, channel, context_var, copy_context,
+    propagation,
 };
 
 mod public_types;
@@ -100,6 +101,7 @@ fn print_all(var: Var) -> Vec<Printed> {
         core(var, &printer);
         set_error(var, &printer);
         messages(&printer);
+        headers(&printer);
         tasks(var, &printer);
         callbacks(&printer);
         event_loop(&printer);
@@ -193,6 +195,19 @@ fn messages(printer: &Printer) {
         printer.hides("channel::Sender", &sender);
         printer.hides("channel::Receiver", &receiver);
     }
+}
+
+fn headers(printer: &Printer) {
+    context_var! { static RECEIVED: String; static NUMBER: u8; }
+    let propagator = propagation::Propagator::new().both("text", &RECEIVED);
+    let propagator = propagator.both("number", &NUMBER).pass_on();
+    let headers = format!("text={GIVEAWAY},other={GIVEAWAY},number={GIVEAWAY}");
+    let headers = vec![("baggage".to_owned(), headers)];
+    let received = propagator.extract(copy_context(), &headers);
+    printer.hides("propagation::Propagator", &propagator);
+    printer.shows("propagation::Extracted", &received);
+    printer.error("propagation::Problem", &received.problems[0]);
+    printer.hides("propagation::ProblemKind", &received.problems[0].kind());
 }
 
 fn tasks(var: Var, printer: &Printer) {
@@ -336,6 +351,51 @@ fn adapters(printer: &Printer) {
         printer.hides("tower::ContextLayer", &layer);
         printer.hides("tower::ContextService", &layer.layer(()));
         printer.hides("tower::Inherit", &Inherit::default());
+        let carry = shim::tower::CarryLayer::new();
+        printer.hides("tower::CarryLayer", &carry);
+        printer.hides("tower::CarryService", &carry.layer(()));
+        let restore = shim::tower::RestoreLayer::new();
+        printer.hides("tower::RestoreLayer", &restore);
+        printer.hides("tower::RestoreService", &restore.layer(()));
+    }
+    #[cfg(all(feature = "tower", feature = "http-body"))]
+    {
+        use std::sync::LazyLock;
+        use std::task::{self, Poll};
+
+        use http::{Request, Response};
+        use shim::tower::{HttpContextLayer, InjectLayer};
+        use tower_layer::Layer;
+        use tower_service::Service;
+
+        /// Answers at once.
+        struct Answers;
+        impl Service<Request<()>> for Answers {
+            type Response = Response<()>;
+            type Error = fmt::Error;
+            type Future = future::Ready<Result<Response<()>, fmt::Error>>;
+
+            fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), fmt::Error>> {
+                Poll::Ready(Ok(()))
+            }
+
+            fn call(&mut self, _: Request<()>) -> Self::Future {
+                future::ready(Ok(Response::new(())))
+            }
+        }
+
+        static EMPTY: LazyLock<propagation::Propagator> =
+            LazyLock::new(propagation::Propagator::new);
+        let context = copy_context();
+        let layer = HttpContextLayer::with(move |_: &Request<()>| context.clone());
+        let layer = layer.extracting(&EMPTY);
+        printer.hides("tower::HttpContextLayer", &layer);
+        printer.hides("tower::HttpContextService", &layer.layer(()));
+        let answer = layer.layer(Answers).call(Request::new(()));
+        printer.hides("tower::HttpContextFuture", &answer);
+        let layer = InjectLayer::new(&EMPTY);
+        printer.hides("tower::InjectLayer", &layer);
+        printer.hides("tower::InjectService", &layer.layer(()));
     }
     let _ = printer;
 }

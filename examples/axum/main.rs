@@ -1,12 +1,14 @@
 //! An axum service whose handlers and middlewares set context variables.
 //!
 //! axum spawns the tasks of connections itself. Such a task has no context of its own, so setting a
-//! variable in it is refused: other requests would see the value. With `ContextLayer` around the
+//! variable in it is refused: other requests would see the value. With `HttpContextLayer` around the
 //! routes, each request has a context of its own. Handlers may set variables in it, and so may
-//! middlewares *inside* of the layer. `shim::spawn` and the like take the values along.
+//! middlewares *inside* of the layer. `shim::spawn` and the like take the values along, and the body
+//! of the response is in that context, too.
 //!
 //! A value that is set before the service starts is not in these contexts. To have it there, write
-//! `let base = inherit_context();` after setting it, and `ContextLayer::with(move |_| base.clone())`.
+//! `let base = inherit_context();` after setting it, and
+//! `HttpContextLayer::with(move |_: &Request| base.clone())`.
 //!
 //! ```sh
 //! # Serves on 127.0.0.1:3000, or add: -- ADDRESS
@@ -26,7 +28,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aiocontextvars::shim::tower::ContextLayer;
+use aiocontextvars::shim::tower::HttpContextLayer;
 use aiocontextvars::{context_var, shim};
 use axum::Router;
 use axum::extract::Request;
@@ -52,7 +54,7 @@ fn app() -> Router {
         .route("/", get(hello))
         .layer(from_fn(number))
         // Around the routes and the middlewares above it.
-        .layer(ContextLayer::new())
+        .layer(HttpContextLayer::new())
         .route("/login", get(login))
 }
 
@@ -154,7 +156,7 @@ async fn self_test() -> Outcome<()> {
         // Nothing is left of the requests before, on the same connection.
         && second == "request 2 of public; a task sees request 2 of public\n"
         && *status == StatusCode::INTERNAL_SERVER_ERROR
-        && refusal.contains("ContextLayer")
+        && refusal.contains("HttpContextLayer")
         && last == "request 3 of public; a task sees request 3 of public\n";
     match as_expected {
         true => Ok(()),

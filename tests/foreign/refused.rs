@@ -57,7 +57,7 @@ pub(crate) fn writes_are_refused() {
     for remedy in [
         "`ID.scope(value, future)`",
         "`.in_current_context()`",
-        "`shim::tower::ContextLayer`",
+        "`shim::tower::HttpContextLayer`",
         "`shim::spawn`",
         "`shim::bind`",
         "`let base = inherit_context();`",

@@ -52,14 +52,15 @@ fn background_work_that_inherits_keeps_all_values() {
     });
 }
 
-#[cfg(all(feature = "tokio", feature = "tower"))]
+#[cfg(all(feature = "tokio", feature = "tower", feature = "http-body"))]
 mod start_up {
     use std::convert::Infallible;
     use std::future::{Ready, ready};
     use std::task::{self, Poll};
 
-    use aiocontextvars::shim::tower::ContextLayer;
-    use aiocontextvars::{ContextExt, context_var, inherit_context};
+    use aiocontextvars::shim::tower::HttpContextLayer;
+    use aiocontextvars::{ContextExt, WithContext, context_var, inherit_context};
+    use http::{Request, Response};
     use tower_layer::Layer;
     use tower_service::Service;
 
@@ -67,38 +68,42 @@ mod start_up {
 
     struct Handler;
 
-    impl Service<()> for Handler {
-        type Response = &'static str;
+    /// In place of a body.
+    struct Body(&'static str);
+
+    impl Service<Request<Body>> for Handler {
+        type Response = Response<Body>;
         type Error = Infallible;
-        type Future = Ready<Result<&'static str, Infallible>>;
+        type Future = Ready<Result<Response<Body>, Infallible>>;
 
         fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), Infallible>> {
             Poll::Ready(Ok(()))
         }
 
-        fn call(&mut self, (): ()) -> Self::Future {
-            ready(Ok(REGION.get()))
+        fn call(&mut self, _: Request<Body>) -> Self::Future {
+            ready(Ok(Response::new(Body(REGION.get()))))
         }
     }
 
     /// On a server that spawns a bare task for each request.
     async fn serve<S>(mut service: S) -> &'static str
     where
-        S: Service<(), Response = &'static str, Error = Infallible> + Send + 'static,
+        S: Service<Request<Body>, Response = Response<WithContext<Body>>, Error = Infallible>,
+        S: Send + 'static,
         S::Future: Send,
     {
-        let request = async move { service.call(()).await };
+        let request = async move { service.call(Request::new(Body(""))).await };
         let Ok(answer) = tokio::spawn(request).await.unwrap();
-        answer
+        answer.into_body().into_inner().0
     }
 
     /// What `main` does.
     async fn start() -> [&'static str; 2] {
         REGION.set("eu");
         let base = inherit_context();
-        let layer = ContextLayer::with(move |_: &()| base.clone());
+        let layer = HttpContextLayer::with(move |_: &Request<Body>| base.clone());
         let with_values = serve(layer.layer(Handler)).await;
-        let without = serve(ContextLayer::new().layer(Handler)).await;
+        let without = serve(HttpContextLayer::new().layer(Handler)).await;
         [with_values, without]
     }
 

@@ -14,6 +14,7 @@ pub(crate) fn check<'a>(table: impl IntoIterator<Item = &'a str>, left_out: &[&s
     if cfg!(all(
         feature = "async-std",
         feature = "ctrl-c",
+        feature = "http-body",
         feature = "rayon",
         feature = "smol",
         feature = "tower"

@@ -4,3 +4,7 @@
 /// For tests of services.
 #[cfg(feature = "tokio")]
 pub use axum;
+
+/// For tests of HTTP, with what axum has of it.
+#[cfg(feature = "tower")]
+pub use {hyper_util, tower};

@@ -1,0 +1,172 @@
+//! The members of a header, as the grammar of W3C Baggage has them:
+//!
+//! ```text
+//! baggage-string = list-member *( OWS "," OWS list-member )
+//! list-member    = key OWS "=" OWS value *( OWS ";" OWS property )
+//! property       = key OWS "=" OWS value / key OWS
+//! key            = token (RFC 7230, section 3.2.6)
+//! value          = *baggage-octet
+//! ```
+
+use std::str;
+
+use super::percent;
+use super::{MAX_BYTES, MAX_MEMBERS, ProblemKind};
+
+/// What a header says of one key.
+pub(super) struct Member<'a> {
+    pub(super) key: &'a str,
+    /// Still encoded.
+    pub(super) value: &'a str,
+    /// What is behind the first `;`.
+    properties: &'a str,
+}
+
+/// Why a member is none, and its key, if that is one.
+pub(super) type Malformed<'a> = (Option<&'a str>, ProblemKind);
+
+/// The members of a header, whitespace and empty ones left out: RFC 7230 has recipients ignore empty elements of a list.
+pub(super) fn split(header: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let members = header.split(|&byte| byte == b',').map(trim);
+    members.filter(|member| !member.is_empty())
+}
+
+impl<'a> Member<'a> {
+    pub(super) fn parse(member: &'a [u8]) -> Result<Member<'a>, Malformed<'a>> {
+        let (key, rest) = split_once(member, b'=');
+        let key = token(trim(key));
+        let malformed = |kind| (key, kind);
+        // Without a `=` it may be the end of a value whose comma was not encoded, and is not shown.
+        let rest = rest.ok_or((None, ProblemKind::Malformed))?;
+        let name = key.ok_or((None, ProblemKind::Malformed))?;
+        let (value, properties) = split_once(rest, b';');
+        let value = octets(trim(value)).map_err(malformed)?;
+        let properties = str::from_utf8(properties.unwrap_or_default())
+            .map_err(|_| malformed(ProblemKind::Malformed))?;
+        let member = Member {
+            key: name,
+            value,
+            properties,
+        };
+        for property in member.properties() {
+            let (key, value) = split_once(property.as_bytes(), b'=');
+            token(trim(key)).ok_or(malformed(ProblemKind::Malformed))?;
+            octets(trim(value.unwrap_or_default())).map_err(malformed)?;
+        }
+        Ok(member)
+    }
+
+    fn properties(&self) -> impl Iterator<Item = &'a str> {
+        let properties = self.properties.split(';');
+        properties
+            .map(|property| property.trim_matches(is_space))
+            .filter(|property| !property.is_empty())
+    }
+
+    /// Adds the member to a list of others, without whitespace.
+    pub(super) fn push_to(&self, list: &mut String) {
+        separate(list);
+        list.extend([self.key, "=", self.value]);
+        for property in self.properties() {
+            list.push(';');
+            list.extend(property.split(is_space));
+        }
+    }
+}
+
+/// Puts a comma behind what a list has.
+pub(super) fn separate(list: &mut String) {
+    if !list.is_empty() {
+        list.push(',');
+    }
+}
+
+/// The members of a list that [`Member::push_to`] has made, with their keys.
+pub(super) fn members_of(list: &str) -> impl Iterator<Item = (&str, &str)> {
+    let members = list.split(',').filter(|member| !member.is_empty());
+    members.map(|member| (member.split('=').next().unwrap_or_default(), member))
+}
+
+/// What a message may still have.
+pub(super) struct Room {
+    members: usize,
+    bytes: usize,
+}
+
+impl Room {
+    pub(super) fn new() -> Room {
+        Room {
+            members: MAX_MEMBERS,
+            // The first member has no comma before it.
+            bytes: MAX_BYTES + 1,
+        }
+    }
+
+    /// Takes room for a member of this length and its comma.
+    pub(super) fn take(&mut self, length: usize) -> Result<(), ProblemKind> {
+        if self.members == 0 {
+            return Err(ProblemKind::TooManyMembers);
+        }
+        let left = self.bytes.checked_sub(length.saturating_add(1));
+        self.bytes = left.ok_or(ProblemKind::TooManyBytes)?;
+        self.members -= 1;
+        Ok(())
+    }
+}
+
+/// Whether a byte may stand in a value: visible ASCII without `"`, `,`, `;` and `\`.
+pub(super) const fn is_baggage_octet(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'\\')
+}
+
+/// Whether this is a `token`, as keys are.
+pub(super) const fn is_token(bytes: &[u8]) -> bool {
+    let mut at = 0;
+    while at < bytes.len() {
+        let is_delimiter = matches!(
+            bytes[at],
+            b'"' | b'(' | b')' | b',' | b'/' | b':'..=b'@' | b'['..=b']' | b'{' | b'}'
+        );
+        if is_delimiter || !bytes[at].is_ascii_graphic() {
+            return false;
+        }
+        at += 1;
+    }
+    !bytes.is_empty()
+}
+
+fn token(bytes: &[u8]) -> Option<&str> {
+    let text = str::from_utf8(bytes).ok()?;
+    is_token(bytes).then_some(text)
+}
+
+/// A value, of a member or a property, and whether it is percent-encoded.
+fn octets(bytes: &[u8]) -> Result<&str, ProblemKind> {
+    let text = str::from_utf8(bytes).map_err(|_| ProblemKind::Encoding)?;
+    if !bytes.iter().all(|&byte| is_baggage_octet(byte)) {
+        return Err(ProblemKind::Malformed);
+    }
+    match percent::is_encoded(text) {
+        true => Ok(text),
+        false => Err(ProblemKind::Encoding),
+    }
+}
+
+/// Optional whitespace, `OWS`.
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t')
+}
+
+fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+fn split_once(bytes: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
+    match bytes.iter().position(|&byte| byte == separator) {
+        Some(at) => (&bytes[..at], Some(&bytes[at + 1..])),
+        None => (bytes, None),
+    }
+}

@@ -1,0 +1,482 @@
+//! [`Propagator`]: which variables travel, and in which direction.
+
+use std::fmt::{self, Display, Write};
+use std::str::FromStr;
+
+use super::carrier::{Extractor, Injector};
+use super::codec::{self, Decode, Encode};
+use super::member::{self, Member, Room};
+use super::percent::{self, Encoder};
+use super::problem::{Problem, ProblemKind, Problems};
+use super::{BAGGAGE, MAX_MEMBERS};
+use crate::context::Context;
+use crate::var::ContextVar;
+
+/// The longest value of a variable, unless [`Propagator::max_len`] says otherwise.
+const MAX_LEN: usize = 1024;
+
+/// What a header with a few members takes.
+const USUAL_BYTES: usize = 64;
+
+/// The members of others, to be passed on.
+static PASSED_ON: ContextVar<String> = ContextVar::new("baggage of others");
+
+/// Which variables travel, by which key and in which direction. See the [module](super).
+///
+/// It is made once, in a [`LazyLock`](std::sync::LazyLock). Only values travel that a context binds, and no defaults.
+///
+/// # Panics
+///
+/// Methods that list a variable panic if the key is no token (RFC 7230: visible ASCII without separators), if it is listed in
+/// that direction already, or if there are [`MAX_MEMBERS`] keys. All of these are mistakes in the program, found when the
+/// propagator is made.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::LazyLock;
+/// use aiocontextvars::{context_var, propagation::Propagator};
+///
+/// context_var! { static TENANT: String; static REQUEST_ID: u64; static DEBUG: bool; }
+///
+/// /// Between the services of one system.
+/// static INSIDE: LazyLock<Propagator> = LazyLock::new(|| {
+///     Propagator::new()
+///         .both("tenant", &TENANT)
+///         .max_len(64)
+///         .both("request-id", &REQUEST_ID)
+///         .receive("debug", &DEBUG)
+///         .pass_on()
+/// });
+///
+/// /// At the edge, where anybody can call: nobody is believed.
+/// static EDGE: LazyLock<Propagator> =
+///     LazyLock::new(|| Propagator::new().send("tenant", &TENANT).send("request-id", &REQUEST_ID));
+/// # _ = (&*INSIDE, &*EDGE);
+/// ```
+#[derive(Default)]
+pub struct Propagator {
+    entries: Vec<Entry>,
+    passes_on: bool,
+}
+
+struct Entry {
+    key: &'static str,
+    max_len: usize,
+    encode: Option<Encode>,
+    decode: Option<Decode>,
+}
+
+/// What [`Propagator::extract`] has read.
+///
+/// # Examples
+///
+/// See [`Propagator::extract`].
+#[derive(Debug)]
+#[must_use = "the context has the values that were received"]
+pub struct Extracted {
+    /// The context that it was given, with the values of the message.
+    pub context: Context,
+    /// What was left out, in the order of the message: up to 128 of its members.
+    pub problems: Vec<Problem>,
+}
+
+impl Propagator {
+    /// A propagator without variables: nothing leaves, and nothing is received.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::{copy_context, propagation::Propagator};
+    ///
+    /// let mut headers = Vec::new();
+    /// Propagator::new().inject(&copy_context(), &mut headers);
+    /// assert!(headers.is_empty());
+    /// ```
+    pub fn new() -> Propagator {
+        Propagator::default()
+    }
+
+    /// Sends and receives the variable, as its `Display` and `FromStr` have it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::{Context, context_var, propagation::Propagator};
+    ///
+    /// context_var! { static REQUEST_ID: u64; }
+    ///
+    /// let propagator = Propagator::new().both("request-id", &REQUEST_ID);
+    /// let mut headers = Vec::new();
+    /// propagator.inject(&Context::new().with_value(&REQUEST_ID, 7), &mut headers);
+    /// let received = propagator.extract(Context::new(), &headers);
+    /// assert_eq!(received.context.get(&REQUEST_ID), Some(&7));
+    /// ```
+    #[must_use = "`both` returns the propagator"]
+    #[track_caller]
+    pub fn both<T, D>(self, key: &'static str, var: &'static ContextVar<T, D>) -> Propagator
+    where
+        T: Display + FromStr + Send + Sync + 'static,
+        D: 'static,
+    {
+        self.list(key, Some(display(var)), Some(from_str(var)))
+    }
+
+    /// Sends the variable and does not receive it: a value that comes in is left out and reported.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::{Context, context_var, propagation::Propagator};
+    ///
+    /// context_var! { static TENANT: String; }
+    ///
+    /// let edge = Propagator::new().send("tenant", &TENANT);
+    /// let forged = vec![("baggage".to_owned(), "tenant=acme".to_owned())];
+    /// let received = edge.extract(Context::new(), &forged);
+    /// assert_eq!((received.context.get(&TENANT), received.problems.len()), (None, 1));
+    /// ```
+    #[must_use = "`send` returns the propagator"]
+    #[track_caller]
+    pub fn send<T, D>(self, key: &'static str, var: &'static ContextVar<T, D>) -> Propagator
+    where
+        T: Display + Send + Sync + 'static,
+        D: 'static,
+    {
+        self.list(key, Some(display(var)), None)
+    }
+
+    /// Receives the variable and does not send it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::{Context, context_var, propagation::Propagator};
+    ///
+    /// context_var! { static DEBUG: bool; }
+    ///
+    /// let propagator = Propagator::new().receive("debug", &DEBUG);
+    /// let headers = vec![("baggage".to_owned(), "debug=true".to_owned())];
+    /// let context = propagator.extract(Context::new(), &headers).context;
+    /// assert_eq!(context.get(&DEBUG), Some(&true));
+    /// ```
+    #[must_use = "`receive` returns the propagator"]
+    #[track_caller]
+    pub fn receive<T, D>(self, key: &'static str, var: &'static ContextVar<T, D>) -> Propagator
+    where
+        T: FromStr + Send + Sync + 'static,
+        D: 'static,
+    {
+        self.list(key, None, Some(from_str(var)))
+    }
+
+    /// Sends and receives the variable as two functions have it. Where one returns `None`, the member is left out and reported
+    /// ([`ProblemKind::Value`]).
+    ///
+    /// Both take and return plain text, which is percent-encoded and decoded for them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use aiocontextvars::{context_var, propagation::Propagator};
+    ///
+    /// context_var! { static BUDGET: Duration; }
+    ///
+    /// let propagator = Propagator::new().with_codec(
+    ///     "budget-ms",
+    ///     &BUDGET,
+    ///     |budget| Some(budget.as_millis().to_string()),
+    ///     |text| text.parse().ok().map(Duration::from_millis),
+    /// );
+    /// # _ = propagator;
+    /// ```
+    #[must_use = "`with_codec` returns the propagator"]
+    #[track_caller]
+    pub fn with_codec<T, D>(
+        self,
+        key: &'static str,
+        var: &'static ContextVar<T, D>,
+        encode: impl Fn(&T) -> Option<String> + Send + Sync + 'static,
+        decode: impl Fn(&str) -> Option<T> + Send + Sync + 'static,
+    ) -> Propagator
+    where
+        T: Send + Sync + 'static,
+        D: 'static,
+    {
+        let encode = codec::encode(var, move |value, out| {
+            out.write_str(&encode(value).ok_or(fmt::Error)?)
+        });
+        self.list(key, Some(encode), Some(codec::decode(var, decode)))
+    }
+
+    /// The greatest length of the value that was listed last, in bytes before they are encoded, for both directions. It is
+    /// 1024 by default.
+    ///
+    /// # Panics
+    ///
+    /// If nothing was listed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::{Context, context_var, propagation::Propagator};
+    ///
+    /// context_var! { static LOCALE: String; }
+    ///
+    /// let propagator = Propagator::new().both("locale", &LOCALE).max_len(2);
+    /// let headers = vec![("baggage".to_owned(), "locale=elvish".to_owned())];
+    /// assert_eq!(propagator.extract(Context::new(), &headers).context.get(&LOCALE), None);
+    /// ```
+    #[must_use = "`max_len` returns the propagator"]
+    #[track_caller]
+    pub fn max_len(mut self, bytes: usize) -> Propagator {
+        let last = self.entries.last_mut();
+        last.expect("`max_len` is about the variable that was listed last, and there is none")
+            .max_len = bytes;
+        self
+    }
+
+    /// Passes on the members whose keys are not listed: those of a message that comes in go out with the messages that its
+    /// work sends, by this propagator or another one that passes on.
+    ///
+    /// They stay in the [`Context`] that was extracted, where they count as one variable, and follow the work as others do.
+    /// They come after the own members, in their order, with their properties, and duplicates stay.
+    ///
+    /// Do not do this at the edge of a system: then anybody may put members into the messages inside of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::{Context, propagation::Propagator};
+    ///
+    /// let propagator = Propagator::new().pass_on();
+    /// let headers = vec![("baggage".to_owned(), "a=1;p, b=2".to_owned())];
+    /// let context = propagator.extract(Context::new(), &headers).context;
+    /// let mut next = Vec::new();
+    /// propagator.inject(&context, &mut next);
+    /// assert_eq!(next, [("baggage".to_owned(), "a=1;p,b=2".to_owned())]);
+    /// ```
+    #[must_use = "`pass_on` returns the propagator"]
+    pub fn pass_on(mut self) -> Propagator {
+        self.passes_on = true;
+        self
+    }
+
+    /// Writes the values of `context` into a message: one [`BAGGAGE`] header, or none if there is nothing to send.
+    ///
+    /// The own members come first, in the order in which they were listed. A member that would be beyond a limit is left out
+    /// as a whole. Returns what was left out; ignoring that is fine.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    /// use aiocontextvars::{context_var, copy_context, propagation::Propagator};
+    ///
+    /// context_var! { static TENANT: String; }
+    ///
+    /// TENANT.set("acme".to_owned());
+    /// let mut headers = HashMap::new();
+    /// for problem in Propagator::new().send("tenant", &TENANT).inject(&copy_context(), &mut headers) {
+    ///     eprintln!("{problem}");
+    /// }
+    /// assert_eq!(headers["baggage"], "tenant=acme");
+    /// ```
+    pub fn inject(&self, context: &Context, carrier: &mut impl Injector) -> Vec<Problem> {
+        let mut header = String::new();
+        let mut room = Room::new();
+        let mut problems = Problems::default();
+        for entry in &self.entries {
+            let Some(encode) = &entry.encode else {
+                continue;
+            };
+            header.reserve(USUAL_BYTES);
+            let before = header.len();
+            member::separate(&mut header);
+            let start = header.len();
+            header.extend([entry.key, "="]);
+            let written = encode(context, &mut Encoder::new(&mut header, entry.max_len));
+            let Some(written) = written else {
+                header.truncate(before);
+                continue;
+            };
+            if let Err(kind) = written.and_then(|()| room.take(header.len() - start)) {
+                header.truncate(before);
+                problems.push(|| Problem::own(entry.key, kind));
+            }
+        }
+        let others = context.get(&PASSED_ON).filter(|_| self.passes_on);
+        for (key, member) in others.into_iter().flat_map(|list| member::members_of(list)) {
+            // Another propagator may have received it; this one speaks for itself.
+            if self.entry(key).is_some() {
+                continue;
+            }
+            match room.take(member.len()) {
+                Ok(()) => {
+                    member::separate(&mut header);
+                    header.push_str(member);
+                }
+                Err(kind) => problems.push(|| Problem::others(Some(key), kind)),
+            }
+        }
+        if !header.is_empty() {
+            carrier.set(BAGGAGE, header);
+        }
+        problems.into_vec()
+    }
+
+    /// Reads the values of a message into `base`, and never fails: a member with a problem is left out, and the others stand.
+    ///
+    /// Where a key that is received is there several times, the last one that has no problem counts. Its properties are
+    /// ignored. A variable that the message says nothing of has the value of `base`.
+    ///
+    /// All of this takes time linear in the length of the headers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::{context_var, inherit_context, propagation::Propagator};
+    ///
+    /// context_var! { static TENANT: String; static REQUEST_ID: u64; }
+    ///
+    /// let propagator = Propagator::new().both("tenant", &TENANT).both("request-id", &REQUEST_ID);
+    /// let headers = vec![("baggage".to_owned(), "tenant=acme,request-id=seven".to_owned())];
+    /// let received = propagator.extract(inherit_context(), &headers);
+    /// for problem in &received.problems {
+    ///     eprintln!("{problem}");
+    /// }
+    /// let mut context = received.context;
+    /// context.run(|| assert_eq!((TENANT.get().unwrap(), REQUEST_ID.get()), ("acme".to_owned(), None)));
+    /// ```
+    pub fn extract(&self, base: Context, carrier: &impl Extractor) -> Extracted {
+        let mut context = base;
+        let mut room = Room::new();
+        let mut others = String::new();
+        let mut problems = Problems::default();
+        for header in carrier.get_all(BAGGAGE) {
+            for member in member::split(header) {
+                let received = Member::parse(member).and_then(|parsed| {
+                    let received = room
+                        .take(member.len())
+                        .and_then(|()| self.receive_member(&parsed, &mut context, &mut others));
+                    received.map_err(|kind| (Some(parsed.key), kind))
+                });
+                if let Err((key, kind)) = received {
+                    problems.push(|| Problem::others(key, kind));
+                }
+            }
+        }
+        // Those of another message do not go on in this one's context.
+        if self.passes_on && (!others.is_empty() || context.contains(&PASSED_ON)) {
+            let others = Some(others).filter(|others| !others.is_empty());
+            let others = others.map(|others| PASSED_ON.store(others));
+            drop(context.replace(PASSED_ON.key(), others));
+        }
+        Extracted {
+            context,
+            problems: problems.into_vec(),
+        }
+    }
+
+    fn receive_member(
+        &self,
+        member: &Member<'_>,
+        context: &mut Context,
+        others: &mut String,
+    ) -> Result<(), ProblemKind> {
+        let Some(entry) = self.entry(member.key) else {
+            return match self.passes_on {
+                true => {
+                    member.push_to(others);
+                    Ok(())
+                }
+                false => Err(ProblemKind::NotReceived),
+            };
+        };
+        let Some((entry, decode)) = self.receiving(entry) else {
+            return Err(ProblemKind::NotReceived);
+        };
+        let text = percent::decode(member.value)?;
+        if text.len() > entry.max_len {
+            return Err(ProblemKind::ValueTooLong);
+        }
+        let (var, value) = decode(&text).ok_or(ProblemKind::Value)?;
+        drop(context.replace(var, Some(value)));
+        Ok(())
+    }
+
+    /// The first entry for a key.
+    fn entry(&self, key: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.key == key)
+    }
+
+    /// The entry that receives the key of this one: a key may be sent by one entry and received by another.
+    fn receiving<'a>(&'a self, entry: &'a Entry) -> Option<(&'a Entry, &'a Decode)> {
+        let mut same = self.entries.iter().filter(|other| other.key == entry.key);
+        same.find_map(|entry| Some((entry, entry.decode.as_ref()?)))
+    }
+
+    #[track_caller]
+    fn list(
+        mut self,
+        key: &'static str,
+        encode: Option<Encode>,
+        decode: Option<Decode>,
+    ) -> Propagator {
+        assert!(
+            member::is_token(key.as_bytes()),
+            "the key `{key}` is no token, as W3C Baggage wants it: visible ASCII without spaces and separators"
+        );
+        let is_listed = self.entries.iter().any(|entry| {
+            entry.key == key
+                && (entry.encode.is_some() && encode.is_some()
+                    || entry.decode.is_some() && decode.is_some())
+        });
+        assert!(
+            !is_listed,
+            "the key `{key}` is listed twice; list each once for a direction"
+        );
+        assert!(
+            self.entries.len() < MAX_MEMBERS,
+            "the key `{key}` is one too many: {MAX_MEMBERS} are the limit of W3C Baggage"
+        );
+        self.entries.push(Entry {
+            key,
+            max_len: MAX_LEN,
+            encode,
+            decode,
+        });
+        self
+    }
+}
+
+fn display<T, D>(var: &'static ContextVar<T, D>) -> Encode
+where
+    T: Display + Send + Sync + 'static,
+    D: 'static,
+{
+    codec::encode(var, |value, out| write!(out, "{value}"))
+}
+
+fn from_str<T, D>(var: &'static ContextVar<T, D>) -> Decode
+where
+    T: FromStr + Send + Sync + 'static,
+    D: 'static,
+{
+    codec::decode(var, |text| text.parse().ok())
+}
+
+impl fmt::Debug for Propagator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = |goes: fn(&Entry) -> bool| -> Vec<&str> {
+            let those = self.entries.iter().filter(|entry| goes(entry));
+            those.map(|entry| entry.key).collect()
+        };
+        f.debug_struct("Propagator")
+            .field("sends", &keys(|entry| entry.encode.is_some()))
+            .field("receives", &keys(|entry| entry.decode.is_some()))
+            .field("passes_on", &self.passes_on)
+            .finish()
+    }
+}
