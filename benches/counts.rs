@@ -20,6 +20,7 @@ use aiocontextvars::event_loop::{EventLoop, LoopHandle};
 use aiocontextvars::propagation::Propagator;
 use aiocontextvars::{
     Context, ContextExt, ContextVar, DefaultKind, Token, context_var, copy_context, shim,
+    task_local,
 };
 
 context_var! {
@@ -28,6 +29,8 @@ context_var! {
     static UNSET: u64;
     static LOCALE: u64 = 1;
 }
+
+task_local! { static NUMBER: u64; }
 
 const USAGE: u8 = 2;
 
@@ -104,6 +107,18 @@ const OPERATIONS: &[(&str, Operation)] = &[
     ("run_1", run),
     ("poll_1", |times| poll(with_id(1), times)),
     ("poll_100", |times| poll(with_id(100), times)),
+    // As what they are made with is, at the same price.
+    ("poll_scope_1", |times| {
+        poll_all(ID.scope(1, pending()), times)
+    }),
+    ("poll_task_local_1", |times| {
+        poll_all(NUMBER.scope(1, pending()), times)
+    }),
+    ("task_local_get_1", |times| {
+        NUMBER.sync_scope(1, || {
+            (0..times).for_each(|_| _ = black_box(black_box(&NUMBER).get()))
+        })
+    }),
     ("spawn_event_loop", spawn_event_loop),
     #[cfg(feature = "tokio")]
     ("spawn_tokio_bare", |times| {
@@ -216,8 +231,16 @@ fn run(times: u64) {
     (0..times).for_each(|_| black_box(&mut context).run(|| black_box(())));
 }
 
+fn pending() -> impl Future<Output = ()> {
+    poll_fn(|_| black_box(Poll::Pending))
+}
+
 fn poll(context: Context, times: u64) {
-    let mut future = pin!(poll_fn(|_| black_box(Poll::<()>::Pending)).in_context(context));
+    poll_all(pending().in_context(context), times);
+}
+
+fn poll_all(future: impl Future<Output = ()>, times: u64) {
+    let mut future = pin!(future);
     let mut cx = task::Context::from_waker(Waker::noop());
     (0..times).for_each(|_| assert!(future.as_mut().poll(&mut cx).is_pending()));
 }

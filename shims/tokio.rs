@@ -28,7 +28,9 @@ use crate::shim::runtime::{self, Spawned};
 use crate::shim::thread_state;
 
 /// What the public module has beside its functions.
-pub(crate) mod public {}
+pub(crate) mod public {
+    pub mod task;
+}
 
 pub(crate) type NativeExecutor = Handle;
 

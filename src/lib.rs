@@ -60,6 +60,7 @@
 //!
 //! - [`ContextVar`], [`Token`], [`Scoped`]: setting, restoring, and values for the life of a guard.
 //! - [`Context`] and [`SharedContext`]: bindings as a value, and as an object that several share.
+//! - [`task_local!`]: tokio's task-locals, inherited by what is spawned.
 //! - [`Carried`] and [`channel`]: messages that bring the context they were sent from.
 //! - [`shim`]: spawning, callbacks, timers, threads, [`ContextAwareExecutor`](shim::ContextAwareExecutor), and the
 //!   adapters of the runtimes.
@@ -69,7 +70,9 @@
 //!   timeouts and the rest.
 //! - In the repository, `docs/policies.md`: which context a unit of work gets, and what to do about background work that
 //!   outlives a request; `docs/testing.md`: a fresh context for each test;
-//!   `docs/propagation.md`: values between services.
+//!   `docs/propagation.md`: values between services;
+//!   `docs/integrations.md`: what to write where others spawn or call your code; `docs/parity.md`: what other libraries'
+//!   handles and sets have, and where it is here.
 //!
 //! # Features
 //!
@@ -77,7 +80,8 @@
 //! `tokio`, `async-std` and `smol` is on, [`shim::block_on`] runs on that runtime where the
 //! [search](shim#which-executor) finds no executor, and `shim::spawn` goes to it if it is smol or async-std.
 //!
-//! - `tokio`, `async-std`, `smol`: the adapter of that runtime, `shim::tokio` and so on.
+//! - `tokio`, `async-std`, `smol`: the adapter of that runtime, `shim::tokio` and so on. `shim::tokio::task` takes the place
+//!   of `tokio::task`.
 //! - `async-channel`: its channels in [`channel`]. (`futures`' are always there, and tokio's with `tokio`.)
 //! - `futures-executor`: `ThreadPool` and `LocalSpawner` of `futures` as executors.
 //! - `rayon`: `shim::rayon`, its jobs and parallel iterators, and `ThreadPool` as an executor.
@@ -130,6 +134,7 @@ pub mod shim;
 mod slot;
 mod sync;
 mod task_context;
+mod task_local;
 mod teardown;
 mod token;
 mod value;
@@ -149,6 +154,7 @@ pub use crate::shared::SharedContext;
 #[doc(inline)]
 pub use crate::shim::event_loop;
 pub use crate::task_context::TaskContext;
+pub use crate::task_local::{AccessError, LocalKey, TaskLocalFuture, TaskLocalValue};
 pub use crate::token::{ResetError, ResetErrorKind, Token};
 pub use crate::var::{ContextVar, DefaultKind, NoDefault, WithDefault};
 pub use crate::with_context::{ContextExt, WithContext};
@@ -173,3 +179,7 @@ struct PolicyExamples;
 #[cfg(all(doctest, feature = "tower", feature = "http-body"))]
 #[doc = include_str!("../docs/propagation.md")]
 struct PropagationExamples;
+/// The recipes for code that others call, one of which is for tokio's `LocalSet`.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../docs/integrations.md")]
+struct IntegrationExamples;

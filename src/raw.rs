@@ -764,6 +764,10 @@ impl<T: Dispose> DisposedOf<T> {
     pub(crate) fn new(value: T) -> DisposedOf<T> {
         DisposedOf(ManuallyDrop::new(value))
     }
+
+    pub(crate) fn get_ref(&self) -> &T {
+        &self.0
+    }
 }
 
 impl<T: Dispose + Deref> Deref for DisposedOf<T> {

@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::current::{self, Entering};
 use crate::id::VarKey;
 use crate::task_context::{AnyContext, EnterContext, Sealed, TaskContext};
-use crate::value::Value;
+use crate::value::{self, Value};
 use crate::with_context::WithContext;
 
 /// What [`ContextVar::scope`](crate::ContextVar::scope) makes: a future, stream, sink, reader or
@@ -56,6 +56,7 @@ pub struct ScopeContext(ScopePlace);
 
 impl ScopeContext {
     pub(crate) fn new(var: VarKey, value: Value) -> ScopeContext {
+        let value = Some(value);
         ScopeContext(ScopePlace::Unused { value, var })
     }
 }
@@ -84,7 +85,8 @@ impl RefUnwindSafe for ScopePlace {}
 pub enum ScopePlace {
     /// The copy is taken at the first use.
     Unused {
-        value: Value,
+        /// `None` if it has been taken out.
+        value: Option<Value>,
         var: VarKey,
     },
     Used(Context),
@@ -111,7 +113,29 @@ impl ScopePlace {
     #[cold]
     fn use_first(&mut self) {
         if let ScopePlace::Unused { value, var } = mem::take(self) {
-            *self = ScopePlace::Used(current::copy().with_stored(var, Some(value)));
+            *self = ScopePlace::Used(current::copy().with_stored(var, value));
+        }
+    }
+
+    /// Takes the value of the scope's own variable out, if it is there and nobody else has it.
+    pub(crate) fn take_value<T: Send + Sync + 'static>(&mut self, var: VarKey) -> Option<T> {
+        let value = match self {
+            ScopePlace::Unused { value, .. } => value.take()?,
+            ScopePlace::Used(context) => {
+                let value = context.value(var)?.clone();
+                drop(context.replace(var, None));
+                value
+            }
+        };
+        value::into_own(value)
+            .map_err(|shared| self.put_back(var, shared))
+            .ok()
+    }
+
+    fn put_back(&mut self, var: VarKey, shared: Value) {
+        match self {
+            ScopePlace::Unused { value, .. } => *value = Some(shared),
+            ScopePlace::Used(context) => drop(context.replace(var, Some(shared))),
         }
     }
 }
@@ -136,9 +160,7 @@ impl EnterContext for ScopePlace {
     fn to_context(&self) -> Context {
         match self {
             ScopePlace::Used(context) => context.alias(),
-            ScopePlace::Unused { value, var } => {
-                current::copy().with_stored(*var, Some(value.clone()))
-            }
+            ScopePlace::Unused { value, var } => current::copy().with_stored(*var, value.clone()),
         }
     }
 

@@ -177,7 +177,8 @@ macro_rules! modules {
 runtimes!(modules);
 
 /// How a task is spawned on a local executor that the shim does not know, for messages.
-const BARE_LOCAL_SPAWN: &str = "`tokio::task::spawn_local(future.in_current_context())`";
+const BARE_LOCAL_SPAWN: &str = "`tokio::task::spawn_local(future.in_current_context())` or \
+                                `shim::tokio::task::spawn_local(future)`";
 
 use std::future::Future;
 use std::time::{Duration, Instant};

@@ -35,6 +35,8 @@ pub(crate) trait AnyValue: Send + Sync {
     fn name(&self) -> &str;
     fn value(&self) -> &(dyn Any + Send + Sync);
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+    /// The whole of it, to be downcast.
+    fn into_stored(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
 impl<T: Send + Sync + 'static> AnyValue for Stored<T> {
@@ -55,12 +57,29 @@ impl<T: Send + Sync + 'static> AnyValue for Stored<T> {
             None => f.write_str("<redacted>"),
         }
     }
+
+    fn into_stored(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
 }
 
 /// The value, which was stored by the variable whose key it was found under, and so has that variable's type.
 #[inline]
 pub(crate) fn downcast<T: Send + Sync + 'static>(value: &dyn AnyValue) -> Option<&T> {
     value.value().downcast_ref()
+}
+
+/// Takes the value out if nobody else has it. Its type is that of its variable, as in [`downcast`].
+pub(crate) fn into_own<T: Send + Sync + 'static>(value: Value) -> Result<T, Value> {
+    let stored = Arc::clone(value.get_ref());
+    // Not the last reference.
+    drop(value);
+    match stored.into_stored().downcast::<Stored<T>>() {
+        Ok(stored) => Arc::try_unwrap(stored)
+            .map(|stored| stored.value)
+            .map_err(|stored| DisposedOf::new(stored as Arc<dyn AnyValue>)),
+        Err(_) => unreachable!("a variable's values have its type"),
+    }
 }
 
 /// Shows a value as its variable allows.

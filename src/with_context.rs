@@ -176,6 +176,11 @@ impl<T, C: TaskContext> WithContext<T, C> {
         &self.inside.around().0
     }
 
+    pub(crate) fn place_pin_mut(self: Pin<&mut Self>) -> &mut C::Place {
+        let (Placed(place), _) = self.project().inside.project();
+        place
+    }
+
     pub(crate) fn take_apart(self) -> (C::Place, T) {
         let (Placed(place), inner) = self.inside.into_parts();
         (place, inner)

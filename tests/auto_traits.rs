@@ -10,9 +10,10 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 
 use aiocontextvars::{
-    AlreadyEntered, ApplyError, Carried, Context, ContextVar, Entry, Iter, LookupError, NoDefault,
-    ResetError, ResetErrorKind, Scope, ScopeContext, Scoped, SetError, SetErrorKind, SharedContext,
-    Token, WithContext, WithDefault, channel, event_loop, propagation, shim,
+    AccessError, AlreadyEntered, ApplyError, Carried, Context, ContextVar, Entry, Iter, LocalKey,
+    LookupError, NoDefault, ResetError, ResetErrorKind, Scope, ScopeContext, Scoped, SetError,
+    SetErrorKind, SharedContext, TaskLocalFuture, Token, WithContext, WithDefault, channel,
+    event_loop, propagation, shim,
 };
 
 mod public_types;
@@ -131,6 +132,12 @@ fn types() -> Vec<Row> {
         Scope<NotSend>:                         0 0 1 1 1;
         Scope<PhantomPinned>:                   1 1 0 1 1;
         ScopeContext:                           1 1 1 1 1;
+        LocalKey<u8>:                           1 1 1 1 1;
+        TaskLocalFuture<u8, u8>:                1 1 1 1 1;
+        TaskLocalFuture<u8, NotSync>:           1 0 1 1 0;
+        TaskLocalFuture<u8, NotSend>:           0 0 1 1 1;
+        TaskLocalFuture<u8, PhantomPinned>:     1 1 0 1 1;
+        AccessError:                            1 1 1 1 1;
         Carried<u8>:                            1 1 1 1 1;
         Carried<NotSync>:                       1 0 1 1 0;
         Carried<NotSend>:                       0 0 1 1 1;

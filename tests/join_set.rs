@@ -7,11 +7,12 @@ mod threads;
 
 use std::any::Any;
 use std::future;
+use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
 use aiocontextvars::event_loop::EventLoop;
-use aiocontextvars::shim::{self, JoinSet};
+use aiocontextvars::shim::{self, JoinError, JoinSet, TaskGroup};
 use aiocontextvars::{Context, context_var};
 use futures::channel::oneshot;
 
@@ -147,4 +148,83 @@ fn join_all_panics_for_a_task_that_was_aborted() {
     let payload = join_all_fails(|tasks| tasks.spawn(future::pending()).abort());
     let text = payload.downcast_ref::<String>().unwrap();
     assert_eq!(text, "`JoinSet::join_all`: the task was cancelled");
+}
+
+#[test]
+fn tasks_on_other_executors_take_their_context_at_the_call() {
+    let pool = threads::threads(1);
+    EventLoop::new().run_until_complete(async {
+        let mut tasks = JoinSet::new();
+        ID.set(1);
+        tasks.spawn_blocking_on(&pool, || ID.get());
+        ID.set(2);
+        tasks.extend((0..2).map(|_| async { ID.get() }));
+        ID.set(3);
+        let mut seen = tasks.join_all().await;
+        seen.sort();
+        assert_eq!((seen, ID.get()), (vec![Some(1), Some(2), Some(2)], Some(3)));
+    });
+}
+
+#[test]
+fn ids_come_with_results_and_with_errors() {
+    EventLoop::new().run_until_complete(async {
+        let mut tasks = JoinSet::new();
+        let ended = tasks.spawn(async { 1 }).id();
+        let aborted = tasks.spawn(future::pending());
+        aborted.abort();
+        let local = tasks.spawn_local(async { 2 });
+        assert_ne!(ended, aborted.id());
+        let mut seen = Vec::new();
+        while let Some((id, result)) = tasks.join_next_with_id().await {
+            seen.push((id, result.ok()));
+        }
+        seen.sort();
+        assert_eq!(
+            seen,
+            [
+                (ended, Some(1)),
+                (aborted.id(), None),
+                (local.id(), Some(2))
+            ]
+        );
+        assert!(tasks.try_join_next_with_id().is_none());
+        // Of a handle that is not in a set, from the handle or before it.
+        let task = shim::spawn(async {});
+        let abort = task.abort_handle();
+        assert_eq!(
+            (abort.id(), task.abort_handle().id()),
+            (task.id(), task.id())
+        );
+        task.await.unwrap();
+        assert!(abort.is_finished());
+    });
+}
+
+#[test]
+fn an_error_of_a_task_is_one_of_io() {
+    let error = EventLoop::new().run_until_complete(async {
+        let task = shim::spawn(future::pending::<()>());
+        task.abort();
+        async { Ok::<_, io::Error>(task.await?) }.await.unwrap_err()
+    });
+    assert_eq!(error.kind(), io::ErrorKind::Other);
+    assert_eq!(error.to_string(), "the task was cancelled");
+    let inner = error.into_inner().unwrap().downcast::<JoinError>().unwrap();
+    assert!(inner.is_cancelled());
+}
+
+#[test]
+fn a_task_of_a_group_gives_its_output_or_none() {
+    let outputs = EventLoop::new().run_until_complete(async {
+        let group = TaskGroup::<&str>::new();
+        let (done, aborted) = (group.spawn(async { Ok(1) }), group.spawn(future::pending()));
+        let failed = {
+            aborted.abort();
+            let outputs: (Option<u8>, Option<u8>) = (done.output().await, aborted.output().await);
+            (outputs, group.spawn(async { Err::<u8, _>("no") }))
+        };
+        (failed.0, failed.1.output().await)
+    });
+    assert_eq!(outputs, ((Some(1), None), None));
 }

@@ -21,7 +21,7 @@ use aiocontextvars::shim::{
 };
 use aiocontextvars::{
     Carried, Context, ContextExt, ContextVar, WithDefault, channel, context_var, copy_context,
-    propagation,
+    propagation, task_local,
 };
 
 mod public_types;
@@ -42,6 +42,8 @@ context_var! {
     #[debug]
     static SHOWN: Secret = Secret;
 }
+
+task_local! { static SCOPED: Secret; }
 
 type Var = &'static ContextVar<Secret, WithDefault>;
 
@@ -132,6 +134,10 @@ fn core(var: Var, printer: &Printer) {
     printer.hides("WithContext", &future::ready(()).in_context(shared));
     printer.hides("Scope", &var.scope(Secret, future::ready(())));
     printer.hides("Scoped", &var.scoped(Secret));
+    printer.hides("LocalKey", &SCOPED);
+    SCOPED.sync_scope(Secret, || printer.hides("LocalKey", &SCOPED));
+    printer.hides("TaskLocalFuture", &SCOPED.scope(Secret, future::ready(())));
+    printer.error("AccessError", &SCOPED.try_with(|_| ()).unwrap_err());
 
     let token = var.set(Secret);
     printer.shows("Token", &token);

@@ -504,3 +504,24 @@ fn a_done_callback_goes_to_the_runtime_that_is_entered() {
     let seen = receiver.recv().unwrap();
     assert_eq!(seen, (Some(runtime.handle().id()), Some(1)));
 }
+
+#[test]
+fn a_join_set_spawns_on_a_local_set_from_outside() {
+    let runtime = current_thread();
+    let _entered = runtime.enter();
+    let local = ContextAwareExecutor::new(Rc::new(LocalSet::new()));
+    let mut tasks = shim::JoinSet::new();
+    let id = ID.sync_scope(7, || {
+        let task = tasks.spawn_local_on(&local, async {
+            let id = Rc::new(ID.get());
+            shim::yield_now().await;
+            *id
+        });
+        task.id()
+    });
+    local.block_on_local(async {
+        let (ended, result) = tasks.join_next_with_id().await.unwrap();
+        assert_eq!((ended, result.unwrap()), (id, Some(7)));
+    });
+    assert_eq!((tasks.len(), ID.get()), (0, None));
+}

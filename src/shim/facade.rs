@@ -6,8 +6,12 @@ use super::destination;
 use super::dispatch::Listed;
 use super::join::JoinHandle;
 use super::local;
-use super::scope::{ExecutorScope, LocalScope, ScopeExecutor};
+use super::runtime::Runtime;
+use super::scope::{ExecutorScope, LocalScope, RuntimeScope, ScopeExecutor, ThreadScope};
+use super::task::TaskFuture;
+use super::thread_state;
 use crate::current;
+use crate::with_context::ContextExt;
 
 /// The public functions of the module of a runtime, in which this stands.
 #[allow(unused_macros, reason = "there may be no runtime")]
@@ -147,4 +151,37 @@ where
     let executor = R::NAME.map_or(ScopeExecutor::None, ScopeExecutor::Runtime);
     let scope = ExecutorScope::new(executor, None);
     local::spawn(LocalScope { scope, local }, current::inherit(), future)
+}
+
+/// What is spawned for `future` on the runtime by its own means, which give its own handle: a task in a copy of the current
+/// context, taken now.
+#[inline]
+#[allow(dead_code, reason = "there may be no runtime")]
+pub(crate) fn task<R, F>(future: F) -> impl Future<Output = F::Output>
+where
+    R: Listed + Runtime<Scope = ()>,
+    F: Future,
+{
+    TaskFuture::new(current::inherit(), RuntimeScope::<R>(()), future)
+}
+
+/// The same for a task that stays on its thread, on which the runtime may or may not run.
+#[inline]
+#[allow(dead_code, reason = "as above")]
+pub(crate) fn local_task<R, F>(future: F) -> impl Future<Output = F::Output>
+where
+    R: Listed + Runtime<Scope = ()>,
+    F: Future,
+{
+    TaskFuture::new(current::inherit(), ThreadScope::<R>::NEW, future)
+}
+
+/// The same for a blocking job.
+#[allow(dead_code, reason = "as above")]
+pub(crate) fn job<T>(f: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let bound = f.in_context(current::inherit());
+    move || {
+        let _job = thread_state::mark(|state| &state.in_job, true);
+        bound.call_once()
+    }
 }

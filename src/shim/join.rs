@@ -112,9 +112,14 @@ impl<T> JoinHandle<T> {
     /// });
     /// ```
     pub fn abort_handle(&self) -> AbortHandle {
-        AbortHandle {
-            task: self.task.abort_handle(),
-        }
+        self.abort_handle_as(self.id())
+    }
+
+    /// The same, where the task is known by this id and nobody asks the handle for it: drawing one moves the task to where
+    /// several reach it.
+    pub(crate) fn abort_handle_as(&self, id: TaskId) -> AbortHandle {
+        let task = self.task.abort_handle();
+        AbortHandle { task, id }
     }
 
     /// Whether the task has ended, and its destructors have run. (They may still run if an executor of one's own
@@ -189,6 +194,30 @@ impl<T> JoinHandle<T> {
     pub fn detach(self) {}
 }
 
+impl<T> JoinHandle<Option<T>> {
+    /// Waits for a task of a [`TaskGroup`](super::TaskGroup), which says itself how a task has failed: `None` if it has, or
+    /// was aborted.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future detaches the task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::shim::{self, TaskGroup};
+    ///
+    /// let sum = shim::block_on(TaskGroup::<String>::scope(|group| async move {
+    ///     let (one, two) = (group.spawn(async { Ok(1) }), group.spawn(async { Ok(2) }));
+    ///     Ok(one.output().await.zip(two.output().await))
+    /// }));
+    /// assert_eq!(sum.unwrap(), Some((1, 2)));
+    /// ```
+    pub async fn output(self) -> Option<T> {
+        self.await.ok().flatten()
+    }
+}
+
 impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
@@ -212,7 +241,7 @@ impl<T> fmt::Debug for JoinHandle<T> {
 pub struct TaskId(u64);
 
 impl TaskId {
-    fn next() -> TaskId {
+    pub(crate) fn next() -> TaskId {
         TaskId(id::next())
     }
 }
@@ -240,6 +269,7 @@ impl fmt::Display for TaskId {
 #[derive(Clone)]
 pub struct AbortHandle {
     task: Arc<dyn Abort>,
+    id: TaskId,
 }
 
 impl AbortHandle {
@@ -252,10 +282,28 @@ impl AbortHandle {
     pub fn is_finished(&self) -> bool {
         self.task.is_finished()
     }
+
+    /// As [`JoinHandle::id`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::shim;
+    ///
+    /// shim::block_on(async {
+    ///     let task = shim::spawn(async {});
+    ///     assert_eq!(task.abort_handle().id(), task.id());
+    /// });
+    /// ```
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
 }
 
 impl fmt::Debug for AbortHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AbortHandle").finish_non_exhaustive()
+        f.debug_struct("AbortHandle")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::sync::{Mutex, PoisonError};
 
 /// A task did not give an output: it panicked or was cancelled.
@@ -118,3 +119,24 @@ impl fmt::Debug for JoinError {
 }
 
 impl Error for JoinError {}
+
+/// For functions that return an `io::Result`: an error of the kind `Other`, in which this one is.
+///
+/// # Examples
+///
+/// ```
+/// use std::io;
+/// use aiocontextvars::shim;
+///
+/// async fn read() -> io::Result<String> {
+///     let text = shim::spawn_blocking(|| std::fs::read_to_string("Cargo.toml")).await??;
+///     Ok(text)
+/// }
+///
+/// assert!(shim::block_on(read()).unwrap().contains("[package]"));
+/// ```
+impl From<JoinError> for io::Error {
+    fn from(error: JoinError) -> io::Error {
+        io::Error::other(error)
+    }
+}

@@ -12,8 +12,8 @@ use slab::Slab;
 
 use self::woken::{TaskWaker, Woken};
 use super::context_aware::ContextAwareExecutor;
-use super::executor::Executor;
-use super::join::{AbortHandle, JoinHandle};
+use super::executor::{Executor, LocalExecutor};
+use super::join::{AbortHandle, JoinHandle, TaskId};
 use super::join_error::JoinError;
 use crate::task_context::TaskContext;
 
@@ -49,6 +49,7 @@ pub struct JoinSet<T: 'static> {
 /// A task whose result has not been taken out.
 struct Member<T: 'static> {
     task: JoinHandle<T>,
+    id: TaskId,
     waker: Arc<TaskWaker>,
 }
 
@@ -78,10 +79,11 @@ impl<T: 'static> JoinSet<T> {
     }
 
     fn insert(&mut self, task: JoinHandle<T>) -> AbortHandle {
-        let abort = task.abort_handle();
+        let id = TaskId::next();
+        let abort = task.abort_handle_as(id);
         let place = self.tasks.vacant_entry();
         let waker = self.woken.insert(place.key());
-        place.insert(Member { task, waker });
+        place.insert(Member { task, id, waker });
         abort
     }
 
@@ -214,6 +216,62 @@ impl<T: 'static> JoinSet<T> {
         self.insert(super::spawn_blocking(f))
     }
 
+    /// Spawns a task that stays on this thread, on `executor`, in a copy of the current context, taken now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "futures-executor")] {
+    /// use std::rc::Rc;
+    /// use aiocontextvars::shim::{ContextAwareExecutor, JoinSet};
+    /// use futures::executor::LocalPool;
+    ///
+    /// let mut pool = LocalPool::new();
+    /// let executor = ContextAwareExecutor::new(pool.spawner());
+    /// let mut tasks = JoinSet::new();
+    /// tasks.spawn_local_on(&executor, async { Rc::new(1) });
+    /// assert_eq!(pool.run_until(tasks.join_all()), [Rc::new(1)]);
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn spawn_local_on<E: LocalExecutor, F>(
+        &mut self,
+        executor: &ContextAwareExecutor<E>,
+        future: F,
+    ) -> AbortHandle
+    where
+        F: Future<Output = T> + 'static,
+    {
+        self.insert(executor.spawn_local(future))
+    }
+
+    /// Runs `f` on a thread of `executor` that may block, in a copy of the current context, taken now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "futures-executor")] {
+    /// use aiocontextvars::shim::{ContextAwareExecutor, JoinSet};
+    /// use futures::executor::ThreadPool;
+    ///
+    /// let pool = ContextAwareExecutor::new(ThreadPool::new().unwrap());
+    /// let mut tasks = JoinSet::new();
+    /// tasks.spawn_blocking_on(&pool, || 1);
+    /// assert_eq!(pool.block_on(tasks.join_all()), [1]);
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn spawn_blocking_on<E: Executor>(
+        &mut self,
+        executor: &ContextAwareExecutor<E>,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> AbortHandle
+    where
+        T: Send,
+    {
+        self.insert(executor.spawn_blocking(f))
+    }
+
     /// Waits until one of the tasks has ended, and takes its result out. `None` if the set is empty.
     ///
     /// # Cancel safety
@@ -237,6 +295,34 @@ impl<T: 'static> JoinSet<T> {
         future::poll_fn(|cx| self.poll_join_next(cx)).await
     }
 
+    /// As [`join_next`](Self::join_next), with the task's id, which the [`AbortHandle`] has that its spawn returned. It comes
+    /// with an error as well.
+    ///
+    /// # Cancel safety
+    ///
+    /// No result is lost when the future is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    /// use aiocontextvars::shim;
+    ///
+    /// shim::block_on(async {
+    ///     let mut tasks = shim::JoinSet::new();
+    ///     let mut names = HashMap::new();
+    ///     for name in ["a", "b"] {
+    ///         names.insert(tasks.spawn(async { name.len() }).id(), name);
+    ///     }
+    ///     while let Some((id, length)) = tasks.join_next_with_id().await {
+    ///         assert_eq!(names.remove(&id).unwrap().len(), length.unwrap());
+    ///     }
+    /// });
+    /// ```
+    pub async fn join_next_with_id(&mut self) -> Option<(TaskId, Result<T, JoinError>)> {
+        future::poll_fn(|cx| self.poll_join_next_with_id(cx)).await
+    }
+
     /// Polls for the result of one of the tasks; ready with `None` if the set is empty.
     ///
     /// # Examples
@@ -256,6 +342,19 @@ impl<T: 'static> JoinSet<T> {
         &mut self,
         cx: &mut task::Context<'_>,
     ) -> Poll<Option<Result<T, JoinError>>> {
+        self.poll_join_next_with_id(cx)
+            .map(|ended| ended.map(|(_, result)| result))
+    }
+
+    /// As [`poll_join_next`](Self::poll_join_next), with the task's id.
+    ///
+    /// # Examples
+    ///
+    /// See [`join_next_with_id`](Self::join_next_with_id).
+    pub fn poll_join_next_with_id(
+        &mut self,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<Option<(TaskId, Result<T, JoinError>)>> {
         if self.tasks.is_empty() {
             return Poll::Ready(None);
         }
@@ -273,8 +372,8 @@ impl<T: 'static> JoinSet<T> {
             member.waker.is_asked();
             let mut cx = task::Context::from_waker(&waker);
             if let Poll::Ready(result) = Pin::new(&mut member.task).poll(&mut cx) {
-                self.tasks.remove(key);
-                return Poll::Ready(Some(result));
+                let id = self.tasks.remove(key).id;
+                return Poll::Ready(Some((id, result)));
             }
         }
         // Each had its turn. Who is woken over and over must not keep the thread.
@@ -304,8 +403,17 @@ impl<T: 'static> JoinSet<T> {
     /// });
     /// ```
     pub fn try_join_next(&mut self) -> Option<Result<T, JoinError>> {
+        self.try_join_next_with_id().map(|(_, result)| result)
+    }
+
+    /// As [`try_join_next`](Self::try_join_next), with the task's id.
+    ///
+    /// # Examples
+    ///
+    /// See [`join_next_with_id`](Self::join_next_with_id).
+    pub fn try_join_next_with_id(&mut self) -> Option<(TaskId, Result<T, JoinError>)> {
         let mut cx = task::Context::from_waker(task::Waker::noop());
-        match self.poll_join_next(&mut cx) {
+        match self.poll_join_next_with_id(&mut cx) {
             Poll::Ready(result) => result,
             Poll::Pending => None,
         }
@@ -427,9 +535,20 @@ where
 {
     fn from_iter<I: IntoIterator<Item = F>>(futures: I) -> JoinSet<T> {
         let mut tasks = JoinSet::new();
-        for future in futures {
-            tasks.spawn(future);
-        }
+        tasks.extend(futures);
         tasks
+    }
+}
+
+/// Spawns each future, as [`JoinSet::spawn`] does.
+impl<F, T> Extend<F> for JoinSet<T>
+where
+    F: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+{
+    fn extend<I: IntoIterator<Item = F>>(&mut self, futures: I) {
+        for future in futures {
+            self.spawn(future);
+        }
     }
 }

@@ -167,6 +167,20 @@ impl<R: Listed> TaskScope for RuntimeScope<R> {
     }
 }
 
+/// That of a task of the runtime that its thread polls, by whatever means.
+pub(crate) struct ThreadScope<R: Listed>(PhantomData<fn() -> R>);
+
+impl<R: Listed> ThreadScope<R> {
+    pub(crate) const NEW: ThreadScope<R> = ThreadScope(PhantomData);
+}
+
+impl<R: Listed> TaskScope for ThreadScope<R> {
+    #[inline]
+    fn polled(&self) -> Option<&dyn Any> {
+        Some(RuntimeScope::<R>::DROPPED)
+    }
+}
+
 impl TaskScope for ExecutorScope {
     fn polled(&self) -> Option<&dyn Any> {
         Some(self)

@@ -16,7 +16,7 @@ use slab::Slab;
 pub use self::error::{TaskFailure, TaskGroupError};
 
 use super::join::done::Notice;
-use super::join::{AbortHandle, JoinHandle};
+use super::join::{AbortHandle, JoinHandle, TaskId};
 use super::outcome::CatchPanic;
 use crate::sync::{Mutex, MutexGuard, WakerCell};
 use crate::task_context::TaskContext;
@@ -42,7 +42,7 @@ use crate::task_context::TaskContext;
 ///     let one = group.spawn(async { Ok::<_, String>(REQUEST_ID.get().unwrap()) });
 ///     let two = group.spawn(async { Ok(1) });
 ///     // `None` would mean that the task has failed; then this is not reached.
-///     Ok(one.await.unwrap().unwrap() + two.await.unwrap().unwrap())
+///     Ok(one.output().await.unwrap() + two.output().await.unwrap())
 /// }));
 /// assert_eq!(sum.unwrap(), 8);
 /// ```
@@ -283,7 +283,7 @@ impl<E: Send + 'static> TaskGroup<E> {
         });
         let abort = {
             let mut state = self.shared.lock();
-            state.tasks[key].abort = Some(task.abort_handle());
+            state.tasks[key].abort = Some(task.abort_handle_as(TaskId::next()));
             state.aborting && !state.tasks[key].has_failed
         };
         if abort {
