@@ -18,6 +18,9 @@ use std::time::Duration;
 
 use aiocontextvars::event_loop::{EventLoop, LoopHandle};
 use aiocontextvars::propagation::Propagator;
+#[cfg(feature = "rayon")]
+use rayon::prelude::*;
+
 use aiocontextvars::{
     Context, ContextExt, ContextVar, DefaultKind, Token, context_var, copy_context, shim,
     task_local,
@@ -120,6 +123,8 @@ const OPERATIONS: &[(&str, Operation)] = &[
         })
     }),
     ("spawn_event_loop", spawn_event_loop),
+    ("spawn_event_loop_native", spawn_event_loop_native),
+    ("spawn_smol_local_bare", spawn_smol_local_bare),
     #[cfg(feature = "tokio")]
     ("spawn_tokio_bare", |times| {
         on_tokio(spawns!(times, tokio::spawn))
@@ -131,6 +136,22 @@ const OPERATIONS: &[(&str, Operation)] = &[
     #[cfg(feature = "tokio")]
     ("spawn_tokio_current", |times| {
         on_tokio(spawns!(times, shim::spawn).in_context(with_id(INHERITED)))
+    }),
+    #[cfg(feature = "rayon")]
+    ("rayon_join_bare", |times| {
+        on_rayon(|| (0..times).for_each(|_| _ = black_box(rayon::join(job, job))))
+    }),
+    #[cfg(feature = "rayon")]
+    ("rayon_join", |times| {
+        on_rayon(|| (0..times).for_each(|_| _ = black_box(shim::rayon::join(job, job))))
+    }),
+    #[cfg(feature = "rayon")]
+    ("rayon_iterator_bare", |times| {
+        on_rayon(|| items(times).for_each(consume))
+    }),
+    #[cfg(feature = "rayon")]
+    ("rayon_iterator", |times| {
+        on_rayon(|| items(times).in_current_context().for_each(consume))
     }),
     ("call_soon_event_loop", call_soon),
     ("timer_cancel_event_loop", timer_cancel),
@@ -246,17 +267,25 @@ fn poll_all(future: impl Future<Output = ()>, times: u64) {
 }
 
 fn spawn_event_loop(times: u64) {
+    with_id(INHERITED).run(|| EventLoop::new().run_until_complete(spawns!(times, shim::spawn)));
+}
+
+/// By the loop's own method, as the row of smol's does it.
+fn spawn_event_loop_native(times: u64) {
     with_id(INHERITED).run(|| {
-        EventLoop::new().run_until_complete(async {
-            for _ in 0..times {
-                let task = shim::spawn(async {
-                    shim::yield_now().await;
-                    ID.get()
-                });
-                assert_eq!(task.await.unwrap(), Some(1));
-            }
-        });
+        let event_loop = EventLoop::new();
+        let spawn = |turn| event_loop.spawn(turn);
+        event_loop.run_until_complete(spawns!(times, spawn));
     });
+}
+
+fn spawn_smol_local_bare(times: u64) {
+    let executor = smol::LocalExecutor::new();
+    smol::future::block_on(executor.run(async {
+        for _ in 0..times {
+            black_box(executor.spawn(Turn::default()).await);
+        }
+    }));
 }
 
 /// What a task of the spawning rows does: it yields once.
@@ -283,6 +312,31 @@ fn on_tokio(future: impl Future<Output = ()>) {
         .enable_time()
         .build();
     runtime.unwrap().block_on(future);
+}
+
+/// Inside of a pool of one thread, in a context.
+#[cfg(feature = "rayon")]
+fn on_rayon(f: impl FnOnce() + Send) {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    with_id(INHERITED).run(|| {
+        shim::rayon::on(&pool.unwrap()).install(|context: &Context| context.call(f));
+    });
+}
+
+/// Items, each of which is a job.
+#[cfg(feature = "rayon")]
+fn items(times: u64) -> rayon::iter::MaxLen<rayon::range::Iter<u64>> {
+    (0..times).into_par_iter().with_max_len(1)
+}
+
+#[cfg(feature = "rayon")]
+fn job() -> u64 {
+    black_box(1)
+}
+
+#[cfg(feature = "rayon")]
+fn consume(item: u64) {
+    black_box(item);
 }
 
 /// Each callback schedules the next.

@@ -196,19 +196,22 @@
 //! A job, unlike a task, belongs to no executor: for [`shim::spawn`](super::spawn) in it,
 //! [enter](super::ContextAwareExecutor::enter) one, or [set a default](super::set_default).
 
+#[path = "rayon/executor.rs"]
+mod executor;
 #[path = "rayon/parallel.rs"]
 mod parallel;
+#[path = "rayon/pool.rs"]
+mod pool;
+#[path = "rayon/scope.rs"]
+mod rayon_scope;
 
-use std::fmt;
-use std::future::Future;
 use std::mem;
-use std::pin::Pin;
 
 use ::rayon::{BroadcastContext, ThreadPool};
 
-use super::block::{self, BlockOnError};
-use super::executor::{Adapter, Executor, ExecutorName, Hooks, QueueKey};
-use super::runnable::Runnable;
+pub use self::pool::Pool;
+pub use self::rayon_scope::Scope;
+
 use super::scope;
 use crate::context::Context;
 use crate::current;
@@ -320,7 +323,7 @@ where
 /// ```
 pub fn scope<'scope, T: Send>(f: impl FnOnce(Scope<'_, 'scope>) -> T + Send) -> T {
     let f = f.in_current_context();
-    wait(|| ::rayon::scope(|scope| run(f, |f| f(Scope(scope)))))
+    wait(|| ::rayon::scope(|scope| run(f, |f| f(Scope::new(scope)))))
 }
 
 /// `rayon::broadcast`: calls `f` once on each thread of the pool, each time in a copy of the
@@ -379,190 +382,7 @@ pub fn apart<T>(f: impl FnOnce(&Context) -> T) -> T {
 /// assert_eq!(levels, (Some(1), Some(1)));
 /// ```
 pub fn on(pool: &ThreadPool) -> Pool<'_> {
-    Pool(pool)
-}
-
-/// A pool whose jobs inherit; made by [`on`].
-///
-/// A caller that is no worker waits without running jobs. A worker of another pool runs jobs of its
-/// own pool meanwhile, which see nothing of the caller's context.
-///
-/// # Examples
-///
-/// See [`on`].
-#[derive(Clone, Copy, Debug)]
-#[must_use = "it does nothing until one of its methods is called"]
-pub struct Pool<'a>(&'a ThreadPool);
-
-impl Pool<'_> {
-    /// As [`spawn`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-    /// let (sender, receiver) = std::sync::mpsc::channel();
-    /// aiocontextvars::shim::rayon::on(&pool).spawn(move || sender.send(1).unwrap());
-    /// assert_eq!(receiver.recv(), Ok(1));
-    /// ```
-    pub fn spawn(self, f: impl FnOnce() + Send + 'static) {
-        self.spawn_in(current::inherit(), f);
-    }
-
-    /// As [`spawn_in`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use aiocontextvars::{Context, shim};
-    ///
-    /// # let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-    /// // A job that pins no values of whoever starts it.
-    /// shim::rayon::on(&pool).spawn_in(Context::new(), || ());
-    /// ```
-    pub fn spawn_in(self, context: Context, f: impl FnOnce() + Send + 'static) {
-        self.0.spawn(job(context, f));
-    }
-
-    /// `ThreadPool::install`: runs `f` on a worker of the pool, [apart] from the caller's context,
-    /// and hands it a copy of that, taken now.
-    ///
-    /// What `f` calls of rayon directly waits inside of `f`, where the worker may run jobs of
-    /// others. So `f` is not in the context. Put parallel iterators into it by
-    /// [`in_context`](crate::ContextExt::in_context), and call other code by [`Context::call`].
-    ///
-    /// # Panics
-    ///
-    /// If `f` does.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use aiocontextvars::{ContextExt, context_var, shim};
-    /// use rayon::prelude::*;
-    ///
-    /// context_var! { static FACTOR: u64 = 1; }
-    ///
-    /// # let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-    /// FACTOR.set(2);
-    /// let sum: u64 = shim::rayon::on(&pool).install(|context| {
-    ///     let items = (0..100_u64).into_par_iter().in_context(context.clone());
-    ///     items.map(|item| item * FACTOR.get()).sum()
-    /// });
-    /// assert_eq!(sum, 9900);
-    /// ```
-    pub fn install<T: Send>(self, f: impl FnOnce(&Context) -> T + Send) -> T {
-        let context = Held(current::inherit());
-        self.wait(|| f(context.get()))
-    }
-
-    /// As [`join`].
-    ///
-    /// # Panics
-    ///
-    /// As [`join`].
-    ///
-    /// # Examples
-    ///
-    /// See [`on`].
-    pub fn join<A, B>(self, a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B)
-    where
-        A: Send,
-        B: Send,
-    {
-        let (a, b) = pair(a, b);
-        self.wait(|| ::rayon::join(a, b))
-    }
-
-    /// As [`scope`].
-    ///
-    /// # Panics
-    ///
-    /// As [`scope`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-    /// let mut seen = None;
-    /// aiocontextvars::shim::rayon::on(&pool).scope(|scope| scope.spawn(|_| seen = Some(1)));
-    /// assert_eq!(seen, Some(1));
-    /// ```
-    pub fn scope<'scope, T: Send>(self, f: impl FnOnce(Scope<'_, 'scope>) -> T + Send) -> T {
-        let f = f.in_current_context();
-        self.wait(|| ::rayon::scope(|scope| run(f, |f| f(Scope(scope)))))
-    }
-
-    /// As [`broadcast`].
-    ///
-    /// # Panics
-    ///
-    /// As [`broadcast`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-    /// let indexes = aiocontextvars::shim::rayon::on(&pool).broadcast(|thread| thread.index());
-    /// assert_eq!(indexes, [0, 1]);
-    /// ```
-    pub fn broadcast<T: Send>(self, f: impl Fn(BroadcastContext<'_>) -> T + Sync) -> Vec<T> {
-        let f = f.in_current_context();
-        leave(|| {
-            self.0
-                .broadcast(|thread| f.call(Some(scope::NOWHERE), thread))
-        })
-    }
-
-    /// As [`wait`], on a worker of the pool.
-    fn wait<T: Send>(self, f: impl FnOnce() -> T + Send) -> T {
-        leave(|| self.0.install(|| leave(f)))
-    }
-}
-
-/// Starts the jobs of a [`scope`].
-///
-/// # Examples
-///
-/// See [`scope`].
-#[derive(Clone, Copy)]
-pub struct Scope<'a, 'scope>(&'a ::rayon::Scope<'scope>);
-
-impl<'scope> Scope<'_, 'scope> {
-    /// Starts a job in a copy of the current context, taken now. The job is given the scope, for
-    /// jobs of its own.
-    ///
-    /// # Examples
-    ///
-    /// See [`scope`].
-    pub fn spawn(self, f: impl FnOnce(Scope<'_, 'scope>) + Send + 'scope) {
-        self.spawn_in(current::inherit(), f);
-    }
-
-    /// Starts a job in `context`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use aiocontextvars::{Context, context_var, shim};
-    ///
-    /// context_var! { static LEVEL: u8; }
-    ///
-    /// LEVEL.set(1);
-    /// shim::rayon::scope(|scope| {
-    ///     scope.spawn_in(Context::new(), |_| assert_eq!(LEVEL.get(), None));
-    /// });
-    /// ```
-    pub fn spawn_in(self, context: Context, f: impl FnOnce(Scope<'_, 'scope>) + Send + 'scope) {
-        let f = f.in_context(context);
-        self.0.spawn(|scope| run(f, |f| f(Scope(scope))));
-    }
-}
-
-impl fmt::Debug for Scope<'_, '_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scope").finish_non_exhaustive()
-    }
+    Pool::new(pool)
 }
 
 /// `f`, called and dropped in `context`.
@@ -614,27 +434,5 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         current::drop_values(mem::take(&mut self.0));
-    }
-}
-
-impl Executor for ThreadPool {
-    fn schedule(&self, task: Runnable) {
-        // In order, or a task that wakes itself would keep the worker from those it waits for.
-        self.spawn_fifo(|| task.run());
-    }
-
-    fn hooks(&self) -> Hooks<'_, ExecutorName> {
-        Hooks::adapted(QueueKey::address(self), self)
-    }
-}
-
-impl Adapter for ThreadPool {
-    fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
-        if self.current_thread_index().is_some() {
-            return Err(BlockOnError::new(
-                "this thread is a worker of the pool; await the future instead",
-            ));
-        }
-        block::park_on(future)
     }
 }

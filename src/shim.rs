@@ -117,6 +117,7 @@ mod join;
 mod join_error;
 mod join_set;
 mod join_task;
+mod listed;
 mod local;
 mod outcome;
 mod parker;
@@ -130,6 +131,7 @@ mod scope;
 mod search;
 mod task;
 mod task_group;
+mod task_list;
 pub mod thread;
 mod thread_state;
 mod time;
@@ -346,6 +348,9 @@ where
 fn spawn_boxed<T: Send + 'static>(
     future: BoxFuture<'static, T>,
 ) -> Result<JoinHandle<T>, NoRuntime> {
+    if let Some(list) = search::list() {
+        return Ok(listed::spawn_in(list, current::inherit(), future));
+    }
     let destination = search::destination()?;
     let context = destination.new_context();
     Ok(destination.spawn(context, future))
@@ -387,6 +392,9 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
+    if let Some(list) = search::list().filter(|list| list.is_here()) {
+        return listed::spawn_local_in(list, current::inherit(), future);
+    }
     let local = local();
     let context = local.scope.new_context();
     local::spawn(local, context, future)

@@ -221,6 +221,67 @@ fn a_handle_submits_in_a_context_of_ones_own() {
     assert_eq!(other.join().unwrap(), ((Some(20), Some(21), here), Some(1)));
 }
 
+/// A task that has ended leaves its place on the loop's list to the next one.
+#[test]
+fn an_abort_of_a_task_that_has_ended_is_not_the_next_ones() {
+    let event_loop = EventLoop::new();
+    let seen = event_loop.run_until_complete(async {
+        let first = event_loop.spawn(async { 1 });
+        let abort = first.abort_handle();
+        while !first.is_finished() {
+            shim::yield_now().await;
+        }
+        let second = event_loop.spawn(async {
+            shim::yield_now().await;
+            2
+        });
+        assert!(abort.is_finished() && !second.is_finished());
+        abort.abort();
+        first.abort();
+        first.abort_handle().abort();
+        assert!(!first.remove_done_callback(first.add_done_callback(|| ())));
+        (first.await.unwrap(), second.await.unwrap())
+    });
+    assert_eq!(seen, (1, 2));
+}
+
+/// Of many that are aborted at once, each is dropped, and tells of it.
+#[test]
+fn tasks_that_are_aborted_together_are_all_dropped() {
+    let event_loop = EventLoop::new();
+    let drops = Rc::new(Cell::new(0));
+    let told = Arc::new(Mutex::new(0));
+    event_loop.run_until_complete(async {
+        let tasks: Vec<_> = (0..100)
+            .map(|_| {
+                let drops = Drops(Rc::clone(&drops));
+                let task = event_loop.spawn(async move {
+                    let _drops = drops;
+                    future::pending::<()>().await;
+                });
+                let told = Arc::clone(&told);
+                task.add_done_callback(move || *told.lock().unwrap() += 1);
+                task
+            })
+            .collect();
+        shim::yield_now().await;
+        tasks.iter().for_each(|task| task.abort());
+        for task in tasks {
+            assert!(task.await.unwrap_err().is_cancelled());
+        }
+        shim::yield_now().await;
+    });
+    assert_eq!((drops.get(), *told.lock().unwrap()), (100, 100));
+}
+
+struct Drops(Rc<Cell<u32>>);
+
+impl Drop for Drops {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
 #[test]
 fn a_task_of_a_handle_spawns_on_the_loops_thread() {
     let event_loop = EventLoop::new();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use lexopt::prelude::*;
 
 use crate::sampling::Row;
+use crate::targets;
 
 pub(crate) const HELP: &str = "\
 Measures this crate and its peers side by side, in one process.
@@ -21,12 +22,14 @@ Python's rows need `python3`, or what PYTHON names, and uvloop's need uvloop the
 
 Options:
       --json FILE  also write one JSON object a line: row, peer, ours_ns, peer_ns, ratio, spread, unit, pairs
+      --targets    fail if a row is beyond its target; without a ROW, measure those that have one
       --list       print the rows and what they measure
       --test       do everything once and measure nothing, as without --bench, which `cargo bench` passes and
                    `cargo test` does not
   -h, --help       print this
 
-Exit status: 0, or 2 for a wrong command line, or 1 if something cannot be started or written.";
+Exit status: 0, or 2 for a wrong command line, or 1 if something cannot be started or written, or a target
+is missed.";
 
 /// What to do.
 pub(crate) enum Command {
@@ -36,6 +39,7 @@ pub(crate) enum Command {
     Measure {
         rows: Vec<&'static Row>,
         json: Option<PathBuf>,
+        targets: bool,
     },
 }
 
@@ -45,12 +49,14 @@ pub(crate) fn parse(
 ) -> Result<Command, String> {
     let message = |error: lexopt::Error| format!("{error}; see --help");
     let mut parser = lexopt::Parser::from_args(arguments);
-    let (mut chosen, mut json, mut bench, mut test) = (Vec::new(), None, false, false);
+    let (mut chosen, mut json) = (Vec::new(), None);
+    let (mut bench, mut test, mut targets) = (false, false, false);
     while let Some(argument) = parser.next().map_err(message)? {
         match argument {
             Long("json") => json = Some(parser.value().map_err(message)?.into()),
             Long("list") => return Ok(Command::List),
             Long("test") => test = true,
+            Long("targets") => targets = true,
             Long("bench") => bench = true,
             Long("help") | Short('h') => return Ok(Command::Help),
             Value(prefix) => {
@@ -63,11 +69,17 @@ pub(crate) fn parse(
     let mut rows = all.to_vec();
     if !chosen.is_empty() {
         rows.retain(|row| chosen.contains(&row.name));
+    } else if targets {
+        rows.retain(|row| targets::has_any(row));
     }
     Ok(if test || !bench {
         Command::Test(rows)
     } else {
-        Command::Measure { rows, json }
+        Command::Measure {
+            rows,
+            json,
+            targets,
+        }
     })
 }
 

@@ -29,6 +29,7 @@ mod reads;
 mod report;
 mod sampling;
 mod spawning;
+mod targets;
 mod threads;
 mod writes;
 
@@ -38,7 +39,7 @@ use std::time::Instant;
 
 use crate::command::Command;
 use crate::report::Json;
-use crate::sampling::Row;
+use crate::sampling::{Outcome, Row};
 
 /// Times first, then counts.
 const ROWS: [&[Row]; 8] = [
@@ -75,15 +76,26 @@ fn main() -> ExitCode {
             rows.iter().for_each(|row| row.try_out());
             println!("{} rows work", rows.len());
         }
-        Command::Measure { rows, json } => {
+        Command::Measure {
+            rows,
+            json,
+            targets,
+        } => {
             let json = json.map(|path| {
                 Json::create(&path).map_err(|error| format!("{}: {error}", path.display()))
             });
             let measured = json.transpose().and_then(|json| {
                 measure(&rows, json).map_err(|error| format!("cannot write: {error}"))
             });
-            if let Err(message) = measured {
-                eprintln!("peers: {message}");
+            let is_good = match measured {
+                Ok(measured) => !targets || targets::check(&measured),
+                Err(message) => {
+                    eprintln!("peers: {message}");
+                    false
+                }
+            };
+            if !is_good {
+                python::stop();
                 return ExitCode::FAILURE;
             }
         }
@@ -92,7 +104,9 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn measure(rows: &[&'static Row], mut json: Option<Json>) -> std::io::Result<()> {
+type Measured = Vec<(&'static Row, Vec<Outcome>)>;
+
+fn measure(rows: &[&'static Row], mut json: Option<Json>) -> std::io::Result<Measured> {
     let start = Instant::now();
     let progress = report::progress(rows.len());
     let mut measured = Vec::new();
@@ -108,5 +122,5 @@ fn measure(rows: &[&'static Row], mut json: Option<Json>) -> std::io::Result<()>
     progress.finish_and_clear();
     report::print_table(&measured);
     println!("\n{} rows in {:.0?}", rows.len(), start.elapsed());
-    Ok(())
+    Ok(measured)
 }

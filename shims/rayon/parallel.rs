@@ -5,6 +5,7 @@
 //! and what becomes of it in a job keeps that copy.
 
 use std::any::Any;
+use std::mem;
 
 use ::rayon::iter::ParallelIterator;
 use ::rayon::iter::plumbing::{Consumer, Folder, Reducer, UnindexedConsumer};
@@ -46,6 +47,16 @@ impl Held {
         InJob(inner.in_context(self.0.clone()))
     }
 
+    /// Wraps `inner` in this very context.
+    fn into_job<T>(mut self, inner: T) -> InJob<T> {
+        InJob(inner.in_context(mem::take(&mut self.0)))
+    }
+
+    /// Whether nothing has been set in it since it was copied.
+    fn is_as_given(&self) -> bool {
+        self.0.id() == 0
+    }
+
     fn enter<T>(&mut self, f: impl FnOnce() -> T) -> T {
         let kind = &Kind::call();
         let scope = Some(NOWHERE as &dyn Any);
@@ -68,6 +79,11 @@ impl<T> InJob<T> {
         run(self.0, f)
     }
 
+    fn take_apart(self) -> (Held, T) {
+        let (inner, context) = self.0.into_parts();
+        (Held(context), inner)
+    }
+
     fn held(&self) -> Held {
         Held(self.0.context().clone())
     }
@@ -79,13 +95,13 @@ impl<T, C: Consumer<T>> Consumer<T> for InJob<C> {
     type Result = C::Result;
 
     fn split_at(self, index: usize) -> (Self, Self, Self::Reducer) {
-        let context = self.held();
-        let (left, right, reducer) = self.finish(|consumer| consumer.split_at(index));
-        (
-            context.around(left),
-            context.around(right),
-            context.around(reducer),
-        )
+        let given = self.held();
+        let (mut own, consumer) = self.take_apart();
+        let (left, right, reducer) = own.enter(|| consumer.split_at(index));
+        // One of the two is still what was given, or neither is needed any more.
+        let of_left = if own.is_as_given() { own } else { given.copy() };
+        let reducer = given.around(reducer);
+        (of_left.into_job(left), given.into_job(right), reducer)
     }
 
     fn into_folder(self) -> Self::Folder {

@@ -114,11 +114,6 @@ impl Room {
     }
 }
 
-/// Whether a byte may stand in a value: visible ASCII without `"`, `,`, `;` and `\`.
-pub(super) const fn is_baggage_octet(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'\\')
-}
-
 /// Whether this is a `token`, as keys are.
 pub(super) const fn is_token(bytes: &[u8]) -> bool {
     let mut at = 0;
@@ -143,7 +138,7 @@ fn token(bytes: &[u8]) -> Option<&str> {
 /// A value, of a member or a property, and whether it is percent-encoded.
 fn octets(bytes: &[u8]) -> Result<&str, ProblemKind> {
     let text = str::from_utf8(bytes).map_err(|_| ProblemKind::Encoding)?;
-    if !bytes.iter().all(|&byte| is_baggage_octet(byte)) {
+    if !bytes.iter().all(|&byte| percent::is_baggage_octet(byte)) {
         return Err(ProblemKind::Malformed);
     }
     match percent::is_encoded(text) {

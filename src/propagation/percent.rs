@@ -4,7 +4,11 @@ use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 use super::ProblemKind;
-use super::member::is_baggage_octet;
+
+/// Whether a byte may stand in a value: visible ASCII without `"`, `,`, `;` and `\`.
+pub(super) const fn is_baggage_octet(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'\\')
+}
 
 /// Whether a byte is sent as it is.
 ///

@@ -218,7 +218,7 @@ where
             Some(scope) => spawn_native::<R, C, F>(native, scope, self.context, self.future),
             None => {
                 let task = TaskFuture::new(self.context, self.on.scope(), self.future);
-                JoinHandle::native(dispatch::spawn::<R, _>(native, task))
+                JoinHandle::native(dispatch::to_join::<R, _>(R::spawn(native, task)))
             }
         }
     }
@@ -237,8 +237,8 @@ where
     C: TaskContext,
     F: Future<Output: Send> + Send + 'static,
 {
-    let task = TaskFuture::new(context, RuntimeScope::<R>(scope), future);
-    JoinHandle::native(dispatch::spawn::<R, _>(native, task))
+    let make = |scope| TaskFuture::new(context, RuntimeScope::<R>(scope), future);
+    JoinHandle::native(dispatch::to_join::<R, _>(R::spawn_in(native, scope, make)))
 }
 
 /// An executor that a task holds.

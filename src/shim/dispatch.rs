@@ -1,7 +1,6 @@
 //! The runtimes as one: enums that the list in `shims/list.rs` generates, each with a variant for a runtime.
 
 use std::any::Any;
-use std::future::Future;
 use std::sync::Arc;
 use std::task::{self, Poll};
 
@@ -247,14 +246,10 @@ macro_rules! dispatch {
 
 runtimes!(dispatch);
 
-/// Spawns a task there.
+/// The handle of a task of a runtime.
 #[inline]
-#[track_caller]
-pub(crate) fn spawn<R: Listed, F>(native: R::Native<'_>, task: F) -> NativeJoin<F::Output>
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    match R::spawn(native, task) {
+pub(crate) fn to_join<R: Listed, T: 'static>(spawned: Spawned<R::Join<T>, T>) -> NativeJoin<T> {
+    match spawned {
         Spawned::Own(join) => R::to_join(join),
         Spawned::Runnable(join) => NativeJoin::Runnable(join),
     }

@@ -39,13 +39,10 @@ use std::sync::{Arc, Weak};
 use std::task;
 use std::time::{Duration, Instant};
 
-use futures_core::future::LocalBoxFuture;
-
 #[cfg(feature = "ctrl-c")]
 pub use self::ctrl_c::CtrlCError;
 pub use self::debug::SlowCallback;
 pub use self::handle::LoopHandle;
-use self::tasks::LoopTasks;
 
 use self::clock::LoopClock;
 use self::debug::Debug;
@@ -56,12 +53,15 @@ use super::clock::Clock;
 use super::context_aware::ContextAwareExecutor;
 use super::executor::{Adapter, Executor, ExecutorName, Hooks};
 use super::executor::{LocalExecutor, LocalName, QueueKey};
-use super::join::JoinHandle;
+use super::join::{self, JoinHandle};
+use super::listed;
 use super::parker::Parker;
 use super::queue::{Driver, Entry, Queue, QueueScope};
 use super::runnable::{LocalRunnable, Runnable};
-use super::scope::{ExecutorScope, LocalScope, ScopeExecutor};
+use super::scope::{ExecutorScope, LocalScope};
 use super::task::TaskFuture;
+use super::task_list::TaskList;
+use crate::contain::contain;
 use crate::current;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread;
@@ -104,7 +104,7 @@ struct Shared {
     queue: Arc<Queue>,
     clock: Arc<LoopClock>,
     parker: Arc<Parker>,
-    tasks: Arc<LoopTasks>,
+    tasks: Arc<TaskList>,
     stop: AtomicBool,
     /// Whether it is in a run.
     running: AtomicBool,
@@ -158,14 +158,16 @@ impl EventLoop {
         });
         let shared = Arc::new_cyclic(|this: &Weak<Shared>| Shared {
             this: this.clone(),
-            tasks: Arc::new(LoopTasks::new(
-                ExecutorScope::new(ScopeExecutor::Value(ExecutorName::Weak(this.clone())), None),
-                {
-                    let queue = Arc::clone(&queue);
-                    // The loop drives its queue itself.
-                    move |runnable| queue.push_entry(|| Entry::Task(runnable), &mut drop)
-                },
-            )),
+            tasks: Arc::new_cyclic(|tasks| {
+                let executor = ExecutorName::Weak(this.clone());
+                let scope = ExecutorScope::listed(executor, tasks.clone());
+                let address = Arc::as_ptr(&queue).addr();
+                let queue = Arc::clone(&queue);
+                // The loop drives its queue itself.
+                TaskList::new(scope, address, move |step| {
+                    queue.push_entry(|| Entry::Step(step), &mut drop);
+                })
+            }),
             queue,
             clock,
             parker: Arc::default(),
@@ -325,7 +327,7 @@ impl EventLoop {
         F: Future + 'static,
         F::Output: 'static,
     {
-        self.local.spawn_local(future)
+        self.spawn_in(current::inherit(), future)
     }
 
     /// Spawns a task on the loop, in `context`.
@@ -346,7 +348,7 @@ impl EventLoop {
         F: Future + 'static,
         F::Output: 'static,
     {
-        self.local.spawn_local_in(context, future)
+        listed::spawn_local_in(Arc::clone(&self.shared.tasks), context, future)
     }
 
     /// Schedules `f` for the next turn, in a copy of the current context, taken now (CS-01).
@@ -517,9 +519,9 @@ impl EventLoop {
     pub(crate) fn scope(&self) -> LocalScope {
         let local: Rc<dyn LocalExecutor> = self.local.get_ref().clone();
         LocalScope {
-            scope: ExecutorScope::new(
-                ScopeExecutor::Value(ExecutorName::Weak(self.shared.this.clone())),
-                None,
+            scope: ExecutorScope::listed(
+                ExecutorName::Weak(self.shared.this.clone()),
+                Arc::downgrade(&self.shared.tasks),
             ),
             local: LocalName::Rc(Rc::downgrade(&local)),
         }
@@ -542,12 +544,13 @@ impl EventLoop {
     /// Drops the tasks and callbacks that are left, each in its context.
     fn drop_tasks(&self) {
         let shared = &*self.shared;
-        shared.tasks.closed.store(true, Ordering::Release);
+        shared.tasks.close();
         drop(self.driver.borrow_mut().take());
         // Waking a task of a closed loop drops it, here. A runnable that another thread is just handing
         // over comes through the queue.
         while shared.tasks.wake_all() {
             shared.queue.empty();
+            give_notices(&shared.tasks);
             thread::yield_now();
         }
         // What comes from now on is not of this thread's tasks, and is dropped where it comes from.
@@ -561,10 +564,29 @@ impl fmt::Debug for EventLoop {
     }
 }
 
+/// Gives the notices of tasks that have ended.
+fn give_notices(tasks: &TaskList) {
+    tasks
+        .take_ended()
+        .iter()
+        .for_each(join::listed::give_notices);
+}
+
 impl Shared {
     fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         task::Wake::wake(Arc::clone(&self.parker));
+    }
+
+    fn schedule_runnable(&self, runnable: async_task::Runnable) {
+        if self.tasks.is_closed() && self.tasks.is_here() {
+            // Cancels the task.
+            contain(|| drop(runnable));
+        } else {
+            // The loop drives its queue itself.
+            self.queue
+                .push_entry(|| Entry::Runnable(runnable), &mut drop);
+        }
     }
 
     /// Whether the run is to be stopped now.
@@ -575,7 +597,7 @@ impl Shared {
 
 impl Executor for Shared {
     fn schedule(&self, task: Runnable) {
-        self.tasks.push(task.0);
+        self.schedule_runnable(task.0);
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
@@ -598,7 +620,8 @@ impl Adapter for Shared {
 
     fn local(&self) -> Option<LocalName> {
         let this = self.this.upgrade()?;
-        (thread::current().id() == self.tasks.thread)
+        self.tasks
+            .is_here()
             .then(|| LocalName::Strong(Arc::new(OnLoop(this))))
     }
 
@@ -608,7 +631,7 @@ impl Adapter for Shared {
 
     fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
         run::refuse_nested()?;
-        if thread::current().id() == self.tasks.thread {
+        if self.tasks.is_here() {
             Err(BlockOnError::new(
                 "the event loop belongs to this thread; await the future in its `run_until_complete`",
             ))
@@ -620,15 +643,7 @@ impl Adapter for Shared {
 
 impl LocalExecutor for OnLoop {
     fn schedule_local(&self, task: LocalRunnable) {
-        self.0.tasks.push(task.into_inner());
-    }
-
-    fn spawn_local(
-        &self,
-        task: LocalBoxFuture<'static, ()>,
-    ) -> Result<(), LocalBoxFuture<'static, ()>> {
-        self.0.tasks.spawn_local_task(task);
-        Ok(())
+        self.0.schedule_runnable(task.into_inner());
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
@@ -641,6 +656,10 @@ impl LocalExecutor for OnLoop {
 }
 
 impl Adapter for OnLoop {
+    fn task_list(&self) -> Option<&Arc<TaskList>> {
+        Some(&self.0.tasks)
+    }
+
     fn executor(&self) -> Option<ExecutorName> {
         Adapter::executor(&*self.0)
     }

@@ -15,6 +15,7 @@ use super::block::{self, BlockOnError};
 use super::blocking;
 use super::clock::{Clock, StdClock};
 use super::runnable::{Job, LocalRunnable, Runnable};
+use super::task_list::TaskList;
 
 /// An executor: something that can run a closure.
 ///
@@ -188,6 +189,11 @@ pub(crate) trait Adapter {
         None
     }
 
+    /// The list of its tasks, if the executor is an event loop of this thread.
+    fn task_list(&self) -> Option<&Arc<TaskList>> {
+        None
+    }
+
     /// Whether the executor is a handle that owns no tasks, so that their frames can keep it alive.
     fn is_handle(&self) -> bool {
         false
@@ -251,6 +257,10 @@ impl<'a, N> Hooks<'a, N> {
 
     pub(crate) fn executor(&self) -> Option<ExecutorName> {
         self.adapter?.executor()
+    }
+
+    pub(crate) fn task_list(&self) -> Option<&'a Arc<TaskList>> {
+        self.adapter?.task_list()
     }
 
     pub(crate) fn is_handle(&self) -> bool {

@@ -1,6 +1,7 @@
 //! [`JoinHandle`]: one handle for the tasks of every runtime.
 
 pub(crate) mod done;
+pub(crate) mod listed;
 pub(crate) mod local;
 mod shared;
 
@@ -13,6 +14,7 @@ use std::task::{self, Poll};
 pub use self::done::DoneCallbackId;
 
 use self::done::Notice;
+use self::listed::ListedJoin;
 use self::local::LocalJoin;
 use self::shared::Shareable;
 use super::dispatch::NativeJoin;
@@ -66,6 +68,13 @@ impl<T> JoinHandle<T> {
         T: Send + 'static,
     {
         JoinHandle::native(NativeJoin::Runnable(task))
+    }
+
+    #[inline]
+    pub(crate) fn listed(task: ListedJoin<T>) -> JoinHandle<T> {
+        JoinHandle {
+            task: Shareable::listed(task),
+        }
     }
 
     pub(crate) fn local(task: LocalJoin<T>) -> JoinHandle<T> {

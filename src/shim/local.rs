@@ -2,16 +2,19 @@
 
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use futures_core::future::LocalBoxFuture;
 
 use super::executor::LocalName;
 use super::join::JoinHandle;
 use super::join::local::local_task;
+use super::listed::{self, Listed};
 use super::remote_wakes;
 use super::runnable::LocalRunnable;
 use super::scope::LocalScope;
 use super::task::TaskFuture;
+use super::task_list::ListEntry;
 use crate::contain::contain;
 use crate::task_context::TaskContext;
 
@@ -23,6 +26,17 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
+    if let Some(executor) = scope.upgrade() {
+        if let Some(list) = executor.hooks().task_list() {
+            let list = Arc::clone(list);
+            if scope.scope.fixed.is_none() {
+                return listed::spawn_local_in(list, context, future);
+            }
+            let task = TaskFuture::new(context, scope, future);
+            let make = |entry| Listed::new(task, entry);
+            return JoinHandle::listed(listed::spawn_local(ListEntry::new(list), make));
+        }
+    }
     let local = scope.local.clone();
     let task = TaskFuture::new(context, scope, future);
     let (task, join) = local_task(task);

@@ -18,6 +18,8 @@ use std::mem;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Instant;
 
+use async_task::Runnable;
+
 pub(crate) use self::driver::{Driver, Next, Turns, adding};
 pub(crate) use self::entry::Entry;
 pub(crate) use self::local::QueueScope;
@@ -27,6 +29,7 @@ use self::state::{State, wake};
 use super::callback::Call;
 use super::clock::Clock;
 use super::executor::QueueKey;
+use super::task_list::Step;
 use crate::sync::atomic::Ordering;
 use crate::sync::{MutexGuard, StaticMutex, thread_local};
 
@@ -135,6 +138,12 @@ pub(crate) fn is_own(which: impl Fn(QueueScope) -> bool) -> bool {
 #[inline]
 pub(crate) fn push_own(call: &Call) {
     local::with(|local| local.push(|| Entry::Call(call.clone())));
+}
+
+/// Adds a step if this thread is running turns of the queue with this address. Otherwise gives it back.
+#[inline]
+pub(crate) fn push_step(queue: usize, step: Runnable<Step>) -> Result<(), Runnable<Step>> {
+    local::push_step(queue, step)
 }
 
 /// A place for one call in a queue. Made where the executor is at hand, used where it may not be.

@@ -83,6 +83,20 @@ pub(crate) trait Runtime: Copy + 'static {
     fn spawn<F>(native: Self::Native<'_>, task: F) -> Spawned<Self::Join<F::Output>, F::Output>
     where
         F: Future<Output: Send> + Send + 'static;
+
+    /// Spawns the task that `make` makes of its scope, for a runtime that has more to do with that.
+    #[inline]
+    #[track_caller]
+    fn spawn_in<F>(
+        native: Self::Native<'_>,
+        scope: Self::Scope,
+        make: impl FnOnce(Self::Scope) -> F,
+    ) -> Spawned<Self::Join<F::Output>, F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        Self::spawn(native, make(scope))
+    }
 }
 
 /// The handle of a task: the runtime's own, or that of `async-task`.

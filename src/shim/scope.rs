@@ -8,11 +8,12 @@ use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::dispatch::{Listed, RuntimeName};
 use super::executor::{Executor, ExecutorName, LocalName, LocalRef};
 use super::task::TaskScope;
+use super::task_list::TaskList;
 use crate::context::Context;
 use crate::current::{self, Override};
 
@@ -24,6 +25,8 @@ pub(crate) struct ExecutorScope {
     pub(crate) fixed: Option<Arc<Context>>,
     /// Whether the runtime itself has entered the frame, so that nobody has to ask if it runs on this thread.
     pub(crate) is_entered_by_runtime: bool,
+    /// The list that the executor's tasks are on, if it has one.
+    pub(crate) list: Option<Weak<TaskList>>,
 }
 
 /// How a scope names its executor.
@@ -76,6 +79,24 @@ impl ExecutorScope {
             executor,
             fixed,
             is_entered_by_runtime: false,
+            list: None,
+        }
+    }
+
+    /// That of an executor whose tasks are on this list.
+    pub(crate) fn listed(executor: ExecutorName, list: Weak<TaskList>) -> ExecutorScope {
+        ExecutorScope {
+            list: Some(list),
+            ..ExecutorScope::new(ScopeExecutor::Value(executor), None)
+        }
+    }
+
+    /// The list that a new task goes to, if there is nothing more to it than that.
+    #[inline]
+    pub(crate) fn open_list(&self) -> Option<Arc<TaskList>> {
+        match (&self.list, &self.fixed) {
+            (Some(list), None) => list.upgrade().filter(|list| !list.is_closed()),
+            _ => None,
         }
     }
 
@@ -151,6 +172,7 @@ impl<R: Listed> RuntimeScope<R> {
             },
             fixed: None,
             is_entered_by_runtime,
+            list: None,
         }
     }
 }

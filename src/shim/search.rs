@@ -20,6 +20,7 @@ use super::executor::{Executor, LocalName};
 use super::join::JoinHandle;
 use super::runtime::Runtime;
 use super::scope::{self, ExecutorRef, ExecutorScope, LocalScope, ScopeExecutor};
+use super::task_list::TaskList;
 use crate::task_context::TaskContext;
 
 /// There is no executor to send work to.
@@ -168,6 +169,12 @@ where
         }
         None => unreachable!("what is found by a name or a value has a scope"),
     }
+}
+
+/// The list of tasks that a new one goes to, if the current scope names one.
+#[inline]
+pub(crate) fn list() -> Option<Arc<TaskList>> {
+    scope::current(|scope, _| scope.open_list())
 }
 
 /// Searches for the executor for a unit of work from here.

@@ -1,7 +1,6 @@
 //! [`ThreadState`]: what a thread is in the middle of.
 
 use std::cell::Cell;
-use std::panic::Location;
 
 use crate::sync::thread_local;
 
@@ -21,8 +20,6 @@ pub(crate) struct ThreadState {
     pub(crate) is_adding: Cell<bool>,
     /// Whether the thread is running an event loop.
     pub(crate) in_event_loop: Cell<bool>,
-    /// Where the task that runs was spawned, as it has announced itself.
-    announced: Cell<Option<&'static Location<'static>>>,
 }
 
 thread_local! {
@@ -35,7 +32,6 @@ thread_local! {
             in_job: Cell::new(false),
             is_adding: Cell::new(false),
             in_event_loop: Cell::new(false),
-            announced: Cell::new(None),
         }
     };
 }
@@ -75,19 +71,4 @@ impl Drop for Marked {
     fn drop(&mut self) {
         with(|state| (self.mark)(state).set(self.before));
     }
-}
-
-/// Tells whoever measures this poll where the task was spawned. The outermost task of a poll counts.
-#[inline]
-pub(crate) fn announce(location: &'static Location<'static>) {
-    with(|state| {
-        if state.announced.get().is_none() {
-            state.announced.set(Some(location));
-        }
-    });
-}
-
-/// What has been announced since the last call.
-pub(crate) fn take_announced() -> Option<&'static Location<'static>> {
-    with(|state| state.announced.take())
 }

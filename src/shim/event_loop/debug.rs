@@ -8,7 +8,6 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::contain::contain;
-use crate::shim::thread_state;
 
 /// Something held an event loop up: nothing else could run on it meanwhile. Given to the handler of
 /// [`EventLoop::set_slow_callback_handler`](super::EventLoop::set_slow_callback_handler).
@@ -98,7 +97,7 @@ impl Debug {
         drop(old);
     }
 
-    /// Runs something, and reports it if it was slow. `run` tells where a callback came from.
+    /// Runs something, and reports it if it was slow. `run` tells where it came from.
     #[inline]
     pub(super) fn watch(
         &self,
@@ -115,15 +114,7 @@ impl Debug {
     #[cold]
     fn time(&self, unit: Unit, run: impl FnOnce() -> Option<&'static Location<'static>>) {
         let start = Instant::now();
-        // What tasks have said before is of others.
-        thread_state::take_announced();
         let location = run();
-        let announced = thread_state::take_announced();
-        let location = match unit {
-            Unit::Callback => location,
-            Unit::Task => announced,
-            Unit::Main => None,
-        };
         let duration = start.elapsed();
         if duration >= self.limit.get() {
             let slow = SlowCallback {

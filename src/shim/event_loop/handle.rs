@@ -12,7 +12,6 @@ use crate::shim::context_aware::ContextAwareExecutor;
 use crate::shim::executor::{Executor, ExecutorName, Hooks};
 use crate::shim::join::JoinHandle;
 use crate::shim::runnable::Runnable;
-use crate::sync::atomic::Ordering;
 use crate::task_context::TaskContext;
 
 /// A handle to an [`EventLoop`](super::EventLoop), for other threads and for [`ContextAwareExecutor`].
@@ -163,7 +162,7 @@ impl LoopHandle {
     ///
     /// See [`EventLoop::close`](super::EventLoop::close).
     pub fn is_closed(&self) -> bool {
-        self.0.tasks.closed.load(Ordering::Acquire)
+        self.0.tasks.is_closed()
     }
 }
 

@@ -11,6 +11,7 @@ use super::{EventLoop, Shared};
 use crate::current;
 use crate::shim::block::BlockOnError;
 use crate::shim::queue::{Entry, Next, Turns};
+use crate::shim::task_list::{Step, TaskList};
 use crate::shim::thread_state::{self, Marked};
 use crate::sync::atomic::{AtomicBool, Ordering};
 
@@ -48,6 +49,7 @@ impl EventLoop {
             main,
             done: false,
             debug: &self.debug,
+            tasks: &shared.tasks,
         };
         let mut running = driver.start();
         loop {
@@ -121,6 +123,7 @@ struct LoopTurns<'a> {
     main: &'a mut dyn FnMut() -> bool,
     done: bool,
     debug: &'a Debug,
+    tasks: &'a TaskList,
 }
 
 impl Turns for LoopTurns<'_> {
@@ -128,7 +131,19 @@ impl Turns for LoopTurns<'_> {
         self.debug.watch(Unit::Callback, run);
     }
 
-    fn task(&mut self, runnable: async_task::Runnable) {
+    #[inline]
+    fn step(&mut self, step: async_task::Runnable<Step>) {
+        let tasks = self.tasks;
+        self.debug.watch(Unit::Task, || {
+            let location = step.metadata().location;
+            if Step::run(step, tasks) {
+                super::give_notices(tasks);
+            }
+            Some(location)
+        });
+    }
+
+    fn runnable(&mut self, runnable: async_task::Runnable) {
         self.debug.watch(Unit::Task, || {
             runnable.run();
             None

@@ -1,7 +1,6 @@
 //! Tasks that stay on their thread, and the handles that may leave it.
 
 use std::future::Future;
-use std::panic::Location;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{self, Poll};
@@ -14,12 +13,10 @@ use super::done::Done;
 use crate::shim::join_error::JoinError;
 use crate::shim::join_task::Abort;
 use crate::shim::outcome::{CatchPanic, Joined, Outcome};
-use crate::shim::thread_state;
 use crate::sync::WakerCell;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// A task and its handle.
-#[track_caller]
 pub(crate) fn local_task<F: Future>(future: F) -> (LocalTask<F>, LocalJoin<F::Output>) {
     let (sender, receiver) = oneshot::channel();
     let ending = Arc::new(Ending::default());
@@ -27,7 +24,6 @@ pub(crate) fn local_task<F: Future>(future: F) -> (LocalTask<F>, LocalJoin<F::Ou
         task: CatchPanic::new(future),
         end: EndOnDrop(Arc::clone(&ending)),
         sender: Some(sender),
-        location: Location::caller(),
     };
     let receiver = Some(receiver);
     (task, LocalJoin { receiver, ending })
@@ -41,7 +37,6 @@ pin_project! {
         task: CatchPanic<F>,
         end: EndOnDrop,
         sender: Option<oneshot::Sender<Outcome<F::Output>>>,
-        location: &'static Location<'static>,
     }
 }
 
@@ -50,7 +45,6 @@ impl<F: Future> Future for LocalTask<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        thread_state::announce(this.location);
         let ending = &this.end.0;
         ending.waker.register(cx.waker());
         let outcome = if ending.is_aborted.load(Ordering::Acquire) {

@@ -24,6 +24,7 @@ use std::task::{self, Poll, Wake, Waker};
 
 use super::TaskId;
 use super::done::{self, Done, DoneCallbackId, Notice};
+use super::listed::{Ended, ListedJoin};
 use super::local::{Ending, LocalJoin};
 use crate::contain::contain;
 use crate::raw::{AlwaysSend, IsSend};
@@ -41,9 +42,20 @@ pub(super) struct Shareable<T: 'static> {
 enum State<T: 'static> {
     Own(Own<T>),
     Local(LocalJoin<T>),
+    /// On an event loop, where its output need not be `Send`. With its id, if anybody has asked for it.
+    Listed(ListedJoin<T>, Option<TaskId>),
     Shared(Arc<SharedTask<T>>),
     /// The outcome has been given out. With the task's id, if anybody has asked for it.
     Done(Option<TaskId>),
+}
+
+/// Who keeps the notices of a task.
+enum Notices {
+    Local(Arc<Ending>),
+    /// `None` once the task has ended.
+    Listed(Option<Arc<Done>>),
+    /// A [`SharedTask`], made for them.
+    Watched,
 }
 
 /// A task that nobody else reaches. Its output is `Send`, which is not known any more where a handle may be a local task's.
@@ -83,6 +95,13 @@ impl<T: 'static> Shareable<T> {
     }
 
     #[inline]
+    pub(super) fn listed(task: ListedJoin<T>) -> Shareable<T> {
+        Shareable {
+            state: Mutex::new(State::Listed(task, None)),
+        }
+    }
+
+    #[inline]
     pub(super) fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Joined<T>> {
         let state = match self.state.get_mut() {
             Ok(state) => state,
@@ -90,6 +109,13 @@ impl<T: 'static> Shareable<T> {
         };
         match state {
             State::Own(own) if !own.is_done => own.poll(cx),
+            State::Listed(task, id) => {
+                let joined = task.poll(cx);
+                if joined.is_ready() {
+                    *state = State::Done(*id);
+                }
+                joined
+            }
             _ => state.poll_others(cx),
         }
     }
@@ -99,6 +125,7 @@ impl<T: 'static> Shareable<T> {
             State::Own(own) if own.is_done => Some(true),
             State::Own(own) => own.task.get_mut().is_finished(),
             State::Local(task) => Some(task.is_finished()),
+            State::Listed(task, _) => task.is_finished(),
             State::Shared(_) => None,
             State::Done(_) => Some(true),
         };
@@ -125,36 +152,43 @@ impl<T: 'static> Shareable<T> {
         match &mut *lock(&self.state) {
             State::Own(own) => own.task.get_mut().abort_handle(),
             State::Local(task) => Some(task.ending()),
+            State::Listed(task, _) => task.abort_handle(),
             State::Shared(_) | State::Done(_) => None,
         }
     }
 
     /// Has `notice` given when the task has ended.
     pub(super) fn add_notice(&self, notice: Notice) -> DoneCallbackId {
-        if let Some(local) = self.local_ending() {
-            return local.done().add(notice);
-        }
-        match self.shared() {
-            Some(shared) => shared.add_notice(notice),
-            None => done::at_once(notice),
+        match self.notices() {
+            Notices::Local(ending) => ending.done().add(notice),
+            Notices::Listed(Some(done)) => done.add(notice),
+            Notices::Listed(None) => done::at_once(notice),
+            Notices::Watched => match self.shared() {
+                Some(shared) => shared.add_notice(notice),
+                None => done::at_once(notice),
+            },
         }
     }
 
     pub(super) fn remove_notice(&self, id: DoneCallbackId) -> bool {
-        if let Some(local) = self.local_ending() {
-            return local.done().remove(id);
+        match self.notices() {
+            Notices::Local(ending) => ending.done().remove(id),
+            Notices::Listed(done) => done.is_some_and(|done| done.remove(id)),
+            Notices::Watched => {
+                let shared = match &*lock(&self.state) {
+                    State::Shared(shared) => Arc::clone(shared),
+                    _ => return false,
+                };
+                shared.done.remove(id)
+            }
         }
-        let shared = match &*lock(&self.state) {
-            State::Shared(shared) => Arc::clone(shared),
-            _ => return false,
-        };
-        shared.done.remove(id)
     }
 
-    fn local_ending(&self) -> Option<Arc<Ending>> {
+    fn notices(&self) -> Notices {
         match &*lock(&self.state) {
-            State::Local(task) => Some(task.ending()),
-            _ => None,
+            State::Local(task) => Notices::Local(task.ending()),
+            State::Listed(task, _) => Notices::Listed(task.done()),
+            State::Own(_) | State::Shared(_) | State::Done(_) => Notices::Watched,
         }
     }
 
@@ -162,6 +196,7 @@ impl<T: 'static> Shareable<T> {
         match &mut *lock(&self.state) {
             State::Done(id) => return *id.get_or_insert_with(TaskId::next),
             State::Local(task) => return task.id(),
+            State::Listed(_, id) => return *id.get_or_insert_with(TaskId::next),
             State::Own(_) | State::Shared(_) => {}
         }
         match self.shared() {
@@ -227,6 +262,7 @@ impl<T: 'static> State<T> {
     fn poll_others(&mut self, cx: &mut task::Context<'_>) -> Poll<Joined<T>> {
         let (joined, id) = match self {
             State::Local(task) => return task.poll(cx),
+            State::Listed(..) => unreachable!("it is polled where there is no call"),
             State::Shared(shared) => (shared.poll(cx), shared.id.get().copied()),
             State::Own(_) | State::Done(_) => {
                 panic!("`JoinHandle` polled after it gave its result")
@@ -247,17 +283,6 @@ impl<T: 'static> Drop for Shareable<T> {
             // Abort handles may stay; nobody will ask for the output.
             shared.release();
         }
-    }
-}
-
-/// The task of an abort handle that was asked for when the outcome had been given out.
-struct Ended;
-
-impl Abort for Ended {
-    fn abort(&self) {}
-
-    fn is_finished(&self) -> bool {
-        true
     }
 }
 

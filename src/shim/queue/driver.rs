@@ -20,6 +20,7 @@ use crate::shared::SharedContext;
 use crate::shared::enter::Waiter;
 use crate::shim::callback::{Call, RunOutcome, drop_remote_cancelled};
 use crate::shim::inline;
+use crate::shim::task_list::Step;
 use crate::shim::thread_state::{self, Marked};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Mutex, MutexGuard, WakerCell};
@@ -32,8 +33,8 @@ pub(crate) struct Driver {
     /// `None` while turns are running.
     local: Option<Box<LocalQueue>>,
     is_only: bool,
-    /// How much at the head of the line belongs to the turn that is running.
-    due: usize,
+    /// What belongs to the turn that is running, and comes before the local queue.
+    due: VecDeque<Entry>,
     /// Calls for shared contexts that were taken when their turn came, by the context's address.
     parked: HashMap<usize, Parked>,
     unparked: Arc<Unparked>,
@@ -85,7 +86,8 @@ type Location = Option<&'static panic::Location<'static>>;
 pub(crate) trait Turns {
     /// Makes a call, by `run`.
     fn call(&mut self, run: impl FnOnce() -> Location);
-    fn task(&mut self, runnable: async_task::Runnable);
+    fn step(&mut self, step: async_task::Runnable<Step>);
+    fn runnable(&mut self, runnable: async_task::Runnable);
     fn main(&mut self);
 }
 
@@ -98,7 +100,11 @@ impl Turns for OnlyCalls {
         run();
     }
 
-    fn task(&mut self, _: async_task::Runnable) {
+    fn step(&mut self, _: async_task::Runnable<Step>) {
+        unreachable!("only the event loop queues steps of tasks");
+    }
+
+    fn runnable(&mut self, _: async_task::Runnable) {
         unreachable!("only the event loop queues runnables");
     }
 
@@ -130,7 +136,7 @@ impl Driver {
                 frame: None,
             })),
             is_only: false,
-            due: 0,
+            due: VecDeque::new(),
             parked: HashMap::new(),
             unparked: Arc::default(),
             sleep: None,
@@ -171,25 +177,28 @@ impl Driver {
     /// Makes all that is due the next turn, if nothing is left of the last one.
     #[inline]
     fn take_due(&mut self) {
-        if self.due > 0 {
+        if !self.due.is_empty() {
             return;
         }
-        let unparked = if self.parked.is_empty() {
-            Vec::new()
-        } else {
-            self.unparked.take()
-        };
-        let timers = local::with(|local| {
+        let is_unparked = !self.parked.is_empty();
+        let is_simple = local::with(|local| {
             local.take_shared();
-            if local.queue.may_have_timers.load(Ordering::Acquire) || !unparked.is_empty() {
-                return Some(Arc::clone(&local.queue));
+            if is_unparked || local.queue.may_have_timers.load(Ordering::Acquire) {
+                return false;
             }
-            self.due = local.entries.len();
-            None
+            mem::swap(&mut self.due, &mut local.entries);
+            true
         });
-        let Some(queue) = timers else {
-            return;
-        };
+        if !is_simple {
+            self.take_due_with_timers();
+        }
+    }
+
+    /// The same where timers may be due, or shared contexts may be free.
+    #[inline(never)]
+    fn take_due_with_timers(&mut self) {
+        let unparked = self.unparked.take();
+        let queue = local::with(|local| Arc::clone(&local.queue));
         // Clocks are the user's code: asked without a borrow and a lock.
         let now = queue.clock().now();
         local::with(|local| {
@@ -197,7 +206,7 @@ impl Driver {
             local
                 .entries
                 .extend(unparked.into_iter().map(Entry::Parked));
-            self.due = local.entries.len();
+            mem::swap(&mut self.due, &mut local.entries);
         });
     }
 
@@ -288,16 +297,16 @@ impl Running<'_> {
         drop_remote_cancelled();
         let driver = &mut *self.driver;
         driver.take_due();
-        let any = driver.due > 0;
-        for _ in 0..driver.due.min(limit) {
-            let Some(entry) = local::with(|local| local.entries.pop_front()) else {
+        let any = !driver.due.is_empty();
+        for _ in 0..limit {
+            let Some(entry) = driver.due.pop_front() else {
                 break;
             };
-            driver.due -= 1;
             match entry {
                 Entry::Call(call) => turns.call(|| driver.run(call)),
                 Entry::Parked(context) => turns.call(|| driver.run_parked(context)),
-                Entry::Task(runnable) => turns.task(runnable),
+                Entry::Step(step) => turns.step(step),
+                Entry::Runnable(runnable) => turns.runnable(runnable),
                 Entry::Main => turns.main(),
             }
         }
@@ -307,7 +316,7 @@ impl Running<'_> {
     /// What is left after a turn. If nothing is to be run now, `waker` is told of what comes.
     pub(crate) fn next(&self, waker: &Waker) -> Next {
         let driver = &*self.driver;
-        if local::with(|local| !local.entries.is_empty()) {
+        if !driver.due.is_empty() || local::with(|local| !local.entries.is_empty()) {
             return Next::Again;
         }
         let waker = waker.clone();
@@ -405,6 +414,7 @@ impl Drop for Driver {
         let entries = entries.unwrap_or_default();
         calls
             .map(Entry::Call)
+            .chain(mem::take(&mut self.due))
             .chain(entries)
             .for_each(Entry::discard);
         let waker = {

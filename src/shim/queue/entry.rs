@@ -2,14 +2,17 @@
 
 use crate::contain::contain;
 use crate::shim::callback::Call;
+use crate::shim::task_list::Step;
 
 /// One turn of something in the queue.
 pub(crate) enum Entry {
     Call(Call),
     /// A call for this shared context, which was entered elsewhere when the call's turn came.
     Parked(usize),
-    /// A runnable of a task of the event loop.
-    Task(async_task::Runnable),
+    /// A step of a task of the event loop.
+    Step(async_task::Runnable<Step>),
+    /// A runnable that the event loop was handed.
+    Runnable(async_task::Runnable),
     /// The event loop's main future.
     Main,
 }

@@ -5,16 +5,18 @@
 
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
-use std::iter;
 use std::mem::{self, ManuallyDrop};
 use std::ptr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use async_task::Runnable;
+
 use super::entry::Entry;
 use super::state::Queue;
 use crate::current;
 use crate::raw::cell_here;
+use crate::shim::task_list::Step;
 use crate::sync::atomic::Ordering;
 use crate::sync::thread_local;
 
@@ -64,6 +66,18 @@ pub(super) fn push<F: FnOnce() -> Entry>(queue: &Queue, entry: F) -> Result<(), 
     }
 }
 
+/// Adds a step if this thread is running turns of the queue with this address. Otherwise gives it back.
+#[inline]
+pub(super) fn push_step(queue: usize, step: Runnable<Step>) -> Result<(), Runnable<Step>> {
+    match &mut *here() {
+        Some(local) if ptr::from_ref(&*local.queue).addr() == queue => {
+            local.push(|| Entry::Step(step));
+            Ok(())
+        }
+        _ => Err(step),
+    }
+}
+
 /// Whether this thread runs turns of a queue that the calls go to which `which` tells.
 #[inline]
 pub(super) fn serves(which: impl Fn(QueueScope) -> bool) -> bool {
@@ -82,11 +96,11 @@ pub(super) fn with<R>(f: impl FnOnce(&mut LocalQueue) -> R) -> R {
 }
 
 impl LocalQueue {
-    /// Adds what `entry` makes, in its place, because to move it there takes as long as a lock.
+    /// Adds what `entry` makes.
     #[inline]
     pub(super) fn push(&mut self, entry: impl FnOnce() -> Entry) {
         self.take_shared();
-        self.entries.extend(iter::once_with(entry));
+        self.entries.push_back(entry());
     }
 
     /// Moves what has been added under the lock to here.

@@ -1,0 +1,352 @@
+//! [`TaskList`]: the tasks of an event loop, so that they can be reached when one is aborted or the loop goes.
+//!
+//! A task is one allocation, `async-task`'s: [`Step`] is its metadata, and a [`ListEntry`] is part of its future. It has a
+//! slot on the list until its destructors have run. What few tasks need is kept beside the slots.
+//!
+//! A step looks for an abort before it polls, and the loop looks again after the poll: an abort that comes in between finds
+//! the task scheduled, and does not schedule it.
+
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::mem;
+use std::panic::Location;
+use std::sync::{Arc, PoisonError};
+use std::task::Waker;
+
+use async_task::{Runnable, Task};
+use slab::Slab;
+
+use super::task::TaskScope;
+use crate::contain::contain;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::thread::{self, ThreadId};
+use crate::sync::{Mutex, MutexGuard};
+
+/// The tasks of a loop, and what they know of it. They keep its queue, but not what is in there: that goes with the loop.
+pub(crate) struct TaskList {
+    /// The scope that the tasks' frames have.
+    scope: Box<dyn Any + Send + Sync>,
+    /// Adds to the loop's queue.
+    enqueue: Box<dyn Fn(Runnable<Step>) + Send + Sync>,
+    /// The address of that queue.
+    pub(super) queue: usize,
+    thread: ThreadId,
+    closed: AtomicBool,
+    /// Whether a task is to be aborted, or one with a note has ended. Changed under the lock.
+    has_news: AtomicBool,
+    slots: Mutex<Slots>,
+}
+
+/// What a loop has to keep of a task that is about to be polled.
+pub(crate) struct Step {
+    pub(super) list: Arc<TaskList>,
+    pub(super) location: &'static Location<'static>,
+    place: Place,
+}
+
+/// Tells a task from the others on the list while it is there.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    key: u32,
+    /// The low half of its serial number: the place cannot have gone to 2³² other tasks while one is known to be there.
+    serial: u32,
+}
+
+/// Tells a task from all others that the list had and will have.
+#[derive(Clone, Copy)]
+pub(crate) struct ListedId {
+    key: u32,
+    serial: u64,
+}
+
+/// What is kept for a task beside its slot, and given back when it has ended.
+pub(crate) type Note = Arc<dyn Any + Send + Sync>;
+
+#[derive(Default)]
+struct Slots {
+    tasks: Slab<Slot>,
+    next_serial: u64,
+    /// The serial numbers of the tasks that are to be aborted.
+    aborted: BTreeSet<u64>,
+    /// By the serial numbers of their tasks.
+    notes: BTreeMap<u64, Note>,
+    /// The notes of tasks that have ended.
+    ended: Vec<Note>,
+}
+
+struct Slot {
+    waker: Waker,
+    serial: u64,
+}
+
+impl Slots {
+    fn id_of(&self, place: Place) -> Option<ListedId> {
+        let slot = self.tasks.get(place.key as usize)?;
+        (slot.serial as u32 == place.serial).then_some(ListedId {
+            key: place.key,
+            serial: slot.serial,
+        })
+    }
+
+    fn has_news(&self) -> bool {
+        !(self.aborted.is_empty() && self.ended.is_empty())
+    }
+
+    fn find(&self, id: ListedId) -> Option<&Slot> {
+        let slot = self.tasks.get(id.key as usize);
+        slot.filter(|slot| slot.serial == id.serial)
+    }
+}
+
+impl TaskList {
+    /// For a loop of this thread, whose queue has this address.
+    pub(super) fn new(
+        scope: impl Any + Send + Sync,
+        queue: usize,
+        enqueue: impl Fn(Runnable<Step>) + Send + Sync + 'static,
+    ) -> TaskList {
+        TaskList {
+            scope: Box::new(scope),
+            enqueue: Box::new(enqueue),
+            queue,
+            thread: thread::current().id(),
+            closed: AtomicBool::new(false),
+            has_news: AtomicBool::new(false),
+            slots: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Slots> {
+        // No user code runs under this lock.
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lists the task that `spawn` makes of its metadata, whose [`ListEntry`] has the key.
+    #[inline]
+    pub(super) fn add<T>(
+        self: &Arc<Self>,
+        location: &'static Location<'static>,
+        spawn: impl FnOnce(Step, u32) -> (Runnable<Step>, Task<T, Step>),
+    ) -> (Runnable<Step>, Task<T, Step>, Place) {
+        let slots = &mut *self.lock();
+        let serial = slots.next_serial;
+        slots.next_serial += 1;
+        let vacant = slots.tasks.vacant_entry();
+        let key = match u32::try_from(vacant.key()) {
+            Ok(key) if key != ListEntry::NONE => key,
+            _ => panic!("an event loop has less than 2³² tasks"),
+        };
+        let place = Place {
+            key,
+            serial: serial as u32,
+        };
+        let step = Step {
+            list: Arc::clone(self),
+            location,
+            place,
+        };
+        let (runnable, task) = spawn(step, key);
+        vacant.insert(Slot {
+            waker: runnable.waker(),
+            serial,
+        });
+        (runnable, task, place)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Whether this is the loop's thread.
+    pub(super) fn is_here(&self) -> bool {
+        thread::current().id() == self.thread
+    }
+
+    /// From now on a task of the list is dropped when it is woken on the loop's thread.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Puts a step into the line, from outside of the loop's turns.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn push(&self, step: Runnable<Step>) {
+        if self.is_closed() && self.is_here() {
+            // Cancels the task.
+            contain(|| drop(step));
+        } else {
+            (self.enqueue)(step);
+        }
+    }
+
+    /// Wakes all tasks. Returns whether there are any.
+    pub(super) fn wake_all(&self) -> bool {
+        let slots = self.lock();
+        let wakers: Vec<_> = slots
+            .tasks
+            .iter()
+            .map(|(_, slot)| slot.waker.clone())
+            .collect();
+        drop(slots);
+        let any = !wakers.is_empty();
+        wakers.into_iter().for_each(Waker::wake);
+        any
+    }
+
+    /// The id of the task that had this place when it was spawned, if it is there, and `is_finished` does not know better.
+    pub(super) fn id_of(
+        &self,
+        place: Place,
+        is_finished: impl FnOnce() -> bool,
+    ) -> Option<ListedId> {
+        let slots = self.lock();
+        // Asked under the lock: a task leaves its place first, and is finished then.
+        slots.id_of(place).filter(|_| !is_finished())
+    }
+
+    pub(super) fn has(&self, id: ListedId) -> bool {
+        self.lock().find(id).is_some()
+    }
+
+    /// Has the task dropped at its next step, which is soon.
+    pub(super) fn abort(&self, id: ListedId) {
+        let mut slots = self.lock();
+        let Some(waker) = slots.find(id).map(|slot| slot.waker.clone()) else {
+            return;
+        };
+        slots.aborted.insert(id.serial);
+        self.has_news.store(true, Ordering::Release);
+        drop(slots);
+        waker.wake();
+    }
+
+    /// The note of a task, made now if it has none. `None` if the task has left the list.
+    pub(super) fn note(&self, id: ListedId, make: impl FnOnce() -> Note) -> Option<Note> {
+        let mut slots = self.lock();
+        slots.find(id)?;
+        Some(Arc::clone(
+            slots.notes.entry(id.serial).or_insert_with(make),
+        ))
+    }
+
+    #[inline]
+    fn has_news(&self) -> bool {
+        self.has_news.load(Ordering::Acquire)
+    }
+
+    /// The notes of the tasks that have ended since the last call.
+    #[cold]
+    pub(super) fn take_ended(&self) -> Vec<Note> {
+        let mut slots = self.lock();
+        let ended = mem::take(&mut slots.ended);
+        self.has_news.store(slots.has_news(), Ordering::Relaxed);
+        ended
+    }
+
+    /// The waker of a task that is to be aborted.
+    #[cold]
+    fn is_aborted(&self, place: Place) -> Option<Waker> {
+        let slots = self.lock();
+        let id = slots.id_of(place)?;
+        let is_aborted = slots.aborted.contains(&id.serial);
+        let slot = slots.find(id).filter(|_| is_aborted)?;
+        Some(slot.waker.clone())
+    }
+}
+
+impl Step {
+    /// Polls the task, or drops it if it is to be aborted. Returns whether there may be notes of tasks that have ended.
+    #[inline]
+    pub(super) fn run(step: Runnable<Step>, list: &TaskList) -> bool {
+        let place = step.metadata().place;
+        if list.has_news() && list.is_aborted(place).is_some() {
+            contain(|| drop(step));
+            return true;
+        }
+        step.run();
+        let has_news = list.has_news();
+        if has_news {
+            list.is_aborted(place).into_iter().for_each(Waker::wake);
+        }
+        has_news
+    }
+}
+
+impl fmt::Debug for TaskList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskList").finish_non_exhaustive()
+    }
+}
+
+/// Takes a task off the list when its future is dropped, and knows the scope of its frame.
+pub(crate) struct ListEntry {
+    list: Arc<TaskList>,
+    /// [`NONE`](ListEntry::NONE) before the task is on the list.
+    key: u32,
+}
+
+impl ListEntry {
+    const NONE: u32 = u32::MAX;
+
+    /// For a task that is to be added to the list.
+    #[inline]
+    pub(super) fn new(list: Arc<TaskList>) -> ListEntry {
+        ListEntry {
+            list,
+            key: ListEntry::NONE,
+        }
+    }
+
+    /// For the task that has been added with this key.
+    #[inline]
+    pub(super) fn at(mut self, key: u32) -> ListEntry {
+        self.key = key;
+        self
+    }
+
+    pub(super) fn list(&self) -> &Arc<TaskList> {
+        &self.list
+    }
+
+    #[inline]
+    pub(super) fn scope(&self) -> &dyn Any {
+        &*self.list.scope
+    }
+}
+
+impl TaskScope for ListEntry {
+    #[inline]
+    fn polled(&self) -> Option<&dyn Any> {
+        Some(self.scope())
+    }
+}
+
+impl Drop for ListEntry {
+    #[inline]
+    fn drop(&mut self) {
+        if self.key == ListEntry::NONE {
+            return;
+        }
+        let mut slots = self.list.lock();
+        let slot = slots.tasks.try_remove(self.key as usize);
+        if !(slots.aborted.is_empty() && slots.notes.is_empty()) {
+            if let Some(slot) = &slot {
+                self.list.forget(&mut slots, slot.serial);
+            }
+        }
+        drop(slots);
+        // The task's own, and not the last reference to it.
+        drop(slot);
+    }
+}
+
+impl TaskList {
+    #[cold]
+    fn forget(&self, slots: &mut Slots, serial: u64) {
+        slots.aborted.remove(&serial);
+        let note = slots.notes.remove(&serial);
+        slots.ended.extend(note);
+        self.has_news.store(slots.has_news(), Ordering::Release);
+    }
+}
