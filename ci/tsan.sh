@@ -20,29 +20,16 @@ host=$(rustc +nightly -vV | sed -n 's/^host: //p')
 [ $# -gt 0 ] || set -- --lib --tests -- --skip a_million
 
 source ci/debian.sh
-packages() {
-    local std llvm
-    std=$(apt-cache depends libstd-rust-web-dev | sed -n 's/.*Depends: \(libstd-rust-web-[0-9.]*\)$/\1/p')
-    llvm=$(apt-cache depends "$std" | sed -n 's/.*Depends: \(libllvm[0-9]*\)$/\1/p')
-    [ -n "$std" ] && [ -n "$llvm" ] && echo "rustc-web libstd-rust-web-dev rust-web-src $std $llvm"
-}
-
-cache=$PWD/target/tsan
-root=$cache/root
-if [ ! -x "$root/usr/bin/rustc" ]; then
-    unpack_debian "$root" packages || skip "no Debian packages of a compiler with the sources of std"
-fi
+use_debian_rustc || skip "no Debian packages of a compiler with the sources of std"
 
 runtime=$(rustc +nightly --print sysroot)/lib/rustlib/$host/lib/librustc-nightly_rt.tsan.a
 [ -f "$runtime" ] || skip "the nightly toolchain has no runtime of the sanitizer"
-ln -sf "$runtime" "$root/usr/lib/rustlib/$host/lib/librustc-stable_rt.tsan.a"
+ln -sf "$runtime" "$debian_root/usr/lib/rustlib/$host/lib/librustc-stable_rt.tsan.a"
 ours=$(llvm_of rustc +nightly)
-export LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu:$root/usr/lib
-theirs=$(llvm_of "$root/usr/bin/rustc")
+theirs=$(llvm_of "$RUSTC")
 [ "$ours" = "$theirs" ] || skip "the runtime is for LLVM $ours, the sources of std for LLVM $theirs"
 
-# `RUSTC_BOOTSTRAP`: Debian's compiler is a stable one. A backtrace costs a panicking test seconds here.
-export RUSTC=$root/usr/bin/rustc RUSTDOC=$root/usr/bin/rustdoc RUSTC_BOOTSTRAP=1
-export CARGO_TARGET_DIR=$cache/target RUSTFLAGS=-Zsanitizer=thread RUST_BACKTRACE=0
+# A backtrace costs a panicking test seconds here.
+export CARGO_TARGET_DIR=$PWD/target/tsan RUSTFLAGS=-Zsanitizer=thread RUST_BACKTRACE=0
 export TSAN_OPTIONS=suppressions=$PWD/ci/tsan.supp
 cargo +nightly test --quiet --no-fail-fast -Zbuild-std --target "$host" --all-features "$@"

@@ -2,8 +2,9 @@
 //! repository says how to add one.
 
 /// Passes the list on to a macro. Of each runtime: the documentation of its module, the module, which
-/// is its adapter's file in this folder too, the variant in enums, the feature; and how to ask which
-/// of its tasks runs on this thread, with the type of the answer, if it can be asked.
+/// is its adapter's file in this folder too, the variant in enums, the feature, the targets that have
+/// it, as `cfg` takes them; and how to ask which of its tasks runs on this thread, with the type of
+/// the answer, if it can be asked.
 ///
 /// `shim::spawn` compiles each future for the first one that is compiled in; for the others it boxes
 /// the future.
@@ -11,15 +12,17 @@ macro_rules! runtimes {
     ($then:ident) => {
         $then! {
             #[doc = include_str!("../docs/runtimes/tokio.md")]
-            tokio Tokio "tokio" {
+            tokio Tokio "tokio" all() {
                 ::tokio::task::try_id() => ::tokio::task::Id
             }
             #[doc = include_str!("../docs/runtimes/smol.md")]
-            smol Smol "smol" {}
+            smol Smol "smol" all() {}
             #[doc = include_str!("../docs/runtimes/async-std.md")]
-            async_std AsyncStd "async-std" {
+            async_std AsyncStd "async-std" all() {
                 ::async_std::task::try_current().map(|task| task.id()) => ::async_std::task::TaskId
             }
+            #[doc = include_str!("../docs/runtimes/wasm.md")]
+            wasm Wasm "wasm" all(target_family = "wasm", target_os = "unknown") {}
         }
     };
 }

@@ -4,16 +4,14 @@ use std::any::Any;
 use std::cell::Cell;
 use std::future::Future;
 use std::hash::{BuildHasher, Hash};
-use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{self, Poll};
-use std::time::Instant;
 
-use ::tokio::runtime::{self as native, Builder, Handle, RuntimeFlavor};
+use ::tokio::runtime::{Handle, RuntimeFlavor};
 use ::tokio::task::{self as native_task, LocalSet, coop};
-use futures_core::future::{BoxFuture, LocalBoxFuture};
+use futures_core::future::LocalBoxFuture;
 
 use crate::id::BuildIdHasher;
 use crate::shim::block::BlockOnError;
@@ -54,15 +52,7 @@ impl runtime::Runtime for Runtime {
     }
 
     fn of_the_process(self) -> Result<Option<Arc<dyn Executor>>, BlockOnError> {
-        static RUNTIME: Started = Started::new();
-        match Handle::try_current() {
-            // The thread cannot enter a runtime any more.
-            Err(error) if error.is_thread_local_destroyed() => Ok(None),
-            _ => {
-                let handle = RUNTIME.get(|| Builder::new_multi_thread().enable_all().build())?;
-                Ok(Some(Arc::new(handle)))
-            }
-        }
+        threads::of_the_process()
     }
 
     #[track_caller]
@@ -95,30 +85,6 @@ impl runtime::Runtime for Runtime {
             Some(handle) => handle.spawn(task),
             None => ::tokio::spawn(task),
         }))
-    }
-}
-
-/// A runtime that is started when it is first asked for, and never shut down.
-struct Started(Mutex<Option<native::Runtime>>);
-
-impl Started {
-    const fn new() -> Started {
-        Started(Mutex::new(None))
-    }
-
-    /// After a failure, the next one who asks tries again.
-    fn get(
-        &self,
-        start: impl FnOnce() -> io::Result<native::Runtime>,
-    ) -> Result<Handle, BlockOnError> {
-        let mut runtime = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let runtime = match &mut *runtime {
-            Some(runtime) => runtime,
-            none => none.insert(start().map_err(|error| {
-                BlockOnError::new(format!("no tokio runtime can be started: {error}"))
-            })?),
-        };
-        Ok(runtime.handle().clone())
     }
 }
 
@@ -177,7 +143,7 @@ impl Executor for Handle {
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
-        Arc::new(TokioClock(Some(self.clone())))
+        time::clock(Some(self))
     }
 
     fn spawn_blocking(&self, job: Job) {
@@ -202,7 +168,7 @@ impl Adapter for Handle {
         }
         unless_refused(future, |future| {
             if in_place {
-                native_task::block_in_place(|| Handle::block_on(self, future));
+                threads::block_in_place(|| Handle::block_on(self, future));
             } else {
                 Handle::block_on(self, future);
             }
@@ -249,18 +215,43 @@ impl Future for NotePoll<'_> {
 }
 
 /// The clock of a runtime, or of that of the thread.
-struct TokioClock(Option<Handle>);
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+mod time {
+    use super::*;
 
-impl Clock for TokioClock {
-    fn now(&self) -> Instant {
-        let _entered = self.0.as_ref().map(Handle::enter);
-        ::tokio::time::Instant::now().into_std()
+    use std::time::Instant;
+
+    use futures_core::future::BoxFuture;
+
+    pub(super) fn clock(handle: Option<&Handle>) -> Arc<dyn Clock> {
+        Arc::new(TokioClock(handle.cloned()))
     }
 
-    fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()> {
-        // Panics here, in the caller, if the runtime has no time driver.
-        let _entered = self.0.as_ref().map(Handle::enter);
-        Box::pin(::tokio::time::sleep_until(at.into()))
+    struct TokioClock(Option<Handle>);
+
+    impl Clock for TokioClock {
+        fn now(&self) -> Instant {
+            let _entered = self.0.as_ref().map(Handle::enter);
+            ::tokio::time::Instant::now().into_std()
+        }
+
+        fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()> {
+            // Panics here, in the caller, if the runtime has no time driver.
+            let _entered = self.0.as_ref().map(Handle::enter);
+            Box::pin(::tokio::time::sleep_until(at.into()))
+        }
+    }
+}
+
+/// tokio's follows that of the standard library, which has none for this target.
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+mod time {
+    use super::*;
+
+    use crate::shim::clock::StdClock;
+
+    pub(super) fn clock(_: Option<&Handle>) -> Arc<dyn Clock> {
+        Arc::new(StdClock)
     }
 }
 
@@ -278,7 +269,7 @@ impl LocalExecutor for LocalSet {
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
-        Arc::new(TokioClock(None))
+        time::clock(None)
     }
 
     fn hooks(&self) -> Hooks<'_, LocalName> {
@@ -302,22 +293,85 @@ impl Adapter for LocalSet {
     }
 }
 
-#[cfg(test)]
-mod tests {
+/// What takes threads.
+#[cfg(not(target_family = "wasm"))]
+mod threads {
     use super::*;
 
-    #[test]
-    fn a_runtime_that_cannot_be_started_is_an_error_and_tried_again() {
-        let runtime = Started::new();
-        let error = runtime
-            .get(|| Err(io::Error::other("no threads")))
-            .unwrap_err();
-        assert!(
-            error.to_string().ends_with("started: no threads"),
-            "{error}"
-        );
-        let start = || Builder::new_current_thread().build();
-        let id = runtime.get(start).unwrap().id();
-        assert_eq!(runtime.get(|| unreachable!()).unwrap().id(), id);
+    use std::io;
+    use std::sync::{Mutex, PoisonError};
+
+    use ::tokio::runtime::{self as native, Builder};
+    pub(super) use ::tokio::task::block_in_place;
+
+    /// The runtime of the process.
+    pub(super) fn of_the_process() -> Result<Option<Arc<dyn Executor>>, BlockOnError> {
+        static RUNTIME: Started = Started::new();
+        match Handle::try_current() {
+            // The thread cannot enter a runtime any more.
+            Err(error) if error.is_thread_local_destroyed() => Ok(None),
+            _ => {
+                let handle = RUNTIME.get(|| Builder::new_multi_thread().enable_all().build())?;
+                Ok(Some(Arc::new(handle)))
+            }
+        }
+    }
+
+    /// A runtime that is started when it is first asked for, and never shut down.
+    struct Started(Mutex<Option<native::Runtime>>);
+
+    impl Started {
+        const fn new() -> Started {
+            Started(Mutex::new(None))
+        }
+
+        /// After a failure, the next one who asks tries again.
+        fn get(
+            &self,
+            start: impl FnOnce() -> io::Result<native::Runtime>,
+        ) -> Result<Handle, BlockOnError> {
+            let mut runtime = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let runtime = match &mut *runtime {
+                Some(runtime) => runtime,
+                none => none.insert(start().map_err(|error| {
+                    BlockOnError::new(format!("no tokio runtime can be started: {error}"))
+                })?),
+            };
+            Ok(runtime.handle().clone())
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn a_runtime_that_cannot_be_started_is_an_error_and_tried_again() {
+            let runtime = Started::new();
+            let error = runtime
+                .get(|| Err(io::Error::other("no threads")))
+                .unwrap_err();
+            assert!(
+                error.to_string().ends_with("started: no threads"),
+                "{error}"
+            );
+            let start = || Builder::new_current_thread().build();
+            let id = runtime.get(start).unwrap().id();
+            assert_eq!(runtime.get(|| unreachable!()).unwrap().id(), id);
+        }
+    }
+}
+
+/// The same without threads: `block_on` runs an event loop.
+#[cfg(target_family = "wasm")]
+mod threads {
+    use super::*;
+
+    pub(super) fn of_the_process() -> Result<Option<Arc<dyn Executor>>, BlockOnError> {
+        Ok(None)
+    }
+
+    pub(super) fn block_in_place(_: impl FnOnce()) {
+        unreachable!("no runtime is a multi-thread one");
     }
 }

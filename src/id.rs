@@ -2,7 +2,9 @@
 
 use std::cell::Cell;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
+
+use crate::sync::AtomicU64;
 
 /// How many ids a thread takes from the shared counter at a time.
 const BLOCK: u64 = 1024;

@@ -9,14 +9,14 @@ use crate::runtimes::{job_libraries, runtimes};
 macro_rules! running_task {
     ($(
         $(#[$doc:meta])*
-        $module:ident $Variant:ident $feature:literal { $($now:expr => $Id:ty)? }
+        $module:ident $Variant:ident $feature:literal $target:meta { $($now:expr => $Id:ty)? }
     )*) => {
         /// The tasks that run on this thread, one for each runtime that can be asked, and the jobs.
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
         pub(crate) struct RunningTask {
             jobs: RunningJobs,
             $($(
-                #[cfg(feature = $feature)]
+                #[cfg(all(feature = $feature, $target))]
                 $module: Option<$Id>,
             )?)*
         }
@@ -26,7 +26,7 @@ macro_rules! running_task {
             pub(crate) const NONE: RunningTask = RunningTask {
                 jobs: RunningJobs::NONE,
                 $($(
-                    #[cfg(feature = $feature)]
+                    #[cfg(all(feature = $feature, $target))]
                     $module: None::<$Id>,
                 )?)*
             };
@@ -37,7 +37,7 @@ macro_rules! running_task {
                 RunningTask {
                     jobs: RunningJobs::now(),
                     $($(
-                        #[cfg(feature = $feature)]
+                        #[cfg(all(feature = $feature, $target))]
                         $module: $now,
                     )?)*
                 }

@@ -99,7 +99,6 @@
 
 mod adapters;
 mod block;
-mod blocking;
 mod call_handle;
 mod callback;
 mod clock;
@@ -121,6 +120,12 @@ mod listed;
 mod local;
 mod outcome;
 mod parker;
+// By the target and not by the list: who runs work there does not matter, and the clock's moments are part of the API.
+#[cfg_attr(
+    all(feature = "wasm", target_family = "wasm", target_os = "unknown"),
+    path = "../shims/browser.rs"
+)]
+mod platform;
 mod queue;
 mod remote_wakes;
 mod runnable;
@@ -164,10 +169,10 @@ pub mod tower;
 macro_rules! modules {
     ($(
         $(#[$doc:meta])*
-        $module:ident $Variant:ident $feature:literal $probe:tt
+        $module:ident $Variant:ident $feature:literal $target:meta $probe:tt
     )*) => {
         $(
-            #[cfg(feature = $feature)]
+            #[cfg(all(feature = $feature, $target))]
             $(#[$doc])*
             pub mod $module {
                 super::facade::functions!($module);
@@ -183,7 +188,7 @@ const BARE_LOCAL_SPAWN: &str = "`tokio::task::spawn_local(future.in_current_cont
                                 `shim::tokio::task::spawn_local(future)`";
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_core::future::BoxFuture;
 
@@ -196,6 +201,7 @@ pub use self::executor::{Executor, LocalExecutor};
 pub use self::join::{AbortHandle, DoneCallbackId, JoinHandle, TaskId};
 pub use self::join_error::JoinError;
 pub use self::join_set::JoinSet;
+pub use self::platform::Instant;
 pub use self::remote_wakes::deliver_remote_wakes;
 pub use self::runnable::{Job, LocalRunnable, Runnable};
 pub use self::runner::Runner;

@@ -24,3 +24,9 @@ pub(crate) use std::{
     thread::{self, LocalKey},
     thread_local,
 };
+
+// Of `portable-atomic` on processors that have none of this size.
+#[cfg(not(target_has_atomic = "64"))]
+pub(crate) use portable_atomic::AtomicU64;
+#[cfg(target_has_atomic = "64")]
+pub(crate) use std::sync::atomic::AtomicU64;

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use crate::id::{self, VarKey};
 use crate::name::Name;
 use crate::reentrancy::{self, Activity};
+use crate::sync::AtomicU64;
 use crate::value::{DebugValue, Stored, Value};
 
 /// A variable whose value belongs to the current [`Context`](crate::Context): PEP 567's `ContextVar`.

@@ -6,14 +6,14 @@ use crate::runtimes::runtimes;
 macro_rules! adapters {
     ($(
         $(#[$doc:meta])*
-        $module:ident $Variant:ident $feature:literal $probe:tt
+        $module:ident $Variant:ident $feature:literal $target:meta $probe:tt
     )*) => {
         #[path = "../../shims"]
         mod mounted {
             $(
-                #[cfg(feature = $feature)]
+                #[cfg(all(feature = $feature, $target))]
                 pub(crate) mod $module;
-                #[cfg(not(feature = $feature))]
+                #[cfg(not(all(feature = $feature, $target)))]
                 #[path = "absent.rs"]
                 #[allow(clippy::duplicate_mod, reason = "each is a type of its own")]
                 pub(crate) mod $module;
@@ -21,15 +21,19 @@ macro_rules! adapters {
         }
         pub(crate) use self::mounted::{$($module),*};
 
-        adapters!(@first [] $($module $feature)*);
+        /// The features that bring a runtime to this target.
+        pub(crate) const RUNTIME_FEATURES: &[&[&str]] =
+            &[$(if cfg!($target) { &[$feature] } else { &[] },)*];
+
+        adapters!(@first [] $($module all(feature = $feature, $target);)*);
     };
-    (@first [$($before:literal)*] $module:ident $feature:literal $($rest:tt)*) => {
-        #[cfg(all(feature = $feature, not(any($(feature = $before),*))))]
+    (@first [$($before:meta;)*] $module:ident $is_in:meta; $($rest:tt)*) => {
+        #[cfg(all($is_in, not(any($($before),*))))]
         pub(crate) use self::$module::Runtime as FirstRuntime;
-        adapters!(@first [$($before)* $feature] $($rest)*);
+        adapters!(@first [$($before;)* $is_in;] $($rest)*);
     };
-    (@first [$($before:literal)*]) => {
-        #[cfg(not(any($(feature = $before),*)))]
+    (@first [$($before:meta;)*]) => {
+        #[cfg(not(any($($before),*)))]
         pub(crate) use self::event_loop::Runtime as FirstRuntime;
     };
 }

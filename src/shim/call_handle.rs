@@ -3,10 +3,10 @@
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
 
 use super::callback::Call;
 use super::queue::Queue;
+use crate::shim::platform::Instant;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// Cancels a callback; made by [`call_soon`](super::call_soon) and its family. Dropping it does not

@@ -1,8 +1,10 @@
 //! [`Clock`]: what timers follow, and the one of executors that have none of their own.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_core::future::BoxFuture;
+
+use super::platform::{self, Instant};
 
 /// A clock, and timers that follow it. It may use the crate: no lock is held when it is asked.
 ///
@@ -44,7 +46,7 @@ pub trait Clock: Send + Sync + 'static {
     fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()>;
 }
 
-/// The operating system's clock, and one timer thread for the process, started on first use.
+/// The platform's clock and timers.
 pub(crate) struct StdClock;
 
 impl Clock for StdClock {
@@ -59,7 +61,7 @@ impl Clock for StdClock {
                 if left.is_zero() {
                     return;
                 }
-                futures_timer::Delay::new(left).await;
+                platform::sleep(left).await;
             }
         })
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_task::{FutureObj, LocalFutureObj, LocalSpawn, Spawn, SpawnError};
 
@@ -18,6 +18,7 @@ use super::runnable::Runnable;
 use super::scope::{ExecutorRef, ExecutorScope, LocalScope, new_context};
 use crate::context::Context;
 use crate::id;
+use crate::shim::platform::Instant;
 use crate::task_context::TaskContext;
 
 /// An executor whose units of work inherit the context of whoever submits them.
@@ -409,8 +410,7 @@ impl<E: Executor> ContextAwareExecutor<E> {
     /// # use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
     /// # context_var! { static ID: u64; }
     /// # let executor = ContextAwareExecutor::from_schedule(|step| drop(std::thread::spawn(|| step.run())));
-    /// # use std::time::Instant;
-    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// #     /// let (sender, receiver) = std::sync::mpsc::channel();
     /// ID.set(7);
     /// executor.call_at(Instant::now(), move || sender.send(ID.get()).unwrap());
     /// assert_eq!(receiver.recv(), Ok(Some(7)));

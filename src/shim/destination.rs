@@ -4,7 +4,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
-use std::time::Instant;
 
 use super::call_handle::{CallHandle, TimerHandle};
 use super::callback::Call;
@@ -26,6 +25,7 @@ use super::task::TaskFuture;
 use crate::contain::contain;
 use crate::context::Context;
 use crate::current;
+use crate::shim::platform::Instant;
 use crate::task_context::TaskContext;
 
 /// Where a unit of work goes.

@@ -33,7 +33,7 @@ pub(crate) trait Visitor {
 macro_rules! dispatch {
     ($(
         $(#[$doc:meta])*
-        $module:ident $Variant:ident $feature:literal $probe:tt
+        $module:ident $Variant:ident $feature:literal $target:meta $probe:tt
     )*) => {
         // The event loop is one among them.
         dispatch!(@all $($module $Variant $feature)* event_loop EventLoop "");
@@ -60,12 +60,6 @@ macro_rules! dispatch {
             /// How many are compiled in.
             pub(crate) const COMPILED_IN: usize = 0
                 $(+ <adapters::$module::Runtime as Runtime>::IS_COMPILED_IN as usize)*;
-
-            /// The features that bring them. The event loop, which is the last of the list, has none.
-            pub(crate) const FEATURES: &[&str] = {
-                let [features @ .., _] = &[$($feature,)*];
-                features
-            };
 
             /// The module of the first one that is compiled in and whose executor can be used from anywhere.
             pub(crate) const GLOBAL: Option<&str> = {

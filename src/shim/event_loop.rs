@@ -37,7 +37,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::task;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[cfg(feature = "ctrl-c")]
 pub use self::ctrl_c::CtrlCError;
@@ -63,6 +63,7 @@ use super::task::TaskFuture;
 use super::task_list::TaskList;
 use crate::contain::contain;
 use crate::current;
+use crate::shim::platform::Instant;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread;
 use crate::task_context::TaskContext;

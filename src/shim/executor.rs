@@ -12,8 +12,8 @@ use std::sync::{Arc, Weak};
 use futures_core::future::LocalBoxFuture;
 
 use super::block::{self, BlockOnError};
-use super::blocking;
 use super::clock::{Clock, StdClock};
+use super::platform;
 use super::runnable::{Job, LocalRunnable, Runnable};
 use super::task_list::TaskList;
 
@@ -86,7 +86,7 @@ pub trait Executor: Send + Sync + 'static {
 
 /// Runs `job` on the blocking threads of executors that have none of their own.
 pub(crate) fn spawn_blocking(job: Job) {
-    if let Err(error) = blocking::submit(move || job.run()) {
+    if let Err(error) = platform::submit(move || job.run()) {
         panic!("{error}");
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::task::Waker;
 
-use super::blocking;
+use super::platform;
 use super::thread_state::{self, Marked};
 use crate::sync::thread_local;
 
@@ -75,5 +75,5 @@ fn wake_elsewhere(waker: Waker) {
     }
 
     let wake = WakeOnDrop(waker);
-    let _woken_here = blocking::submit(move || drop(wake));
+    let _woken_here = platform::submit(move || drop(wake));
 }

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, PoisonError};
 use std::task;
-use std::time::Instant;
 
+use crate::shim::platform::Instant;
 use crate::sync::{Condvar, Mutex};
 
 /// Parks a thread; as a waker, unparks it.
@@ -15,6 +15,30 @@ pub(crate) struct Parker {
 
 impl Parker {
     /// Returns when unparked, or at `when`.
+    ///
+    /// # Panics
+    ///
+    /// Where there are no other threads and so nobody who could unpark this one, unless it is unparked already.
+    #[cfg(all(target_family = "wasm", not(target_feature = "atomics")))]
+    pub(crate) fn park_until(&self, when: Option<Instant>) {
+        let mut unparked = self.unparked.lock().unwrap_or_else(PoisonError::into_inner);
+        if !std::mem::replace(&mut *unparked, false) {
+            drop(unparked);
+            match when {
+                // A browser does not let its thread sleep.
+                Some(when) if cfg!(not(target_os = "unknown")) => {
+                    std::thread::sleep(when.saturating_duration_since(Instant::now()));
+                }
+                _ => panic!(
+                    "all that is left to run waits, and this target has no other thread that could wake it; spawn the future \
+                     on the platform's own event loop instead"
+                ),
+            }
+        }
+    }
+
+    /// Returns when unparked, or at `when`.
+    #[cfg(not(all(target_family = "wasm", not(target_feature = "atomics"))))]
     pub(crate) fn park_until(&self, when: Option<Instant>) {
         let mut unparked = self.unparked.lock().unwrap_or_else(PoisonError::into_inner);
         while !*unparked {

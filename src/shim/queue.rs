@@ -16,7 +16,6 @@ use std::collections::HashMap;
 use std::iter;
 use std::mem;
 use std::sync::{Arc, PoisonError, Weak};
-use std::time::Instant;
 
 use async_task::Runnable;
 
@@ -30,6 +29,7 @@ use super::callback::Call;
 use super::clock::Clock;
 use super::executor::QueueKey;
 use super::task_list::Step;
+use crate::shim::platform::Instant;
 use crate::sync::atomic::Ordering;
 use crate::sync::{MutexGuard, StaticMutex, thread_local};
 

@@ -11,7 +11,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::adapters::FirstRuntime;
+use super::adapters::{FirstRuntime, RUNTIME_FEATURES};
 use super::block::BlockOnError;
 use super::clock::Clock;
 use super::destination::{self, Destination, OnExecutor};
@@ -56,7 +56,7 @@ impl fmt::Display for NoRuntime {
         match (RuntimeName::COMPILED_IN, RuntimeName::GLOBAL) {
             (0, _) => {
                 f.write_str("; features of `aiocontextvars` that add runtimes:")?;
-                let mut features = RuntimeName::FEATURES.iter();
+                let mut features = RUNTIME_FEATURES.iter().copied().flatten();
                 features.try_for_each(|feature| write!(f, " `{feature}`"))
             }
             (1, _) => f.write_str(
@@ -217,14 +217,22 @@ pub(crate) fn of_the_process() -> Result<Option<Destination>, BlockOnError> {
     Ok(executor.map(|executor| Destination::Executor(ExecutorRef::Value(executor).unfixed())))
 }
 
-/// The scope of the local executor that is entered on this thread, or that runs its task.
+/// The scope of the local executor that is entered on this thread, or that runs its task, or whose runtime says that it runs
+/// here.
 pub(crate) fn local() -> Result<LocalScope, NoRuntime> {
-    let (scope, local) = scope::current(|scope, local| {
+    let (mut scope, local) = scope::current(|scope, local| {
         let local = local.filter(|local| local.is_alive());
         (scope.clone(), local.cloned())
     });
     let local = local.or_else(|| {
-        let executor = scope.executor.upgrade()?;
+        let executor = match scope.executor.upgrade() {
+            Some(executor) => executor,
+            None => {
+                let name = RuntimeName::of_thread()?;
+                scope.executor = ScopeExecutor::Runtime(name);
+                ExecutorRef::Runtime(name)
+            }
+        };
         executor.with(|executor| (*executor).hooks().local())
     });
     match local {

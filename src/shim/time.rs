@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_core::future::BoxFuture;
 use pin_project_lite::pin_project;
@@ -14,6 +14,7 @@ use pin_project_lite::pin_project;
 use super::clock::Clock;
 use super::clock::{StdClock, deadline};
 use super::search;
+use crate::shim::platform::Instant;
 
 /// The clock of the current executor, or the operating system's.
 pub(crate) fn clock() -> Arc<dyn Clock> {

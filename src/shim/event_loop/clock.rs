@@ -4,7 +4,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, Weak};
 use std::task::{self, Poll};
-use std::time::Instant;
 
 use futures_core::future::BoxFuture;
 
@@ -13,6 +12,7 @@ use crate::shim::call_handle::TimerHandle;
 use crate::shim::callback::Call;
 use crate::shim::clock::Clock;
 use crate::shim::clock::StdClock;
+use crate::shim::platform::Instant;
 use crate::shim::queue::Queue;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, WakerCell};

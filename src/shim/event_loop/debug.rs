@@ -5,9 +5,10 @@ use std::fmt;
 use std::io::{self, Write};
 use std::panic::Location;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::contain::contain;
+use crate::shim::platform::Instant;
 
 /// Something held an event loop up: nothing else could run on it meanwhile. Given to the handler of
 /// [`EventLoop::set_slow_callback_handler`](super::EventLoop::set_slow_callback_handler).

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::Shared;
 use crate::shim::call_handle::CallHandle;
@@ -11,6 +10,7 @@ use crate::shim::clock::Clock;
 use crate::shim::context_aware::ContextAwareExecutor;
 use crate::shim::executor::{Executor, ExecutorName, Hooks};
 use crate::shim::join::JoinHandle;
+use crate::shim::platform::Instant;
 use crate::shim::runnable::Runnable;
 use crate::task_context::TaskContext;
 

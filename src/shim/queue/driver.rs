@@ -7,7 +7,6 @@ use std::panic;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{self, Poll, Waker};
-use std::time::Instant;
 
 use futures_core::future::BoxFuture;
 
@@ -20,6 +19,7 @@ use crate::shared::SharedContext;
 use crate::shared::enter::Waiter;
 use crate::shim::callback::{Call, RunOutcome, drop_remote_cancelled};
 use crate::shim::inline;
+use crate::shim::platform::Instant;
 use crate::shim::task_list::Step;
 use crate::shim::thread_state::{self, Marked};
 use crate::sync::atomic::Ordering;

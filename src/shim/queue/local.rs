@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::mem::{self, ManuallyDrop};
 use std::ptr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use async_task::Runnable;
 
@@ -16,6 +15,7 @@ use super::entry::Entry;
 use super::state::Queue;
 use crate::current;
 use crate::raw::cell_here;
+use crate::shim::platform::Instant;
 use crate::shim::task_list::Step;
 use crate::sync::atomic::Ordering;
 use crate::sync::thread_local;

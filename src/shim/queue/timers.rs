@@ -2,10 +2,10 @@
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
-use std::time::Instant;
 
 use super::entry::Entry;
 use crate::shim::callback::Call;
+use crate::shim::platform::Instant;
 
 /// What is not due yet, by deadline and then in the order of scheduling.
 ///
