@@ -1,7 +1,6 @@
 //! The adapter for the event loop of JavaScript, in browsers and in what has the same functions.
 
 use std::any::Any;
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -15,7 +14,8 @@ use crate::shim::executor::{LocalExecutor, LocalName, QueueKey};
 use crate::shim::outcome::CatchPanic;
 use crate::shim::runnable::{LocalRunnable, Runnable};
 use crate::shim::runnable_join::RunnableJoin;
-use crate::shim::runtime::{self, NoJoin, Spawned};
+use crate::shim::join_task::NoJoin;
+use crate::shim::runtime::{self, Spawned};
 
 /// What the public module has beside its functions.
 pub(crate) mod public {
@@ -38,17 +38,10 @@ impl runtime::Runtime for Global {
     const BY_NAME: Option<Global> = Some(Global);
     /// Each worker has its own.
     const IS_BY_THREAD: bool = true;
-    /// Nobody says which task runs.
-    type TaskId = Infallible;
     type Executor = Global;
     type Native<'a> = Global;
     type Scope = ();
     type Join<T: 'static> = NoJoin<T>;
-
-    #[inline]
-    fn running_task() -> Option<Infallible> {
-        None
-    }
 
     /// All code runs in a turn of it.
     #[inline]

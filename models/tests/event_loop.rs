@@ -98,7 +98,7 @@ fn a_poll_sees_what_came_before_the_wake() {
 
 /// A task that other threads abort ends, and whoever awaits it on the loop hears of it.
 ///
-/// Fails if the abort wakes the task before it is noted, or the loop does not look for one again after the poll.
+/// Fails if the other thread notes the abort itself, which a step that has just been scheduled need not see.
 #[test]
 fn a_local_task_is_aborted_from_another_thread() {
     check(|| {

@@ -27,40 +27,49 @@ pub(super) type Malformed<'a> = (Option<&'a str>, ProblemKind);
 
 /// The members of a header, whitespace and empty ones left out: RFC 7230 has recipients ignore empty elements of a list.
 pub(super) fn split(header: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let members = header.split(|&byte| byte == b',').map(trim);
+    let members = header.split(|&byte| byte == b',').map(trim_bytes);
     members.filter(|member| !member.is_empty())
 }
 
 impl<'a> Member<'a> {
     pub(super) fn parse(member: &'a [u8]) -> Result<Member<'a>, Malformed<'a>> {
-        let (key, rest) = split_once(member, b'=');
-        let key = token(trim(key));
-        let malformed = |kind| (key, kind);
+        let Ok(text) = str::from_utf8(member) else {
+            let key = member.split(|&byte| byte == b'=').next();
+            let key = key.and_then(|key| str::from_utf8(key).ok());
+            return Err(match key.map(trim).filter(|key| is_token(key.as_bytes())) {
+                Some(key) => (Some(key), ProblemKind::Encoding),
+                None => (None, ProblemKind::Malformed),
+            });
+        };
         // Without a `=` it may be the end of a value whose comma was not encoded, and is not shown.
-        let rest = rest.ok_or((None, ProblemKind::Malformed))?;
-        let name = key.ok_or((None, ProblemKind::Malformed))?;
-        let (value, properties) = split_once(rest, b';');
+        let (key, rest) = text.split_once('=').ok_or((None, ProblemKind::Malformed))?;
+        let key = trim(key);
+        if !is_token(key.as_bytes()) {
+            return Err((None, ProblemKind::Malformed));
+        }
+        let malformed = |kind| (Some(key), kind);
+        let (value, properties) = split_once(rest, b';').unwrap_or((rest, ""));
         let value = octets(trim(value)).map_err(malformed)?;
-        let properties = str::from_utf8(properties.unwrap_or_default())
-            .map_err(|_| malformed(ProblemKind::Malformed))?;
         let member = Member {
-            key: name,
+            key,
             value,
             properties,
         };
-        for property in member.properties() {
-            let (key, value) = split_once(property.as_bytes(), b'=');
-            token(trim(key)).ok_or(malformed(ProblemKind::Malformed))?;
-            octets(trim(value.unwrap_or_default())).map_err(malformed)?;
+        // Most members have none.
+        let properties = (!properties.is_empty()).then(|| member.properties());
+        for property in properties.into_iter().flatten() {
+            let (key, value) = split_once(property, b'=').unwrap_or((property, ""));
+            if !is_token(trim(key).as_bytes()) {
+                return Err(malformed(ProblemKind::Malformed));
+            }
+            octets(trim(value)).map_err(malformed)?;
         }
         Ok(member)
     }
 
     fn properties(&self) -> impl Iterator<Item = &'a str> {
-        let properties = self.properties.split(';');
-        properties
-            .map(|property| property.trim_matches(is_space))
-            .filter(|property| !property.is_empty())
+        let properties = self.properties.split_terminator(';').map(trim);
+        properties.filter(|property| !property.is_empty())
     }
 
     /// Adds the member to a list of others, without whitespace.
@@ -130,15 +139,9 @@ pub(super) const fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty()
 }
 
-fn token(bytes: &[u8]) -> Option<&str> {
-    let text = str::from_utf8(bytes).ok()?;
-    is_token(bytes).then_some(text)
-}
-
 /// A value, of a member or a property, and whether it is percent-encoded.
-fn octets(bytes: &[u8]) -> Result<&str, ProblemKind> {
-    let text = str::from_utf8(bytes).map_err(|_| ProblemKind::Encoding)?;
-    if !bytes.iter().all(|&byte| percent::is_baggage_octet(byte)) {
+fn octets(text: &str) -> Result<&str, ProblemKind> {
+    if !text.bytes().all(percent::is_baggage_octet) {
         return Err(ProblemKind::Malformed);
     }
     match percent::is_encoded(text) {
@@ -152,16 +155,23 @@ fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t')
 }
 
-fn trim(mut bytes: &[u8]) -> &[u8] {
+fn trim(text: &str) -> &str {
+    // Most need no trimming, and looking at two bytes is cheaper.
+    match text.as_bytes() {
+        [b' ' | b'\t', ..] | [.., b' ' | b'\t'] => text.trim_matches(is_space),
+        _ => text,
+    }
+}
+
+/// What is before and behind the first of an ASCII character. For texts as short as these are, cheaper than std's.
+fn split_once(text: &str, separator: u8) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|byte| byte == separator)?;
+    Some((&text[..at], &text[at + 1..]))
+}
+
+fn trim_bytes(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
     }
     bytes
-}
-
-fn split_once(bytes: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
-    match bytes.iter().position(|&byte| byte == separator) {
-        Some(at) => (&bytes[..at], Some(&bytes[at + 1..])),
-        None => (bytes, None),
-    }
 }

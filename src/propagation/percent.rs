@@ -69,21 +69,26 @@ fn push_escape(out: &mut String, byte: u8) {
     out.extend(['%', digit(byte >> 4), digit(byte & 0xF)]);
 }
 
+fn has_escapes(value: &str) -> bool {
+    value.bytes().any(|byte| byte == b'%')
+}
+
 /// Whether each `%` is followed by two hexadecimal digits.
 pub(super) fn is_encoded(value: &str) -> bool {
-    value.split('%').skip(1).all(|escape| {
-        let digits = escape.as_bytes().get(..2);
-        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-    })
+    !has_escapes(value)
+        || value.split('%').skip(1).all(|escape| {
+            let digits = escape.as_bytes().get(..2);
+            digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+        })
 }
 
 /// The value of a member, of which [`is_encoded`] is true.
 pub(super) fn decode(value: &str) -> Result<Cow<'_, str>, ProblemKind> {
-    let mut parts = value.split('%');
-    let literal = parts.next().unwrap_or_default();
-    if literal.len() == value.len() {
+    if !has_escapes(value) {
         return Ok(Cow::Borrowed(value));
     }
+    let mut parts = value.split('%');
+    let literal = parts.next().unwrap_or_default();
     let mut bytes = Vec::with_capacity(value.len());
     bytes.extend_from_slice(literal.as_bytes());
     for part in parts {

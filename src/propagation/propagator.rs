@@ -291,7 +291,9 @@ impl Propagator {
             let Some(encode) = &entry.encode else {
                 continue;
             };
-            header.reserve(USUAL_BYTES);
+            if header.is_empty() {
+                header.reserve(USUAL_BYTES);
+            }
             let before = header.len();
             member::separate(&mut header);
             let start = header.len();

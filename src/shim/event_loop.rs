@@ -60,7 +60,7 @@ use super::queue::{Driver, Entry, Queue, QueueScope};
 use super::runnable::{LocalRunnable, Runnable};
 use super::scope::{ExecutorScope, LocalScope};
 use super::task::TaskFuture;
-use super::task_list::TaskList;
+use super::task_list::{Errand, TaskList};
 use crate::contain::contain;
 use crate::current;
 use crate::shim::platform::Instant;
@@ -165,8 +165,12 @@ impl EventLoop {
                 let address = Arc::as_ptr(&queue).addr();
                 let queue = Arc::clone(&queue);
                 // The loop drives its queue itself.
-                TaskList::new(scope, address, move |step| {
-                    queue.push_entry(|| Entry::Step(step), &mut drop);
+                TaskList::new(scope, address, move |errand| {
+                    let entry = || match errand {
+                        Errand::Step(step) => Entry::Step(step),
+                        Errand::Abort(task) => Entry::Abort(task),
+                    };
+                    queue.push_entry(entry, &mut drop);
                 })
             }),
             queue,
@@ -554,6 +558,8 @@ impl EventLoop {
             give_notices(&shared.tasks);
             thread::yield_now();
         }
+        // The last ones may have been dropped by other threads in between.
+        give_notices(&shared.tasks);
         // What comes from now on is not of this thread's tasks, and is dropped where it comes from.
         shared.queue.close();
     }

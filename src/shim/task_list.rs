@@ -3,8 +3,7 @@
 //! A task is one allocation, `async-task`'s: [`Step`] is its metadata, and a [`ListEntry`] is part of its future. It has a
 //! slot on the list until its destructors have run. What few tasks need is kept beside the slots.
 //!
-//! A step looks for an abort before it polls, and the loop looks again after the poll: an abort that comes in between finds
-//! the task scheduled, and does not schedule it.
+//! An abort is noted on the loop's thread, where steps look for it: one from another thread comes by the queue.
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,14 +27,21 @@ pub(crate) struct TaskList {
     /// The scope that the tasks' frames have.
     scope: Box<dyn Any + Send + Sync>,
     /// Adds to the loop's queue.
-    enqueue: Box<dyn Fn(Runnable<Step>) + Send + Sync>,
+    enqueue: Box<dyn Fn(Errand) + Send + Sync>,
     /// The address of that queue.
     pub(super) queue: usize,
     thread: ThreadId,
     closed: AtomicBool,
-    /// Whether a task is to be aborted, or one with a note has ended. Changed under the lock.
+    /// Whether a task is to be aborted, or one with a note has ended. Of the loop's thread, and changed under the lock.
     has_news: AtomicBool,
     slots: Mutex<Slots>,
+}
+
+/// What is to be done on the loop's thread.
+pub(crate) enum Errand {
+    Step(Runnable<Step>),
+    /// A task is to be aborted.
+    Abort(ListedId),
 }
 
 /// What a loop has to keep of a task that is about to be polled.
@@ -104,7 +110,7 @@ impl TaskList {
     pub(super) fn new(
         scope: impl Any + Send + Sync,
         queue: usize,
-        enqueue: impl Fn(Runnable<Step>) + Send + Sync + 'static,
+        enqueue: impl Fn(Errand) + Send + Sync + 'static,
     ) -> TaskList {
         TaskList {
             scope: Box::new(scope),
@@ -176,7 +182,7 @@ impl TaskList {
             // Cancels the task.
             contain(|| drop(step));
         } else {
-            (self.enqueue)(step);
+            (self.enqueue)(Errand::Step(step));
         }
     }
 
@@ -211,12 +217,21 @@ impl TaskList {
 
     /// Has the task dropped at its next step, which is soon.
     pub(super) fn abort(&self, id: ListedId) {
+        if self.is_here() {
+            self.abort_here(id);
+        } else {
+            (self.enqueue)(Errand::Abort(id));
+        }
+    }
+
+    /// The same on the loop's thread.
+    pub(super) fn abort_here(&self, id: ListedId) {
         let mut slots = self.lock();
         let Some(waker) = slots.find(id).map(|slot| slot.waker.clone()) else {
             return;
         };
         slots.aborted.insert(id.serial);
-        self.has_news.store(true, Ordering::Release);
+        self.has_news.store(true, Ordering::Relaxed);
         drop(slots);
         waker.wake();
     }
@@ -232,7 +247,7 @@ impl TaskList {
 
     #[inline]
     fn has_news(&self) -> bool {
-        self.has_news.load(Ordering::Acquire)
+        self.has_news.load(Ordering::Relaxed)
     }
 
     /// The notes of the tasks that have ended since the last call.
@@ -244,14 +259,11 @@ impl TaskList {
         ended
     }
 
-    /// The waker of a task that is to be aborted.
     #[cold]
-    fn is_aborted(&self, place: Place) -> Option<Waker> {
+    fn is_aborted(&self, place: Place) -> bool {
         let slots = self.lock();
-        let id = slots.id_of(place)?;
-        let is_aborted = slots.aborted.contains(&id.serial);
-        let slot = slots.find(id).filter(|_| is_aborted)?;
-        Some(slot.waker.clone())
+        let id = slots.id_of(place);
+        id.is_some_and(|id| slots.aborted.contains(&id.serial))
     }
 }
 
@@ -259,17 +271,12 @@ impl Step {
     /// Polls the task, or drops it if it is to be aborted. Returns whether there may be notes of tasks that have ended.
     #[inline]
     pub(super) fn run(step: Runnable<Step>, list: &TaskList) -> bool {
-        let place = step.metadata().place;
-        if list.has_news() && list.is_aborted(place).is_some() {
+        if list.has_news() && list.is_aborted(step.metadata().place) {
             contain(|| drop(step));
-            return true;
+        } else {
+            step.run();
         }
-        step.run();
-        let has_news = list.has_news();
-        if has_news {
-            list.is_aborted(place).into_iter().for_each(Waker::wake);
-        }
-        has_news
+        list.has_news()
     }
 }
 
@@ -347,6 +354,6 @@ impl TaskList {
         slots.aborted.remove(&serial);
         let note = slots.notes.remove(&serial);
         slots.ended.extend(note);
-        self.has_news.store(slots.has_news(), Ordering::Release);
+        self.has_news.store(slots.has_news(), Ordering::Relaxed);
     }
 }

@@ -23,7 +23,7 @@ const BAD: &[(&[u8], Option<ProblemKind>)] = &[
     (b"#=s3cret;p q", Some(Malformed)),
     (b"#=s3cret;=q", Some(Malformed)),
     (b"#=s3cret;p=\0", Some(Malformed)),
-    (b"#=s3cret;p=\xff", Some(Malformed)),
+    (b"#=s3cret;p=\xff", Some(Encoding)),
     (b"#=s3cret;p=%", Some(Encoding)),
     ("#=s3crät".as_bytes(), Some(Malformed)),
     (b"#=s3cret\xff", Some(Encoding)),

@@ -202,6 +202,28 @@ async fn a_shared_context_passes_from_task_to_task() {
     assert_eq!(shared.get(&ID), Some(3));
 }
 
+async fn two_tasks_interleave_in_one_context() {
+    let shared = SharedContext::new();
+    let (to_second, second_may) = oneshot::channel();
+    let (to_first, first_may) = oneshot::channel();
+    let first = shim::spawn_in(&shared, async move {
+        ID.set(10);
+        to_second.send(()).unwrap();
+        first_may.await.unwrap();
+        ID.get()
+    });
+    let second = shim::spawn_in(&shared, async move {
+        second_may.await.unwrap();
+        let before = ID.get();
+        ID.set(20);
+        to_first.send(()).unwrap();
+        before
+    });
+    assert_eq!(second.await.unwrap(), Some(10));
+    assert_eq!(first.await.unwrap(), Some(20));
+    assert_eq!((shared.get(&ID), ID.get()), (Some(20), None));
+}
+
 /// What the documentation warns of: a bare task's write goes to the thread's own context.
 async fn a_bare_task_is_put_into_a_context_by_hand() {
     let (done, wait) = oneshot::channel();
@@ -242,6 +264,7 @@ async fn run() -> String {
         a_built_in_event_loop_runs_what_does_not_wait
         an_executor_of_ones_own_has_timers_and_jobs
         a_shared_context_passes_from_task_to_task
+        two_tasks_interleave_in_one_context
         a_bare_task_is_put_into_a_context_by_hand
     };
     let mut lines = Vec::new();

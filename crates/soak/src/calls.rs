@@ -142,8 +142,8 @@ pub(crate) fn at_end(unit: &Unit, child: &Child, rng: &mut Rng) {
     if !chance(rng, 64) {
         return;
     }
-    // It runs where the task does.
-    let callback = Unit::new(&child.facts.round, Kind::Callback, unit.truth());
+    // It runs where it is added, whose executor stays until it has run.
+    let callback = unit.child(Kind::Callback);
     let facts = callback.facts.clone();
     let id = child
         .handle

@@ -11,7 +11,7 @@ use super::{EventLoop, Shared};
 use crate::current;
 use crate::shim::block::BlockOnError;
 use crate::shim::queue::{Entry, Next, Turns};
-use crate::shim::task_list::{Step, TaskList};
+use crate::shim::task_list::{ListedId, Step, TaskList};
 use crate::shim::thread_state::{self, Marked};
 use crate::sync::atomic::{AtomicBool, Ordering};
 
@@ -141,6 +141,10 @@ impl Turns for LoopTurns<'_> {
             }
             Some(location)
         });
+    }
+
+    fn abort(&mut self, task: ListedId) {
+        self.tasks.abort_here(task);
     }
 
     fn runnable(&mut self, runnable: async_task::Runnable) {

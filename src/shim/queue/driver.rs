@@ -20,7 +20,7 @@ use crate::shared::enter::Waiter;
 use crate::shim::callback::{Call, RunOutcome, drop_remote_cancelled};
 use crate::shim::inline;
 use crate::shim::platform::Instant;
-use crate::shim::task_list::Step;
+use crate::shim::task_list::{ListedId, Step};
 use crate::shim::thread_state::{self, Marked};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Mutex, MutexGuard, WakerCell};
@@ -87,6 +87,7 @@ pub(crate) trait Turns {
     /// Makes a call, by `run`.
     fn call(&mut self, run: impl FnOnce() -> Location);
     fn step(&mut self, step: async_task::Runnable<Step>);
+    fn abort(&mut self, task: ListedId);
     fn runnable(&mut self, runnable: async_task::Runnable);
     fn main(&mut self);
 }
@@ -102,6 +103,10 @@ impl Turns for OnlyCalls {
 
     fn step(&mut self, _: async_task::Runnable<Step>) {
         unreachable!("only the event loop queues steps of tasks");
+    }
+
+    fn abort(&mut self, _: ListedId) {
+        unreachable!("only the event loop queues aborts");
     }
 
     fn runnable(&mut self, _: async_task::Runnable) {
@@ -306,6 +311,7 @@ impl Running<'_> {
                 Entry::Call(call) => turns.call(|| driver.run(call)),
                 Entry::Parked(context) => turns.call(|| driver.run_parked(context)),
                 Entry::Step(step) => turns.step(step),
+                Entry::Abort(task) => turns.abort(task),
                 Entry::Runnable(runnable) => turns.runnable(runnable),
                 Entry::Main => turns.main(),
             }
