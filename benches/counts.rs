@@ -283,7 +283,7 @@ fn spawn_smol_local_bare(times: u64) {
     let executor = smol::LocalExecutor::new();
     smol::future::block_on(executor.run(async {
         for _ in 0..times {
-            black_box(executor.spawn(Turn::default()).await);
+            executor.spawn(Turn::default()).await;
         }
     }));
 }
@@ -325,7 +325,8 @@ fn on_rayon(f: impl FnOnce() + Send) {
 
 /// Items, each of which is a job.
 #[cfg(feature = "rayon")]
-fn items(times: u64) -> rayon::iter::MaxLen<rayon::range::Iter<u64>> {
+fn items(times: u64) -> rayon::iter::MaxLen<rayon::range::Iter<usize>> {
+    let times = usize::try_from(times).expect("a number of times fits");
     (0..times).into_par_iter().with_max_len(1)
 }
 
@@ -335,7 +336,7 @@ fn job() -> u64 {
 }
 
 #[cfg(feature = "rayon")]
-fn consume(item: u64) {
+fn consume(item: usize) {
     black_box(item);
 }
 

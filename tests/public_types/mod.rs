@@ -49,13 +49,14 @@ fn declared() -> BTreeSet<String> {
     public
 }
 
-/// The modules of the runtimes in the list, each in a line with its variant and its feature.
+/// The modules of the runtimes that every target has, each in a line of the list with its variant, its
+/// feature and its targets.
 fn listed(list: &Path) -> Vec<String> {
     let list = fs::read_to_string(list).unwrap();
     let is_entry = |line: &&str| {
-        line.split(' ')
-            .nth(2)
-            .is_some_and(|word| word.starts_with('"'))
+        let mut words = line.split(' ').skip(2);
+        let is_feature = words.next().is_some_and(|word| word.starts_with('"'));
+        is_feature && words.next() == Some("all()")
     };
     let entries = list.lines().map(str::trim_start).filter(is_entry);
     let modules: Vec<_> = entries.filter_map(|entry| words(entry).next()).collect();
