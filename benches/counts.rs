@@ -1,8 +1,8 @@
 //! One operation, a given number of times, for `ci/counts.sh` to count the instructions of.
 //!
-//! `counts --names` prints the names of the operations, and `counts NAME TIMES` does one of them. What comes before the
-//! first time and after the last is the same for any number, so the difference of two runs is the operation alone, and
-//! two or three instructions of the loop.
+//! `counts --names` prints the names of the operations, and `counts NAME TIMES` does one of them.
+//! What comes before the first time and after the last is the same for any number, so the
+//! difference of two runs is the operation alone, and two or three instructions of the loop.
 
 #[path = "counts/heap.rs"]
 mod heap;
@@ -84,7 +84,8 @@ const OPERATIONS: &[(&str, Operation)] = &[
             ID.update(|id| black_box(*id.unwrap()))
         })
     }),
-    // Ten guards each time. Two rows of a kind differ if a guard costs more where there are more of them.
+    // Ten guards each time. Two rows of a kind differ if a guard costs more where there are more of
+    // them.
     ("guards_last_first_1000", |times| {
         guards(1_000, Order::LastFirst, times)
     }),
@@ -223,8 +224,8 @@ enum Order {
     Any,
 }
 
-/// Makes and drops ten times as many guards, in batches of as many that are live at once, with a read and a write in between
-/// and a copy of the context that stays.
+/// Makes and drops ten times as many guards, in batches of as many that are live at once, with a
+/// read and a write in between and a copy of the context that stays.
 fn guards(live: usize, order: Order, times: u64) {
     let mut guards = Vec::with_capacity(live);
     let mut indexes: Vec<usize> = (0..live).collect();

@@ -1,22 +1,24 @@
 //! Actors whose log lines carry the request id of who sent the message.
 //!
-//! Senders, half of them tasks and half of them threads, make requests. Each request sets its id, orders something of an
-//! actor, and awaits the answer. The actor, a task that was spawned before there was any request, logs what it does with
-//! the order, before and after it awaits a blocking job that logs, too. None of that is told the request's id: it came with
-//! the message.
+//! Senders, half of them tasks and half of them threads, make requests. Each request sets its id,
+//! orders something of an actor, and awaits the answer. The actor, a task that was spawned before
+//! there was any request, logs what it does with the order, before and after it awaits a blocking
+//! job that logs, too. None of that is told the request's id: it came with the message.
 //!
 //! ```sh
 //! cargo run --example actor
 //! cargo run --release --all-features --example actor -- --runtime all --requests 10000 --quiet
 //! ```
 //!
-//! The program reads its own log lines and the ids that the actors saw. What goes wrong without the context:
+//! The program reads its own log lines and the ids that the actors saw. What goes wrong without the
+//! context:
 //!
 //! ```sh
 //! cargo run --example actor -- --bare
 //! ```
 //!
-//! Where to look: `actor/shop.rs` has the actor and the requests, `actor/logging.rs` puts the id into each line.
+//! Where to look: `actor/shop.rs` has the actor and the requests, `actor/logging.rs` puts the id
+//! into each line.
 
 #[path = "actor/args.rs"]
 mod args;

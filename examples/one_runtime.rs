@@ -1,5 +1,5 @@
-//! One program for every runtime: it runs on the one whose feature is on, and on the built-in event loop with none of
-//! them or several.
+//! One program for every runtime: it runs on the one whose feature is on, and on the built-in event
+//! loop with none of them or several.
 //!
 //! ```sh
 //! cargo run --example one_runtime --features tokio

@@ -8,8 +8,8 @@
 //!
 //! While it runs, `list`, `cancel NAME` and `quit` can be typed.
 //!
-//! Where to look: `timers/job.rs` arms the timers. [`log`] is told nothing about the job that calls it, and its
-//! lines name the job and the run, also those of a task that goes on after its run.
+//! Where to look: `timers/job.rs` arms the timers. [`log`] is told nothing about the job that calls
+//! it, and its lines name the job and the run, also those of a task that goes on after its run.
 
 #[path = "timers/args.rs"]
 mod args;
@@ -70,7 +70,8 @@ fn run(options: Options) -> Result<(), String> {
     };
     #[cfg(feature = "ctrl-c")]
     if let Err(error) = event_loop.stop_on_ctrl_c() {
-        // The background jobs of a shell script, for example, ignore Ctrl-C. They can run all the same.
+        // The background jobs of a shell script, for example, ignore Ctrl-C. They can run all the
+        // same.
         complain(&error.to_string());
     }
 
@@ -102,7 +103,8 @@ fn run(options: Options) -> Result<(), String> {
     }
 
     event_loop.run_forever();
-    // An open loop would take the next Ctrl-C for its own, and the summary may have to wait for its reader.
+    // An open loop would take the next Ctrl-C for its own, and the summary may have to wait for its
+    // reader.
     event_loop.close();
 
     for job in jobs.iter() {
@@ -139,7 +141,8 @@ fn obey(line: &str, jobs: &[Arc<Job>], handle: &LoopHandle) {
     }
 }
 
-/// Prints a message behind the time and, in a job, the job and the run, whichever task or callback calls this.
+/// Prints a message behind the time and, in a job, the job and the run, whichever task or callback
+/// calls this.
 fn log(message: impl Display) {
     let time = START.get().map_or(Duration::ZERO, |start| {
         shim::now().saturating_duration_since(start)
@@ -153,7 +156,8 @@ fn log(message: impl Display) {
     }
 }
 
-/// A line on standard output. If that fails, which `println!` takes for a bug, there is nobody left to run for.
+/// A line on standard output. If that fails, which `println!` takes for a bug, there is nobody left
+/// to run for.
 fn print(line: Arguments<'_>) {
     match writeln!(io::stdout(), "{line}") {
         Ok(()) => {}

@@ -1,5 +1,6 @@
-//! Reads bytes as a program over variables, contexts, tokens, guards, nested runs and panics; runs it on the crate and
-//! on a model; and compares what each context shows and which values are alive after every step.
+//! Reads bytes as a program over variables, contexts, tokens, guards, nested runs and panics; runs
+//! it on the crate and on a model; and compares what each context shows and which values are alive
+//! after every step.
 #![no_main]
 
 mod model;
@@ -42,7 +43,8 @@ impl Value {
 impl Drop for Value {
     fn drop(&mut self) {
         assert!(ALIVE.with_borrow_mut(|alive| alive.remove(&self.0)));
-        // Whatever drops a value has to leave the crate usable; what is read here is between two states.
+        // Whatever drops a value has to leave the crate usable; what is read here is between two
+        // states.
         for var in &VARS {
             var.with(|value| assert!(value.is_none_or(|value| value.0 != self.0)));
         }
@@ -86,7 +88,8 @@ struct Machine<'a> {
     tokens: Pool<(Token<Value>, TokenModel)>,
     guards: Pool<(Scoped<'static, Value>, GuardModel)>,
     live: BTreeSet<GuardId>,
-    /// What a `with` is showing, with the rest of its binding: a value below a guard's lives as long as that is read.
+    /// What a `with` is showing, with the rest of its binding: a value below a guard's lives as
+    /// long as that is read.
     shown: Vec<ValueId>,
 }
 

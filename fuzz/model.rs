@@ -1,7 +1,8 @@
 //! What a program means, told without persistent maps, shared nodes or thread-locals.
 //!
-//! A binding is a stack: what was set, and above it one layer for each guard. A write goes to the top; a read takes
-//! the topmost layer whose guard is alive. So a guard may end anywhere, and nothing has to be undone.
+//! A binding is a stack: what was set, and above it one layer for each guard. A write goes to the
+//! top; a read takes the topmost layer whose guard is alive. So a guard may end anywhere, and
+//! nothing has to be undone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -106,7 +107,8 @@ impl Context {
         self.update(var, live, |_| ());
     }
 
-    /// A copy, in which the layers mean nothing. What shows is what is on top of them, or else alone.
+    /// A copy, in which the layers mean nothing. What shows is what is on top of them, or else
+    /// alone.
     pub fn copy(&self, id: u32, live: &BTreeSet<GuardId>) -> Context {
         let mut copy = Context {
             id,

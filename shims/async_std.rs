@@ -24,7 +24,8 @@ pub(crate) mod public {
     #[non_exhaustive]
     pub struct Global;
 
-    /// The part of async-std's executor that belongs to the calling thread, and runs inside `block_on` there.
+    /// The part of async-std's executor that belongs to the calling thread, and runs inside
+    /// `block_on` there.
     #[derive(Clone, Copy, Debug, Default)]
     #[non_exhaustive]
     pub struct Local;

@@ -31,7 +31,8 @@ extern "C" {
     fn clear_timeout(timer: &JsValue);
 }
 
-/// Runs `work` in a later turn of the browser's event loop, which waits for it: there are no threads.
+/// Runs `work` in a later turn of the browser's event loop, which waits for it: there are no
+/// threads.
 pub(crate) fn submit(work: impl FnOnce() + Send + 'static) -> Result<(), Infallible> {
     let work = AssertUnwindSafe(work);
     let call = move || {
@@ -54,7 +55,8 @@ thread_local! {
         RefCell::default();
 }
 
-/// A timer. What JavaScript has of it stays on the thread that has made it; the rest may go anywhere.
+/// A timer. What JavaScript has of it stays on the thread that has made it; the rest may go
+/// anywhere.
 struct Timeout {
     id: u64,
     alarm: Arc<Alarm>,

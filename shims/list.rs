@@ -1,13 +1,13 @@
 //! The list of the runtimes: the one place that names them all. `docs/add-a-runtime.md` in the
 //! repository says how to add one.
 
-/// Passes the list on to a macro. Of each runtime: the documentation of its module, the module, which
-/// is its adapter's file in this folder too, the variant in enums, the feature, the targets that have
-/// it, as `cfg` takes them; and how to ask which of its tasks runs on this thread, with the type of
-/// the answer, if it can be asked.
+/// Passes the list on to a macro. Of each runtime: the documentation of its module, the module,
+/// which is its adapter's file in this folder too, the variant in enums, the feature, the targets
+/// that have it, as `cfg` takes them; and how to ask which of its tasks runs on this thread, with
+/// the type of the answer, if it can be asked.
 ///
-/// `shim::spawn` compiles each future for the first one that is compiled in; for the others it boxes
-/// the future.
+/// `shim::spawn` compiles each future for the first one that is compiled in; for the others it
+/// boxes the future.
 macro_rules! runtimes {
     ($then:ident) => {
         $then! {
@@ -27,8 +27,8 @@ macro_rules! runtimes {
     };
 }
 
-/// The same for libraries whose threads run jobs. They are no runtimes: all that is asked of them is
-/// whether this thread is one of theirs.
+/// The same for libraries whose threads run jobs. They are no runtimes: all that is asked of them
+/// is whether this thread is one of theirs.
 macro_rules! job_libraries {
     ($then:ident) => {
         $then! {

@@ -47,7 +47,8 @@ impl runtime::Runtime for Runtime {
 
     #[inline]
     fn current() -> Option<Runtime> {
-        // A `LocalSet` that is dropped outside of its runtime drops its tasks under their ids, so that those do not tell.
+        // A `LocalSet` that is dropped outside of its runtime drops its tasks under their ids, so
+        // that those do not tell.
         Handle::try_current().is_ok().then_some(Runtime)
     }
 
@@ -179,7 +180,8 @@ impl Adapter for Handle {
 const NESTED: &str = "tokio does not block within a current-thread runtime or a `LocalSet`; await the future \
                       instead";
 
-/// A task is where tokio surely refuses to block. It would do so by a panic. Blocking jobs have ids too.
+/// A task is where tokio surely refuses to block. It would do so by a panic. Blocking jobs have ids
+/// too.
 fn refuse_in_task() -> Result<(), BlockOnError> {
     if native_task::try_id().is_some() && !thread_state::is(|state| &state.in_job) {
         return Err(BlockOnError::new(NESTED));

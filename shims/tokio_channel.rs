@@ -43,9 +43,9 @@ impl<T> Sender<mpsc::Sender<Carried<T>>> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the message has not been sent, and is dropped inside its context. To get hold of a place
-    /// first, and of the message's context only then, reserve one of [`get_ref`](Self::get_ref), and send it a
-    /// [`Carried`].
+    /// If the future is dropped, the message has not been sent, and is dropped inside its context.
+    /// To get hold of a place first, and of the message's context only then, reserve one of
+    /// [`get_ref`](Self::get_ref), and send it a [`Carried`].
     ///
     /// # Examples
     ///
@@ -74,7 +74,8 @@ impl<T> Sender<mpsc::Sender<Carried<T>>> {
         async move { send.await.map_err(unwrap) }
     }
 
-    /// Sends a message, in a copy of the context that is current now, if there is room before `timeout` has passed.
+    /// Sends a message, in a copy of the context that is current now, if there is room before
+    /// `timeout` has passed.
     ///
     /// # Errors
     ///
@@ -120,7 +121,8 @@ impl<T> Sender<mpsc::Sender<Carried<T>>> {
         }
     }
 
-    /// Sends a message, in a copy of the current context, and blocks the thread until there is room.
+    /// Sends a message, in a copy of the current context, and blocks the thread until there is
+    /// room.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
-//! Layers of tower. `HttpContextLayer` and [`ContextLayer`] handle each request of a service in its own context, for HTTP and
-//! for anything else; `InjectLayer` sends the caller's values along with what a client sends; [`CarryLayer`] and
-//! [`RestoreLayer`] take its context through a buffer.
+//! Layers of tower. `HttpContextLayer` and [`ContextLayer`] handle each request of a service in its
+//! own context, for HTTP and for anything else; `InjectLayer` sends the caller's values along with
+//! what a client sends; [`CarryLayer`] and [`RestoreLayer`] take its context through a buffer.
 
 #[path = "tower/carry.rs"]
 mod carry;
@@ -28,12 +28,12 @@ pub use self::http_context::{HttpContextFuture, HttpContextLayer, HttpContextSer
 #[cfg(feature = "http")]
 pub use self::inject::{InjectLayer, InjectService};
 
-/// A tower layer that handles each request in a context of its own: a copy of the current one, or the one
-/// that a function makes of the request.
+/// A tower layer that handles each request in a context of its own: a copy of the current one, or
+/// the one that a function makes of the request.
 ///
-/// Around a service whose tasks the shim does not spawn, this is what lets handlers set variables. For HTTP there is
-/// `HttpContextLayer` (features `tower` and `http-body`): a response's body, which is polled when the service is done with the
-/// request, is out of the reach of this layer.
+/// Around a service whose tasks the shim does not spawn, this is what lets handlers set variables.
+/// For HTTP there is `HttpContextLayer` (features `tower` and `http-body`): a response's body,
+/// which is polled when the service is done with the request, is out of the reach of this layer.
 ///
 /// # Examples
 ///

@@ -10,8 +10,8 @@ use crate::var::{ContextVar, DefaultKind};
 use crate::with_context::ContextExt;
 
 impl<T: Send + Sync + 'static, D: DefaultKind> ContextVar<T, D> {
-    /// The value in the current context, or else the default. For a variable that has a default this is a `T`, for
-    /// others an `Option<T>`.
+    /// The value in the current context, or else the default. For a variable that has a default
+    /// this is a `T`, for others an `Option<T>`.
     ///
     /// # Panics
     ///
@@ -114,22 +114,24 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
         })
     }
 
-    /// Binds the variable in the current context, and returns a token that can restore what was there
-    /// (CV-06). The token may be ignored.
+    /// Binds the variable in the current context, and returns a token that can restore what was
+    /// there (CV-06). The token may be ignored.
     ///
-    /// The branches of one task share its context: in `join!`, `for_each_concurrent` or `FuturesUnordered`, what one
-    /// branch sets the others see after their next await. [`in_own_context`](crate::in_own_context) gives each its own, and
-    /// so does [`in_current_context`](crate::ContextExt::in_current_context) on each.
+    /// The branches of one task share its context: in `join!`, `for_each_concurrent` or
+    /// `FuturesUnordered`, what one branch sets the others see after their next await.
+    /// [`in_own_context`](crate::in_own_context) gives each its own, and so does
+    /// [`in_current_context`](crate::ContextExt::in_current_context) on each.
     ///
-    /// During thread-local destruction, when the thread's own context is gone, and in an allocator or signal handler that
-    /// comes while the thread changes its context, the value is dropped and the token restores nothing.
+    /// During thread-local destruction, when the thread's own context is gone, and in an allocator
+    /// or signal handler that comes while the thread changes its context, the value is dropped and
+    /// the token restores nothing.
     ///
     /// # Panics
     ///
-    /// In work that has no context of its own, where the value would leak into other work: in a task
-    /// of tokio or async-std, or a job of rayon, that was not started through the shim. The message
-    /// names the remedies. While the thread is unwinding the value is dropped instead. For a form
-    /// that does not panic, see [`try_set`](Self::try_set).
+    /// In work that has no context of its own, where the value would leak into other work: in a
+    /// task of tokio or async-std, or a job of rayon, that was not started through the shim. The
+    /// message names the remedies. While the thread is unwinding the value is dropped instead. For
+    /// a form that does not panic, see [`try_set`](Self::try_set).
     ///
     /// # Examples
     ///
@@ -176,7 +178,8 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
         }
     }
 
-    /// Removes the binding from the current context, so that the variable has its default or no value.
+    /// Removes the binding from the current context, so that the variable has its default or no
+    /// value.
     ///
     /// # Panics
     ///
@@ -234,7 +237,8 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
     ///
     /// # Panics
     ///
-    /// Where [`set`](Self::set) does, before `f` is called; where that drops the value, `f` is not called.
+    /// Where [`set`](Self::set) does, before `f` is called; where that drops the value, `f` is not
+    /// called.
     ///
     /// # Examples
     ///
@@ -284,16 +288,16 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
 
     /// Restores the value that the variable had before the `set` or `unset` that made `token`.
     ///
-    /// Resets need not nest: each token restores its own old value (TK-09). A value that was set under
-    /// a [`scoped`](Self::scoped) guard that has gone since is not brought back; what was below that
-    /// guard is.
+    /// Resets need not nest: each token restores its own old value (TK-09). A value that was set
+    /// under a [`scoped`](Self::scoped) guard that has gone since is not brought back; what was
+    /// below that guard is.
     ///
     /// # Errors
     ///
-    /// A [`ResetError`] that gives the token back, if it belongs to another variable, or to another context than that of the
-    /// work that calls this (TK-05, TK-06). Nothing is changed then, and the token can still be used where it belongs
-    /// (TK-08). Work that has no context of its own, where [`set`](Self::set) is refused, is in another context than any
-    /// token.
+    /// A [`ResetError`] that gives the token back, if it belongs to another variable, or to another
+    /// context than that of the work that calls this (TK-05, TK-06). Nothing is changed then, and
+    /// the token can still be used where it belongs (TK-08). Work that has no context of its own,
+    /// where [`set`](Self::set) is refused, is in another context than any token.
     ///
     /// # Examples
     ///
@@ -323,16 +327,17 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
 
     /// Binds the variable until the guard is dropped.
     ///
-    /// The guard may be held across `.await`, move between threads with its task, and be dropped in any
-    /// order with others of the same variable: once no guard is live, no guard's value is visible.
-    /// Plain `set`s made under a guard go with it (TK-13). Dropped in another context, a guard changes
-    /// nothing there (TK-14).
+    /// The guard may be held across `.await`, move between threads with its task, and be dropped in
+    /// any order with others of the same variable: once no guard is live, no guard's value is
+    /// visible. Plain `set`s made under a guard go with it (TK-13). Dropped in another context, a
+    /// guard changes nothing there (TK-14).
     ///
-    /// The branches of one task share its context, guards included: see [`set`](Self::set). Where each branch is to have
-    /// its own value, use [`scope`](Self::scope).
+    /// The branches of one task share its context, guards included: see [`set`](Self::set). Where
+    /// each branch is to have its own value, use [`scope`](Self::scope).
     ///
-    /// A guard takes a step to make and a step to drop, at any number of live guards. One that is dropped while later ones
-    /// are live gives its value up then or, if these are many, when as many have been dropped as are live.
+    /// A guard takes a step to make and a step to drop, at any number of live guards. One that is
+    /// dropped while later ones are live gives its value up then or, if these are many, when as
+    /// many have been dropped as are live.
     ///
     /// # Panics
     ///
@@ -390,8 +395,8 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
         }
     }
 
-    /// Calls `f` in a copy of the current context in which the variable is `value`: nothing set inside
-    /// comes out.
+    /// Calls `f` in a copy of the current context in which the variable is `value`: nothing set
+    /// inside comes out.
     ///
     /// # Examples
     ///
@@ -407,15 +412,17 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
         current::copy().with_value(self, value).run(f)
     }
 
-    /// Polls and drops `inner` in a copy of the context that is current at its first poll, in which the variable is `value`:
-    /// nothing set inside comes out.
+    /// Polls and drops `inner` in a copy of the context that is current at its first poll, in which
+    /// the variable is `value`: nothing set inside comes out.
     ///
-    /// Scopes compose: each takes what is around it along, as nested calls of [`sync_scope`](Self::sync_scope) do.
+    /// Scopes compose: each takes what is around it along, as nested calls of
+    /// [`sync_scope`](Self::sync_scope) do.
     ///
-    /// `inner` is a future, stream, sink, reader or writer. The copy is taken at the first call that gets `inner` mutably, or
-    /// at its drop if there is none, and kept from then on, wherever the scope is moved to and polled. So in a task that
-    /// something else spawns, the scope has its own value and what *that task* has, which is nothing. To take the whole
-    /// context of here along: `VAR.scope(value, future).in_current_context()`.
+    /// `inner` is a future, stream, sink, reader or writer. The copy is taken at the first call
+    /// that gets `inner` mutably, or at its drop if there is none, and kept from then on, wherever
+    /// the scope is moved to and polled. So in a task that something else spawns, the scope has its
+    /// own value and what *that task* has, which is nothing. To take the whole context of here
+    /// along: `VAR.scope(value, future).in_current_context()`.
     ///
     /// # Cancel safety
     ///
@@ -441,7 +448,8 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
         SetError::new(self.shared_name(), kind, value)
     }
 
-    /// The token of a write that does not take place. Panics where that would be found out too late.
+    /// The token of a write that does not take place. Panics where that would be found out too
+    /// late.
     #[cold]
     #[track_caller]
     fn without_writing<V>(&self, error: SetError<V>) -> Token<T> {
@@ -455,7 +463,8 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
 ///
 /// Takes the same time at any number of variables, and allocates nothing. Variables that have
 /// [guards](ContextVar::scoped) are the exception: each takes a step, and if one of these guards
-/// has ended where its value could not be taken out, as in another context, the bindings are copied.
+/// has ended where its value could not be taken out, as in another context, the bindings are
+/// copied.
 ///
 /// The copy has the variables declared `local`, too. [`inherit_context`] leaves them out, which
 /// copies the bindings if there are any such variables.
@@ -476,8 +485,8 @@ pub fn copy_context() -> Context {
     current::copy()
 }
 
-/// The context that a new unit of work would start in if it was spawned here: a copy of the current context without the
-/// variables declared `local`.
+/// The context that a new unit of work would start in if it was spawned here: a copy of the current
+/// context without the variables declared `local`.
 ///
 /// To capture now and use later, by [`Context::call`] in a closure of any shape, or by
 /// [`in_context`](crate::ContextExt::in_context).
@@ -508,16 +517,18 @@ pub fn inherit_context() -> Context {
 impl Context {
     /// Calls `f` in this context and returns its result.
     ///
-    /// What `f` sets stays in the context, also when it panics (RN-02, RN-03); the caller's context is
-    /// current again afterwards. The context replaces the caller's completely: variables it does not
-    /// bind are unset inside (RN-04). Entering a context that is entered does not compile, and with `run` as the
-    /// one way in there is no way to leave a context twice or out of order (RN-07, RN-10).
+    /// What `f` sets stays in the context, also when it panics (RN-02, RN-03); the caller's context
+    /// is current again afterwards. The context replaces the caller's completely: variables it does
+    /// not bind are unset inside (RN-04). Entering a context that is entered does not compile, and
+    /// with `run` as the one way in there is no way to leave a context twice or out of order
+    /// (RN-07, RN-10).
     ///
-    /// `run` is for synchronous code. A future that `f` returns is polled later, outside the context;
-    /// use [`ContextExt::in_context`] for futures (RN-09). A runtime that `f` runs has tasks of its own, which read what is
-    /// in this context and may not write to it: for `runtime.block_on(future)` in `f`, write
-    /// `runtime.block_on(future.in_context(context))` instead. Nor may a stackful coroutine be suspended in `f`, and go on
-    /// after what it was resumed from has returned: contexts are left in the reverse order of being entered.
+    /// `run` is for synchronous code. A future that `f` returns is polled later, outside the
+    /// context; use [`ContextExt::in_context`] for futures (RN-09). A runtime that `f` runs has
+    /// tasks of its own, which read what is in this context and may not write to it: for
+    /// `runtime.block_on(future)` in `f`, write `runtime.block_on(future.in_context(context))`
+    /// instead. Nor may a stackful coroutine be suspended in `f`, and go on after what it was
+    /// resumed from has returned: contexts are left in the reverse order of being entered.
     ///
     /// # Examples
     ///
@@ -541,10 +552,11 @@ impl Context {
         current::enter(self, &Kind::call(), f)
     }
 
-    /// Calls `f` in a copy of this context: what it sets goes with the copy. Calls may overlap, on any number of threads.
+    /// Calls `f` in a copy of this context: what it sets goes with the copy. Calls may overlap, on
+    /// any number of threads.
     ///
-    /// For closures of any shape, where `bind` and its like take at most one argument of one type: capture a context by
-    /// [`inherit_context`] and call by it.
+    /// For closures of any shape, where `bind` and its like take at most one argument of one type:
+    /// capture a context by [`inherit_context`] and call by it.
     ///
     /// # Examples
     ///
@@ -566,11 +578,12 @@ impl Context {
         f.in_context(self.clone()).call_once()
     }
 
-    /// Sets each variable that is bound here to its value, in the current context: brings values back from where they were
-    /// set.
+    /// Sets each variable that is bound here to its value, in the current context: brings values
+    /// back from where they were set.
     ///
-    /// This is one change of the current context: all values are applied or none. Variables that are not bound here stay as
-    /// they are there, and those declared `local` are left out on both sides.
+    /// This is one change of the current context: all values are applied or none. Variables that
+    /// are not bound here stay as they are there, and those declared `local` are left out on both
+    /// sides.
     ///
     /// # Panics
     ///

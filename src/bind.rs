@@ -11,9 +11,10 @@ use crate::with_context::{ContextExt, WithContext};
 impl Context {
     /// A function that calls `f` in this context, wherever it is called.
     ///
-    /// `f` is dropped inside the context too, called or not. The function is `Send` and `Sync` if `f` is. It takes no
-    /// argument: those of [`bind_mut`](Self::bind_mut) and [`bind_fn`](Self::bind_fn) take one. For the *current*
-    /// context see [`shim::bind`](crate::shim::bind).
+    /// `f` is dropped inside the context too, called or not. The function is `Send` and `Sync` if
+    /// `f` is. It takes no argument: those of [`bind_mut`](Self::bind_mut) and
+    /// [`bind_fn`](Self::bind_fn) take one. For the *current* context see
+    /// [`shim::bind`](crate::shim::bind).
     ///
     /// # Examples
     ///
@@ -29,8 +30,8 @@ impl Context {
         move || bound.call_once()
     }
 
-    /// A function that makes all calls of `f` in this one context: what a call sets, the next one sees, also after a
-    /// panic.
+    /// A function that makes all calls of `f` in this one context: what a call sets, the next one
+    /// sees, also after a panic.
     ///
     /// # Examples
     ///
@@ -50,11 +51,11 @@ impl Context {
         move |argument| bound.call_mut(argument)
     }
 
-    /// A function that makes each call of `f` in a copy of this context of its own. Calls may overlap, on any number of
-    /// threads.
+    /// A function that makes each call of `f` in a copy of this context of its own. Calls may
+    /// overlap, on any number of threads.
     ///
-    /// `A` is one type. Where `f` has to take references of any lifetime, or several arguments, use [`call`](Self::call). The function is not `Clone`, even
-    /// if `f` is: put it in an `Arc`.
+    /// `A` is one type. Where `f` has to take references of any lifetime, or several arguments, use
+    /// [`call`](Self::call). The function is not `Clone`, even if `f` is: put it in an `Arc`.
     ///
     /// # Examples
     ///
@@ -78,11 +79,13 @@ impl Context {
     }
 }
 
-/// A function that makes each future of `f` run in an inherited copy of its own, so that branches of one task do not share
-/// what they set: for `for_each_concurrent`, `buffer_unordered`, `join_all` and their like.
+/// A function that makes each future of `f` run in an inherited copy of its own, so that branches
+/// of one task do not share what they set: for `for_each_concurrent`, `buffer_unordered`,
+/// `join_all` and their like.
 ///
-/// The copy is of what is current when the returned function is called, without variables declared `local`. `f` is called in
-/// it, and the future is polled and dropped there. It is what asyncio's `gather` does with its coroutines.
+/// The copy is of what is current when the returned function is called, without variables declared
+/// `local`. `f` is called in it, and the future is polled and dropped there. It is what asyncio's
+/// `gather` does with its coroutines.
 ///
 /// # Examples
 ///
@@ -106,7 +109,8 @@ pub fn in_own_context<A, F: Future>(mut f: impl FnMut(A) -> F) -> impl FnMut(A) 
 }
 
 impl<F> WithContext<F, Context> {
-    /// Calls `f` in the context, and in this scope, with what is wrapped; what is left of it is dropped there too.
+    /// Calls `f` in the context, and in this scope, with what is wrapped; what is left of it is
+    /// dropped there too.
     pub(crate) fn run<R>(self, scope: Option<&dyn Any>, f: impl FnOnce(F) -> R) -> R {
         let (mut context, inner) = self.take_apart();
         let kind = &Kind::call();

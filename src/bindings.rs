@@ -1,4 +1,5 @@
-//! A persistent map from variables to slots: flat while it is small, as most contexts are, and a tree from then on.
+//! A persistent map from variables to slots: flat while it is small, as most contexts are, and a
+//! tree from then on.
 
 use std::mem;
 

@@ -6,23 +6,24 @@ use crate::context::Context;
 use crate::current;
 use crate::with_context::{ContextExt, WithContext};
 
-/// A value and the context it was sent from, for the way from one unit of work to another: a message to an actor, a job
-/// in a queue.
+/// A value and the context it was sent from, for the way from one unit of work to another: a
+/// message to an actor, a job in a queue.
 ///
-/// A channel carries no context (TA-14): a task that handles other tasks' messages does so in its own. With a `Carried`
-/// the sender's context comes along, and the message is handled there, by [`run`](Self::run) or by
-/// [`scope`](Self::scope). What handling it sets stays in the message's copy and is let go of with it. The adapters in
-/// [`channel`](crate::channel) wrap each message that is sent; in any other channel, queue or map, the wrapped value is
-/// one like any other.
+/// A channel carries no context (TA-14): a task that handles other tasks' messages does so in its
+/// own. With a `Carried` the sender's context comes along, and the message is handled there, by
+/// [`run`](Self::run) or by [`scope`](Self::scope). What handling it sets stays in the message's
+/// copy and is let go of with it. The adapters in [`channel`](crate::channel) wrap each message
+/// that is sent; in any other channel, queue or map, the wrapped value is one like any other.
 ///
-/// A message that is dropped, unread in a closed channel for example, is dropped inside its context. The context is
-/// let go of then.
+/// A message that is dropped, unread in a closed channel for example, is dropped inside its
+/// context. The context is let go of then.
 ///
-/// It is two words larger than the value. `Debug` shows the value and what `Debug` of a [`Context`] does: the variables'
-/// names, and the values of those declared `#[debug]`.
+/// It is two words larger than the value. `Debug` shows the value and what `Debug` of a [`Context`]
+/// does: the variables' names, and the values of those declared `#[debug]`.
 ///
-/// The context is the message's own: the sender does not see what handling it sets. Where it should, send a
-/// [`SharedContext`](crate::SharedContext) as part of the message, and handle it [in that](ContextExt::in_context).
+/// The context is the message's own: the sender does not see what handling it sets. Where it
+/// should, send a [`SharedContext`](crate::SharedContext) as part of the message, and handle it [in
+/// that](ContextExt::in_context).
 ///
 /// # Examples
 ///
@@ -49,7 +50,8 @@ use crate::with_context::{ContextExt, WithContext};
 pub struct Carried<T>(WithContext<T>);
 
 impl<T> Carried<T> {
-    /// `value` in a copy of the current context, taken now. Variables declared `local` are left out.
+    /// `value` in a copy of the current context, taken now. Variables declared `local` are left
+    /// out.
     ///
     /// # Examples
     ///
@@ -85,8 +87,9 @@ impl<T> Carried<T> {
 
     /// Calls `f` with the value, in the context, which is let go of afterwards.
     ///
-    /// If `f` panics, the value is dropped inside the context, and the caller's is current again. A future that `f`
-    /// returns is polled outside of the context; for that there is [`scope`](Self::scope).
+    /// If `f` panics, the value is dropped inside the context, and the caller's is current again. A
+    /// future that `f` returns is polled outside of the context; for that there is
+    /// [`scope`](Self::scope).
     ///
     /// # Examples
     ///
@@ -107,10 +110,11 @@ impl<T> Carried<T> {
         self.0.run(None, f)
     }
 
-    /// Calls `f` with the value, in the context, and returns the future that `f` makes: it is polled and dropped in
-    /// the same context.
+    /// Calls `f` with the value, in the context, and returns the future that `f` makes: it is
+    /// polled and dropped in the same context.
     ///
-    /// `f` is called now. Nothing of the future runs before it is awaited, or spawned on any executor.
+    /// `f` is called now. Nothing of the future runs before it is awaited, or spawned on any
+    /// executor.
     ///
     /// # Examples
     ///
@@ -132,8 +136,8 @@ impl<T> Carried<T> {
         self.map(f).0
     }
 
-    /// Calls `f` with the value, in the context, and carries on with what it returns: for a message that is passed on
-    /// in another form.
+    /// Calls `f` with the value, in the context, and carries on with what it returns: for a message
+    /// that is passed on in another form.
     ///
     /// What `f` sets is there for who handles the result.
     ///

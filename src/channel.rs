@@ -1,13 +1,15 @@
 //! Channels in which each message brings the context it was sent from.
 //!
-//! A channel by itself carries no context: an actor that handles the messages of many tasks sees its own variables, not
-//! those of the task that sent the message (TA-14). Here a [`Sender`] puts each message into a [`Carried`], at the call
-//! of `send` and in a copy of the context that is current there, and a [`Receiver`] handles each in its own.
+//! A channel by itself carries no context: an actor that handles the messages of many tasks sees
+//! its own variables, not those of the task that sent the message (TA-14). Here a [`Sender`] puts
+//! each message into a [`Carried`], at the call of `send` and in a copy of the context that is
+//! current there, and a [`Receiver`] handles each in its own.
 //!
-//! The channel is one of `futures::channel::mpsc`, of async-channel (feature `async-channel`) or of `tokio::sync::mpsc`
-//! (feature `tokio`), bounded or not, made as ever and given to [`carrying`]. A sender has the methods of its channel that
-//! send, with `T` where the channel has `Carried<T>`; a receiver's methods are the same for all. Everything else is the
-//! channel's, and there by `get_ref` and `get_mut`.
+//! The channel is one of `futures::channel::mpsc`, of async-channel (feature `async-channel`) or of
+//! `tokio::sync::mpsc` (feature `tokio`), bounded or not, made as ever and given to [`carrying`]. A
+//! sender has the methods of its channel that send, with `T` where the channel has `Carried<T>`; a
+//! receiver's methods are the same for all. Everything else is the channel's, and there by
+//! `get_ref` and `get_mut`.
 //!
 //! Between two messages a receiver keeps no context.
 //!
@@ -41,8 +43,8 @@
 //! });
 //! ```
 //!
-//! Requests and replies: the way back is a oneshot in the message. Who awaits it is in its own context anyway. And an actor
-//! with state of its own, in a loop of its own:
+//! Requests and replies: the way back is a oneshot in the message. Who awaits it is in its own
+//! context anyway. And an actor with state of its own, in a loop of its own:
 //!
 //! ```
 //! use aiocontextvars::{channel, context_var, shim};
@@ -142,10 +144,11 @@ where
 }
 
 pin_project! {
-    /// A sender that puts each message into a [`Carried`], in a copy of the context that is current at the call.
+    /// A sender that puts each message into a [`Carried`], in a copy of the context that is current
+    /// at the call.
     ///
-    /// `S` is the sender of a channel of `Carried` messages, and tells which methods there are. Where the wrapped sender
-    /// is [`Sink`], this is too.
+    /// `S` is the sender of a channel of `Carried` messages, and tells which methods there are.
+    /// Where the wrapped sender is [`Sink`], this is too.
     ///
     /// # Examples
     ///
@@ -174,8 +177,8 @@ impl<S> Sender<S> {
         Sender { inner }
     }
 
-    /// The wrapped sender. What is sent with it is in the context that it was wrapped in, by [`Carried::new`] or
-    /// [`Carried::new_in`].
+    /// The wrapped sender. What is sent with it is in the context that it was wrapped in, by
+    /// [`Carried::new`] or [`Carried::new_in`].
     ///
     /// # Examples
     ///
@@ -224,8 +227,8 @@ impl<S> Sender<S> {
     }
 }
 
-/// The context is that of `start_send`. `SinkExt::feed` and `send_all` come to that while they are polled. (`send` is not
-/// the sink's here, but the sender's own method.)
+/// The context is that of `start_send`. `SinkExt::feed` and `send_all` come to that while they are
+/// polled. (`send` is not the sink's here, but the sender's own method.)
 impl<S: Sink<Carried<T>>, T> Sink<T> for Sender<S> {
     type Error = S::Error;
 
@@ -249,8 +252,8 @@ impl<S: Sink<Carried<T>>, T> Sink<T> for Sender<S> {
 pin_project! {
     /// A receiver of [`Carried`] messages that handles each in its own context.
     ///
-    /// `R` is a channel's receiver. Where it is a [`Stream`], this is too, of `Carried` messages; and where it can be
-    /// cloned, so can this.
+    /// `R` is a channel's receiver. Where it is a [`Stream`], this is too, of `Carried` messages;
+    /// and where it can be cloned, so can this.
     ///
     /// # Examples
     ///
@@ -372,19 +375,20 @@ impl<R: Mailbox> Receiver<R> {
         self.inner.next_carried().await
     }
 
-    /// Calls `handle` for each message, one after another and each in the message's context, until there will be no more.
+    /// Calls `handle` for each message, one after another and each in the message's context, until
+    /// there will be no more.
     ///
-    /// Between two messages there is no context but the caller's. A panic of `handle` comes out, its message is gone, and
-    /// those behind it are still in the channel.
+    /// Between two messages there is no context but the caller's. A panic of `handle` comes out,
+    /// its message is gone, and those behind it are still in the channel.
     ///
-    /// The futures cannot borrow what `handle` keeps between the messages. Where they have to, or where the end is not that
-    /// of the channel, call [`recv`](Self::recv) in a loop, and [`Carried::scope`] on what it gives, as in the
-    /// [module](self)'s examples.
+    /// The futures cannot borrow what `handle` keeps between the messages. Where they have to, or
+    /// where the end is not that of the channel, call [`recv`](Self::recv) in a loop, and
+    /// [`Carried::scope`] on what it gives, as in the [module](self)'s examples.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the handling of the message at hand is dropped with it, inside the message's context. All
-    /// others are still in the channel.
+    /// If the future is dropped, the handling of the message at hand is dropped with it, inside the
+    /// message's context. All others are still in the channel.
     ///
     /// # Examples
     ///
@@ -464,9 +468,10 @@ pub trait CarriedChannel: sealed::Sealed {}
 ///
 /// This trait is sealed.
 ///
-/// It does not say that the futures of [`recv`](Receiver::recv) and [`run`](Receiver::run) are `Send`: those of the channels
-/// are, but code that is generic over `R: Mailbox` cannot prove it, and cannot spawn them where tasks have to be `Send`. Spawn
-/// them where the type is known, or [on this thread](crate::shim::spawn_local).
+/// It does not say that the futures of [`recv`](Receiver::recv) and [`run`](Receiver::run) are
+/// `Send`: those of the channels are, but code that is generic over `R: Mailbox` cannot prove it,
+/// and cannot spawn them where tasks have to be `Send`. Spawn them where the type is known, or [on
+/// this thread](crate::shim::spawn_local).
 ///
 /// # Examples
 ///

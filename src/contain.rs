@@ -12,7 +12,8 @@ pub(crate) fn contain(f: impl FnOnce()) {
     }
 }
 
-/// Drops the payload of a panic, which may panic itself, with a payload that does too. That is for nobody to see.
+/// Drops the payload of a panic, which may panic itself, with a payload that does too. That is for
+/// nobody to see.
 #[cold]
 fn discard(mut payload: Box<dyn Any + Send>) {
     // Not for ever, though.
@@ -25,8 +26,8 @@ fn discard(mut payload: Box<dyn Any + Send>) {
     mem::forget(payload);
 }
 
-/// Calls `f` in a destructor of this crate, where values of users are dropped. Its panic comes out, unless the thread
-/// unwinds: a second panic would end the process.
+/// Calls `f` in a destructor of this crate, where values of users are dropped. Its panic comes out,
+/// unless the thread unwinds: a second panic would end the process.
 pub(crate) fn in_destructor(f: impl FnOnce()) {
     if thread::panicking() {
         contain(f);

@@ -12,8 +12,8 @@ const BLOCK: u64 = 1024;
 /// An id that [`next`] never gives.
 pub(crate) const RESERVED: u64 = 1;
 
-/// A fresh id for a context, or a stamp for its bindings. Neither 0 nor [`RESERVED`], and no process
-/// counts as far as `u64::MAX`.
+/// A fresh id for a context, or a stamp for its bindings. Neither 0 nor [`RESERVED`], and no
+/// process counts as far as `u64::MAX`.
 ///
 /// Drawn from a block that the thread owns, so that two threads that create contexts do not share a
 /// cache line.
@@ -33,7 +33,8 @@ pub(crate) fn next() -> u64 {
     })
 }
 
-/// A fresh id for a variable. Never 0, and dense, because the map of a context branches on its low bits.
+/// A fresh id for a variable. Never 0, and dense, because the map of a context branches on its low
+/// bits.
 pub(crate) fn next_var() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
@@ -84,8 +85,8 @@ impl VarKey {
     }
 }
 
-/// Hashes a `u64` to itself: the keys are dense and chosen by this crate, so there is nothing to mix
-/// and nobody to defend against.
+/// Hashes a `u64` to itself: the keys are dense and chosen by this crate, so there is nothing to
+/// mix and nobody to defend against.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct IdHasher(u64);
 

@@ -1,9 +1,10 @@
 //! Context variables for async Rust, inherited by every unit of work.
 //!
-//! Values that belong to a request (its id, tenant, locale, deadline, transaction) are lost at every spawn,
-//! blocking job, timer and thread. With this crate they follow: every unit of work starts in a copy of the
-//! context that scheduled it, on tokio, async-std, smol, the built-in [`event_loop`], and any executor that can
-//! run a closure. The variables are Python's (PEP 567), and the way they follow the work is asyncio's.
+//! Values that belong to a request (its id, tenant, locale, deadline, transaction) are lost at
+//! every spawn, blocking job, timer and thread. With this crate they follow: every unit of work
+//! starts in a copy of the context that scheduled it, on tokio, async-std, smol, the built-in
+//! [`event_loop`], and any executor that can run a closure. The variables are Python's (PEP 567),
+//! and the way they follow the work is asyncio's.
 //!
 //! It is not a tracing library, and it puts nothing on the wire but the variables that a
 //! [`Propagator`](propagation::Propagator) lists.
@@ -62,49 +63,54 @@
 //! - [`Context`] and [`SharedContext`]: bindings as a value, and as an object that several share.
 //! - [`task_local!`]: tokio's task-locals, inherited by what is spawned.
 //! - [`Carried`] and [`channel`]: messages that bring the context they were sent from.
-//! - [`shim`]: spawning, callbacks, timers, threads, [`ContextAwareExecutor`](shim::ContextAwareExecutor), and the
-//!   adapters of the runtimes.
+//! - [`shim`]: spawning, callbacks, timers, threads,
+//!   [`ContextAwareExecutor`](shim::ContextAwareExecutor), and the adapters of the runtimes.
 //! - [`propagation`]: declared variables in the headers of messages, as W3C Baggage.
 //! - [`event_loop`]: asyncio's loop in small, with a virtual clock for tests.
-//! - [What shares a context and what isolates](shim#what-shares-a-context-and-what-isolates): `join!`, `select!`, streams,
-//!   timeouts and the rest.
-//! - In the repository, `docs/policies.md`: which context a unit of work gets, and what to do about background work that
-//!   outlives a request; `docs/testing.md`: a fresh context for each test;
-//!   `docs/propagation.md`: values between services;
-//!   `docs/integrations.md`: what to write where others spawn or call your code; `docs/parity.md`: what other libraries'
-//!   handles and sets have, and where it is here.
+//! - [What shares a context and what isolates](shim#what-shares-a-context-and-what-isolates):
+//!   `join!`, `select!`, streams, timeouts and the rest.
+//! - In the repository, `docs/policies.md`: which context a unit of work gets, and what to do about
+//!   background work that outlives a request; `docs/testing.md`: a fresh context for each test;
+//!   `docs/propagation.md`: values between services; `docs/integrations.md`: what to write where
+//!   others spawn or call your code; `docs/parity.md`: what other libraries' handles and sets have,
+//!   and where it is here.
 //!
 //! # Features
 //!
-//! None is on by default, all combine, and none changes what another does, with one exception: if exactly one of
-//! `tokio`, `async-std` and `smol` is on, [`shim::block_on`] runs on that runtime where the
-//! [search](shim#which-executor) finds no executor, and `shim::spawn` goes to it if it is smol or async-std.
+//! None is on by default, all combine, and none changes what another does, with one exception: if
+//! exactly one of `tokio`, `async-std` and `smol` is on, [`shim::block_on`] runs on that runtime
+//! where the [search](shim#which-executor) finds no executor, and `shim::spawn` goes to it if it is
+//! smol or async-std.
 //!
-//! - `tokio`, `async-std`, `smol`: the adapter of that runtime, `shim::tokio` and so on. `shim::tokio::task` takes the place
-//!   of `tokio::task`.
-//! - `async-channel`: its channels in [`channel`]. (`futures`' are always there, and tokio's with `tokio`.)
+//! - `tokio`, `async-std`, `smol`: the adapter of that runtime, `shim::tokio` and so on.
+//!   `shim::tokio::task` takes the place of `tokio::task`.
+//! - `async-channel`: its channels in [`channel`]. (`futures`' are always there, and tokio's with
+//!   `tokio`.)
 //! - `futures-executor`: `ThreadPool` and `LocalSpawner` of `futures` as executors.
 //! - `rayon`: `shim::rayon`, its jobs and parallel iterators, and `ThreadPool` as an executor.
 //! - `ctrl-c`: `EventLoop::stop_on_ctrl_c`.
 //! - `http`: baggage in the headers of `http::HeaderMap`.
 //! - `http-body`: `http_body::Body` for [`WithContext`].
 //! - `hyper`: `hyper::rt::Executor` for `ContextAwareExecutor`.
-//! - `tower`: `shim::tower`, layers with which each request has a context of its own. For HTTP, together with `http-body`:
-//!   `HttpContextLayer`, and with `http`: `InjectLayer`.
+//! - `tower`: `shim::tower`, layers with which each request has a context of its own. For HTTP,
+//!   together with `http-body`: `HttpContextLayer`, and with `http`: `InjectLayer`.
 //!
-//! The crate `aiocontextvars-conformance` is the suite that executors are tested with, for authors of others.
+//! The crate `aiocontextvars-conformance` is the suite that executors are tested with, for authors
+//! of others.
 //!
 //! # Guarantees
 //!
-//! A panic, an abort and a shutdown leave the thread's context as it was, and destructors run inside their task's.
-//! User code may use the crate wherever it runs, and no `Drop` of the crate panics of its own accord. The repository's
-//! `docs/guarantees.md` has them all, each with the tests that back it.
+//! A panic, an abort and a shutdown leave the thread's context as it was, and destructors run
+//! inside their task's. User code may use the crate wherever it runs, and no `Drop` of the crate
+//! panics of its own accord. The repository's `docs/guarantees.md` has them all, each with the
+//! tests that back it.
 //!
 //! # Implementation
 //!
-//! A context is a pointer to a persistent map and an id. A thread-local without a destructor points to the current one,
-//! so that entering and leaving a context are a few stores. Values are read where they are, by way of a small cache for
-//! each thread, without a write to what threads share. All `unsafe` code is in one file, `raw.rs`.
+//! A context is a pointer to a persistent map and an id. A thread-local without a destructor points
+//! to the current one, so that entering and leaving a context are a few stores. Values are read
+//! where they are, by way of a small cache for each thread, without a write to what threads share.
+//! All `unsafe` code is in one file, `raw.rs`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

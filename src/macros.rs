@@ -2,9 +2,9 @@
 
 /// Declares context variables: statics of type [`ContextVar`](crate::ContextVar).
 ///
-/// Attributes and visibility are kept. `= expr` gives a default, computed on first use: the static is a
-/// `ContextVar<T, WithDefault>`, and its [`get`](crate::ContextVar::get) returns a `T`. `#[debug]` and
-/// `#[local]` stand for [`ContextVar::debug`](crate::ContextVar::debug) and
+/// Attributes and visibility are kept. `= expr` gives a default, computed on first use: the static
+/// is a `ContextVar<T, WithDefault>`, and its [`get`](crate::ContextVar::get) returns a `T`.
+/// `#[debug]` and `#[local]` stand for [`ContextVar::debug`](crate::ContextVar::debug) and
 /// [`ContextVar::local`](crate::ContextVar::local). The last semicolon is optional.
 ///
 /// # Examples
@@ -55,8 +55,8 @@ macro_rules! context_var {
     )*};
 }
 
-/// Declares one item of [`context_var!`]. The first brackets have the attributes that are kept, the second ones the
-/// methods that stand for ours.
+/// Declares one item of [`context_var!`]. The first brackets have the attributes that are kept, the
+/// second ones the methods that stand for ours.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __context_var {
@@ -66,7 +66,8 @@ macro_rules! __context_var {
     ([$($kept:tt)*] [$($ours:tt)*] #[local] $($rest:tt)*) => {
         $crate::__context_var! { [$($kept)*] [$($ours)* .local()] $($rest)* }
     };
-    // Of a conditional attribute that is ours there are two versions of the item, one of which is compiled.
+    // Of a conditional attribute that is ours there are two versions of the item, one of which is
+    // compiled.
     ([$($kept:tt)*] [$($ours:tt)*] #[cfg_attr($condition:meta, debug $(, $($more:tt)*)?)] $($rest:tt)*) => {
         $crate::__context_var! {
             [$($kept)* #[cfg($condition)]] [$($ours)* .debug()]

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-/// Copied with every value that is set, so a name that is `'static`, as most are, is copied as two words.
+/// Copied with every value that is set, so a name that is `'static`, as most are, is copied as two
+/// words.
 #[derive(Clone)]
 pub(crate) struct Name {
     fixed: &'static str,

@@ -1,15 +1,17 @@
 //! Declared variables over the wire, as [W3C Baggage](https://www.w3.org/TR/baggage/).
 //!
-//! A [`Propagator`] lists which variables travel, by which key and in which direction. [`Propagator::inject`] writes their
-//! values into the headers of a message that goes out, [`Propagator::extract`] reads those of a message that came in. What is
-//! not listed neither leaves the process nor enters it.
+//! A [`Propagator`] lists which variables travel, by which key and in which direction.
+//! [`Propagator::inject`] writes their values into the headers of a message that goes out,
+//! [`Propagator::extract`] reads those of a message that came in. What is not listed neither leaves
+//! the process nor enters it.
 //!
-//! What comes in is an assertion by its sender. Receive only from peers that may say so, and at the edge of a system, where
-//! anybody may call, only [`send`](Propagator::send).
+//! What comes in is an assertion by its sender. Receive only from peers that may say so, and at the
+//! edge of a system, where anybody may call, only [`send`](Propagator::send).
 //!
-//! The format is the one that OpenTelemetry's baggage propagators use, so that services in other languages understand it.
-//! Every member is percent-encoded UTF-8, at most [`MAX_MEMBERS`] members and [`MAX_BYTES`] bytes are sent and received over
-//! all [`BAGGAGE`] headers together, and each member is taken whole or left out.
+//! The format is the one that OpenTelemetry's baggage propagators use, so that services in other
+//! languages understand it. Every member is percent-encoded UTF-8, at most [`MAX_MEMBERS`] members
+//! and [`MAX_BYTES`] bytes are sent and received over all [`BAGGAGE`] headers together, and each
+//! member is taken whole or left out.
 //!
 //! # Examples
 //!
@@ -54,9 +56,10 @@ pub use self::propagator::{Extracted, Propagator};
 /// The name of the header.
 pub const BAGGAGE: &str = "baggage";
 
-/// How many members are sent, and how many are received, over all headers of a message together. W3C Baggage asks for as many
-/// at least.
+/// How many members are sent, and how many are received, over all headers of a message together.
+/// W3C Baggage asks for as many at least.
 pub const MAX_MEMBERS: usize = 64;
 
-/// How many bytes the members of a message may have together, commas included. W3C Baggage asks for as many at least.
+/// How many bytes the members of a message may have together, commas included. W3C Baggage asks for
+/// as many at least.
 pub const MAX_BYTES: usize = 8192;

@@ -16,12 +16,13 @@ pub(crate) enum Activity {
     ShowValue(usize),
 }
 
-/// How many values may be shown within each other: a chain of contexts is as long as its maker likes, and the
-/// machine stack is not.
+/// How many values may be shown within each other: a chain of contexts is as long as its maker
+/// likes, and the machine stack is not.
 const SHOWN_WITHIN: usize = 32;
 
 thread_local! {
-    /// Entries are on the machine stack, so that nothing is allocated: an allocator may read variables.
+    /// Entries are on the machine stack, so that nothing is allocated: an allocator may read
+    /// variables.
     static ACTIVITIES: Stack<Activity> = const { Stack::new() };
 }
 
@@ -39,8 +40,8 @@ pub(crate) fn begin_again<R>(activity: Activity, times: usize, f: impl FnOnce() 
     Some(activities.push(activity, f))
 }
 
-/// Calls `f`, or writes `...` within a call of itself, which a value that contains itself leads to, and far down in a
-/// value that contains others.
+/// Calls `f`, or writes `...` within a call of itself, which a value that contains itself leads to,
+/// and far down in a value that contains others.
 pub(crate) fn show(
     activity: Activity,
     out: &mut fmt::Formatter<'_>,

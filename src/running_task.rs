@@ -1,8 +1,8 @@
 //! Which tasks of runtimes run on this thread, and whether it is one of a library's threads, which
 //! run jobs: what tells work that the shim did not start from work that it did.
 //!
-//! The list of the runtimes says how each is asked. The probes are there as soon as a feature is on,
-//! so that nothing depends on what was called before.
+//! The list of the runtimes says how each is asked. The probes are there as soon as a feature is
+//! on, so that nothing depends on what was called before.
 
 use crate::runtimes::{job_libraries, runtimes};
 

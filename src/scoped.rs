@@ -11,14 +11,15 @@ use crate::name::Name;
 use crate::slot::Guard;
 use crate::var::ContextVar;
 
-/// Keeps a value bound until it is dropped; made by [`ContextVar::scoped`](crate::ContextVar::scoped).
+/// Keeps a value bound until it is dropped; made by
+/// [`ContextVar::scoped`](crate::ContextVar::scoped).
 ///
-/// The guard belongs to the context in which it was made, not to the thread: it is `Send`, and may be
-/// held across `.await`. Wherever it is dropped, its value goes from that context, and nothing changes in any
-/// other; a copy that was taken meanwhile keeps the value.
+/// The guard belongs to the context in which it was made, not to the thread: it is `Send`, and may
+/// be held across `.await`. Wherever it is dropped, its value goes from that context, and nothing
+/// changes in any other; a copy that was taken meanwhile keeps the value.
 ///
-/// The value is dropped when the variable has its other value back. If the value's destructor panics while the thread
-/// is unwinding, that panic goes no further.
+/// The value is dropped when the variable has its other value back. If the value's destructor
+/// panics while the thread is unwinding, that panic goes no further.
 ///
 /// # Examples
 ///
@@ -37,7 +38,8 @@ use crate::var::ContextVar;
 pub struct Scoped<'a, T: Send + Sync + 'static> {
     name: &'a Name,
     var: VarKey,
-    /// The id of the context that it was made in, and what it shares with its layer there. `None` if nothing was set.
+    /// The id of the context that it was made in, and what it shares with its layer there. `None`
+    /// if nothing was set.
     layer: Option<(u64, Arc<Guard>)>,
     _value: PhantomData<fn() -> &'a T>,
 }

@@ -1,7 +1,8 @@
 //! Spawning, callbacks and timers in which values follow the work, on any executor.
 //!
-//! Every unit of work (task, callback, timer, blocking job, thread) starts in a copy of the context that
-//! scheduled it, taken at the call, and what it sets stays in that copy. The same on every runtime:
+//! Every unit of work (task, callback, timer, blocking job, thread) starts in a copy of the context
+//! that scheduled it, taken at the call, and what it sets stays in that copy. The same on every
+//! runtime:
 //!
 //! | | the runtimes by themselves | through the shim |
 //! |---|---|---|
@@ -15,67 +16,74 @@
 //!
 //! # Which executor
 //!
-//! The free functions go to, in this order: the executor of the innermost frame (a task or callback of the
-//! shim, [`block_on`], [`ContextAwareExecutor::enter`]), the tokio runtime of this thread, async-std's
-//! current task, the one given to [`set_default`], and the global executor of smol or async-std if its
-//! feature is the only one of `tokio`, `async-std` and `smol` that is on. If there is none, the panicking
-//! forms panic and the `try_` forms return [`NoRuntime`]. [`block_on`] then runs a runtime of tokio's if
-//! that feature is the only one, and the event loop otherwise. So a program with one of them has its
-//! `main` in `shim::block_on`, and runs on another runtime by another feature.
+//! The free functions go to, in this order: the executor of the innermost frame (a task or callback
+//! of the shim, [`block_on`], [`ContextAwareExecutor::enter`]), the tokio runtime of this thread,
+//! async-std's current task, the one given to [`set_default`], and the global executor of smol or
+//! async-std if its feature is the only one of `tokio`, `async-std` and `smol` that is on. If there
+//! is none, the panicking forms panic and the `try_` forms return [`NoRuntime`]. [`block_on`] then
+//! runs a runtime of tokio's if that feature is the only one, and the event loop otherwise. So a
+//! program with one of them has its `main` in `shim::block_on`, and runs on another runtime by
+//! another feature.
 //!
-//! In a frame that knows a local executor and no other, as in tasks on smol's `LocalExecutor`, all work goes
-//! there, also what could go anywhere. A `LocalSet` and the part of async-std that belongs to a thread know
-//! their runtime, and only the `_local` forms go to them.
+//! In a frame that knows a local executor and no other, as in tasks on smol's `LocalExecutor`, all
+//! work goes there, also what could go anywhere. A `LocalSet` and the part of async-std that
+//! belongs to a thread know their runtime, and only the `_local` forms go to them.
 //!
 //! # Callbacks
 //!
-//! [`call_soon`] keeps asyncio's contract on every executor, multi-threaded ones included: callbacks run
-//! in the order in which they were scheduled, never two at once, never inside the call, and one scheduled by
-//! a callback has to wait for a later turn. A callback that blocks delays the others: heavy work belongs in
-//! [`spawn`] or [`spawn_blocking`].
+//! [`call_soon`] keeps asyncio's contract on every executor, multi-threaded ones included:
+//! callbacks run in the order in which they were scheduled, never two at once, never inside the
+//! call, and one scheduled by a callback has to wait for a later turn. A callback that blocks
+//! delays the others: heavy work belongs in [`spawn`] or [`spawn_blocking`].
 //!
 //! [`JoinHandle::add_done_callback`] puts a callback into the line when a task has ended.
 //!
 //! # Groups and runs
 //!
-//! [`TaskGroup`] ties tasks together, so that the failure of one ends the others and nobody leaves before all have
-//! ended; [`JoinSet`] gives the results of tasks in the order in which they end. [`Runner`] runs several futures in
-//! one context, one after another.
+//! [`TaskGroup`] ties tasks together, so that the failure of one ends the others and nobody leaves
+//! before all have ended; [`JoinSet`] gives the results of tasks in the order in which they end.
+//! [`Runner`] runs several futures in one context, one after another.
 //!
 //! # What comes back
 //!
 //! Nothing, by itself: what a task sets is seen by its children only. A task may return its
-//! context, as in `spawn(async { (work().await, copy_context()) })`, which [`Context::apply`](crate::Context::apply) adopts,
-//! and in a [`SharedContext`](crate::SharedContext) several units of work see what each sets.
+//! context, as in `spawn(async { (work().await, copy_context()) })`, which
+//! [`Context::apply`](crate::Context::apply) adopts, and in a
+//! [`SharedContext`](crate::SharedContext) several units of work see what each sets.
 //!
 #![doc = include_str!("../docs/sharing.md")]
 //!
 //! # Tasks that the shim did not spawn
 //!
-//! A task of tokio or async-std that the shim did not spawn has an *empty, read-only* context, on every flavour of the
-//! runtime and whatever was called before: what it found on its thread would be somebody else's, and what it wrote there
-//! would be found by others.
+//! A task of tokio or async-std that the shim did not spawn has an *empty, read-only* context, on
+//! every flavour of the runtime and whatever was called before: what it found on its thread would
+//! be somebody else's, and what it wrote there would be found by others.
 //!
-//! - Reads give the default or `None`, [`copy_context`](crate::copy_context) is empty, and what such a task spawns through
-//!   the shim inherits nothing.
-//! - [`set`](crate::ContextVar::set), `unset`, `update` and `scoped` panic with a message that names the variable and what
-//!   to write instead; the `try_` forms return an error. `reset` refuses the token.
+//! - Reads give the default or `None`, [`copy_context`](crate::copy_context) is empty, and what
+//!   such a task spawns through the shim inherits nothing.
+//! - [`set`](crate::ContextVar::set), `unset`, `update` and `scoped` panic with a message that
+//!   names the variable and what to write instead; the `try_` forms return an error. `reset`
+//!   refuses the token.
 //! - What enters a context of its own may write there: `VAR.scope(value, future)`,
-//!   [`in_current_context`](crate::ContextExt::in_current_context), [`Context::run`](crate::Context::run), bound functions,
-//!   an `HttpContextLayer` (features `tower` and `http-body`) or a `ContextLayer` (feature `tower`).
+//!   [`in_current_context`](crate::ContextExt::in_current_context),
+//!   [`Context::run`](crate::Context::run), bound functions, an `HttpContextLayer` (features
+//!   `tower` and `http-body`) or a `ContextLayer` (feature `tower`).
 //!
-//! tokio's blocking jobs are such tasks too. The future of tokio's `Runtime::block_on`, as that of `#[tokio::main]`, is
-//! none: it has the context of its thread. So has that of each `#[tokio::test]`, and with `--test-threads=1` all tests run
-//! on one thread. async-std's `block_on` makes a task of its future.
+//! tokio's blocking jobs are such tasks too. The future of tokio's `Runtime::block_on`, as that of
+//! `#[tokio::main]`, is none: it has the context of its thread. So has that of each
+//! `#[tokio::test]`, and with `--test-threads=1` all tests run on one thread. async-std's
+//! `block_on` makes a task of its future.
 //!
-//! A runtime that is run inside of [`Context::run`](crate::Context::run), a callback, a job or a future that has a context
-//! of its own, as `local_set.run_until(f).in_current_context()`, runs its bare tasks there: they read what that has, and
-//! cannot write to it. For tasks that read nothing of it, put the context around the future and not around the executor:
-//! `local_set.run_until(f.in_current_context())`. In the poll of a task that the shim has spawned nobody is asked, because
-//! that would double the price of a `set`: a `LocalSet` that such a task runs is part of it.
+//! A runtime that is run inside of [`Context::run`](crate::Context::run), a callback, a job or a
+//! future that has a context of its own, as `local_set.run_until(f).in_current_context()`, runs its
+//! bare tasks there: they read what that has, and cannot write to it. For tasks that read nothing
+//! of it, put the context around the future and not around the executor:
+//! `local_set.run_until(f.in_current_context())`. In the poll of a task that the shim has spawned
+//! nobody is asked, because that would double the price of a `set`: a `LocalSet` that such a task
+//! runs is part of it.
 //!
-//! smol cannot be asked which task is running, nor can async-std about its blocking jobs; the [adapter](self::smol) says
-//! what becomes of a write there.
+//! smol cannot be asked which task is running, nor can async-std about its blocking jobs; the
+//! [adapter](self::smol) says what becomes of a write there.
 //!
 //! # Examples
 //!
@@ -120,7 +128,8 @@ mod listed;
 mod local;
 mod outcome;
 mod parker;
-// By the target and not by the list: who runs work there does not matter, and the clock's moments are part of the API.
+// By the target and not by the list: who runs work there does not matter, and the clock's moments
+// are part of the API.
 #[cfg_attr(
     all(feature = "wasm", target_family = "wasm", target_os = "unknown"),
     path = "../shims/browser.rs"
@@ -248,13 +257,13 @@ fn local() -> LocalScope {
 
 /// Spawns a task on the current executor, in a copy of the current context, taken now (TA-01).
 ///
-/// The task runs on when the handle is dropped. What it sets is seen by nobody else (TA-02); its children
-/// inherit it.
+/// The task runs on when the handle is dropped. What it sets is seen by nobody else (TA-02); its
+/// children inherit it.
 ///
 /// # Panics
 ///
-/// If there is no executor; see the [module](self) for the search. For a form that does not panic, see
-/// [`try_spawn`].
+/// If there is no executor; see the [module](self) for the search. For a form that does not panic,
+/// see [`try_spawn`].
 ///
 /// # Examples
 ///
@@ -312,8 +321,8 @@ where
     }
 }
 
-/// Spawns a task on the current executor, in `context`: a [`Context`](crate::Context), moved in, or a
-/// [`SharedContext`](crate::SharedContext) (TA-07). `Context::new()` inherits nothing.
+/// Spawns a task on the current executor, in `context`: a [`Context`](crate::Context), moved in, or
+/// a [`SharedContext`](crate::SharedContext) (TA-07). `Context::new()` inherits nothing.
 ///
 /// # Panics
 ///
@@ -347,7 +356,8 @@ where
     }
 }
 
-/// Spawns on any executor that is found, boxed: compiled for each type of output, and not for each future.
+/// Spawns on any executor that is found, boxed: compiled for each type of output, and not for each
+/// future.
 #[cold]
 #[inline(never)]
 #[track_caller]
@@ -373,13 +383,13 @@ fn spawn_boxed_in<C: TaskContext, T: Send + 'static>(
     Ok(search::destination()?.spawn(context, future))
 }
 
-/// Spawns a task that stays on this thread, on the local executor that is entered, in a copy of the current
-/// context, taken now. Neither the future nor its output need be `Send`.
+/// Spawns a task that stays on this thread, on the local executor that is entered, in a copy of the
+/// current context, taken now. Neither the future nor its output need be `Send`.
 ///
 /// # Panics
 ///
-/// If no local executor is entered: [`ContextAwareExecutor::enter`], the tasks of such an executor, and a
-/// running event loop enter one.
+/// If no local executor is entered: [`ContextAwareExecutor::enter`], the tasks of such an executor,
+/// and a running event loop enter one.
 ///
 /// # Examples
 ///
@@ -406,8 +416,8 @@ where
     local::spawn(local, context, future)
 }
 
-/// Runs `f` on a thread that may block, in a copy of the current context, taken now (TH-03). The thread
-/// keeps nothing of it (TH-05). A job that has started cannot be aborted.
+/// Runs `f` on a thread that may block, in a copy of the current context, taken now (TH-03). The
+/// thread keeps nothing of it (TH-05). A job that has started cannot be aborted.
 ///
 /// # Panics
 ///
@@ -432,8 +442,8 @@ pub fn spawn_blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static)
     destination.spawn_blocking(context, f)
 }
 
-/// Runs `f` on a thread that may block, in `context`. In a [`SharedContext`](crate::SharedContext) that is
-/// entered elsewhere, the job steps aside and is resubmitted when it is free (TH-06).
+/// Runs `f` on a thread that may block, in `context`. In a [`SharedContext`](crate::SharedContext)
+/// that is entered elsewhere, the job steps aside and is resubmitted when it is free (TH-06).
 ///
 /// # Panics
 ///
@@ -460,26 +470,27 @@ pub fn spawn_blocking_in<C: TaskContext, T: Send + 'static>(
     destination().spawn_blocking(context, f)
 }
 
-/// Runs `future` to completion on the calling thread: on the current executor, or else on the runtime
-/// of the one feature of `tokio`, `async-std` and `smol` that is on. With several of them on, or none, a
-/// new event loop runs it.
+/// Runs `future` to completion on the calling thread: on the current executor, or else on the
+/// runtime of the one feature of `tokio`, `async-std` and `smol` that is on. With several of them
+/// on, or none, a new event loop runs it.
 ///
-/// It runs in a copy of the current context: nothing it sets comes out, and a second call starts afresh
-/// (RU-01, RU-05).
+/// It runs in a copy of the current context: nothing it sets comes out, and a second call starts
+/// afresh (RU-01, RU-05).
 ///
-/// It is not for wakers, nor for destructors that a waker runs: the thread that calls a waker may be in the midst of
-/// its runtime's own work. On a worker thread of tokio that may end the process.
+/// It is not for wakers, nor for destructors that a waker runs: the thread that calls a waker may
+/// be in the midst of its runtime's own work. On a worker thread of tokio that may end the process.
 ///
 /// # The runtime of the one feature
 ///
-/// So the same text of `main` runs on each runtime by its feature alone. smol's and async-std's are their
-/// global executors. tokio's is a multi-thread runtime of the process, with all drivers that tokio is
-/// compiled with; the first such call makes it, and it is never shut down. What is spawned there runs on
-/// when `block_on` returns; the tasks and callbacks that are left on the event loop are dropped then.
+/// So the same text of `main` runs on each runtime by its feature alone. smol's and async-std's are
+/// their global executors. tokio's is a multi-thread runtime of the process, with all drivers that
+/// tokio is compiled with; the first such call makes it, and it is never shut down. What is spawned
+/// there runs on when `block_on` returns; the tasks and callbacks that are left on the event loop
+/// are dropped then.
 ///
 /// Two things are not the same everywhere: [`spawn_local`] needs an executor that is local to the
-/// thread, which the event loop has and these runtimes have not; and the threads of a runtime are not
-/// there in a forked child.
+/// thread, which the event loop has and these runtimes have not; and the threads of a runtime are
+/// not there in a forked child.
 ///
 /// # Panics
 ///
@@ -505,9 +516,10 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 ///
 /// # Errors
 ///
-/// If this thread may not block on the current executor: in a task of the event loop, of a current-thread
-/// tokio runtime, of a `LocalSet`, or of a `futures` pool; and if tokio's runtime of the process cannot be
-/// started. Nothing has been entered then, and the future has not been polled.
+/// If this thread may not block on the current executor: in a task of the event loop, of a
+/// current-thread tokio runtime, of a `LocalSet`, or of a `futures` pool; and if tokio's runtime of
+/// the process cannot be started. Nothing has been entered then, and the future has not been
+/// polled.
 ///
 /// # Examples
 ///
@@ -582,8 +594,8 @@ pub fn call_soon(f: impl FnOnce() + Send + 'static) -> CallHandle {
 
 /// Schedules `f` to be called soon, in `context` (CS-04).
 ///
-/// In a [`SharedContext`](crate::SharedContext) that is entered elsewhere, the callback steps aside and runs
-/// when it is free, in order among those of the same context (CS-07).
+/// In a [`SharedContext`](crate::SharedContext) that is entered elsewhere, the callback steps aside
+/// and runs when it is free, in order among those of the same context (CS-07).
 ///
 /// # Panics
 ///
@@ -611,8 +623,8 @@ pub fn call_soon_in<C: TaskContext>(context: C, f: impl FnOnce() + Send + 'stati
     destination.call_soon(call)
 }
 
-/// Schedules `f` to be called soon on this thread, by the local executor that is entered, in a copy of the
-/// current context, taken now. The closure need not be `Send`.
+/// Schedules `f` to be called soon on this thread, by the local executor that is entered, in a copy
+/// of the current context, taken now. The closure need not be `Send`.
 ///
 /// # Panics
 ///
@@ -647,8 +659,9 @@ pub fn call_soon_local(f: impl FnOnce() + 'static) -> CallHandle {
     Destination::Local(local).call_soon(call)
 }
 
-/// Schedules `f` to be called when `delay` has passed on the executor's clock, in a copy of the current
-/// context, taken now. Timers fire in the order of their deadlines, equal ones in the order of scheduling.
+/// Schedules `f` to be called when `delay` has passed on the executor's clock, in a copy of the
+/// current context, taken now. Timers fire in the order of their deadlines, equal ones in the order
+/// of scheduling.
 ///
 /// # Panics
 ///
@@ -714,8 +727,8 @@ fn call_later_at<C: TaskContext>(
     destination.call_at(when, call)
 }
 
-/// Schedules `f` to be called at `when` on the executor's clock, in a copy of the current context, taken
-/// now. A moment that has passed means the next turn.
+/// Schedules `f` to be called at `when` on the executor's clock, in a copy of the current context,
+/// taken now. A moment that has passed means the next turn.
 ///
 /// # Panics
 ///
@@ -764,8 +777,8 @@ pub fn call_at_in<C: TaskContext>(
     destination.call_at(when, call)
 }
 
-/// A function that calls `f` in a copy of the current context, taken now, wherever it is called. It takes no argument. See
-/// [`Context::bind`](crate::Context::bind).
+/// A function that calls `f` in a copy of the current context, taken now, wherever it is called. It
+/// takes no argument. See [`Context::bind`](crate::Context::bind).
 ///
 /// # Examples
 ///
@@ -799,8 +812,9 @@ pub fn bind_mut<A, R>(f: impl FnMut(A) -> R) -> impl FnMut(A) -> R {
     current::inherit().bind_mut(f)
 }
 
-/// A function that makes each call of `f` in its own copy of the current context, taken now. It is not `Clone`, even if `f`
-/// is: put it in an `Arc`. See [`Context::bind_fn`](crate::Context::bind_fn).
+/// A function that makes each call of `f` in its own copy of the current context, taken now. It is
+/// not `Clone`, even if `f` is: put it in an `Arc`. See
+/// [`Context::bind_fn`](crate::Context::bind_fn).
 ///
 /// # Examples
 ///
@@ -816,8 +830,8 @@ pub fn bind_fn<A, R>(f: impl Fn(A) -> R) -> impl Fn(A) -> R {
     current::inherit().bind_fn(f)
 }
 
-/// Sets the executor that the free functions go to when nothing nearer is found. A second call replaces
-/// the first.
+/// Sets the executor that the free functions go to when nothing nearer is found. A second call
+/// replaces the first.
 ///
 /// For the `main` of a program; a library leaves the choice to its user.
 ///

@@ -44,8 +44,9 @@ struct Layer {
     next: Option<Arc<Layer>>,
     /// How many layers there are from here on.
     depth: usize,
-    /// A layer further down that has ended, as have this one and all between them. Dangling if there
-    /// is none, or nobody has asked. Weak, so that a list is dropped as if these were not there.
+    /// A layer further down that has ended, as have this one and all between them. Dangling if
+    /// there is none, or nobody has asked. Weak, so that a list is dropped as if these were not
+    /// there.
     lower_ended: Mutex<Weak<Layer>>,
 }
 
@@ -96,8 +97,9 @@ impl Layer {
         iter::successors(Some(self), |layer| layer.next.as_deref())
     }
 
-    /// The lowest of the layers that have ended, from this one on, which has, down to the first that
-    /// is live. The way is kept for the next one who asks: amortised, a call takes logarithmic time.
+    /// The lowest of the layers that have ended, from this one on, which has, down to the first
+    /// that is live. The way is kept for the next one who asks: amortised, a call takes logarithmic
+    /// time.
     fn lowest_ended(self: &Arc<Layer>) -> Arc<Layer> {
         let mut lowest = Arc::clone(self);
         let mut passed = Vec::new();
@@ -176,8 +178,8 @@ impl Slot {
         value.as_ref()
     }
 
-    /// The same, of a slot that is used up: a token's, of which many may have been made under the same
-    /// guards.
+    /// The same, of a slot that is used up: a token's, of which many may have been made under the
+    /// same guards.
     pub(crate) fn into_visible(mut self, context: u64) -> Option<Value> {
         match self.layers_of(context) {
             Some(top) if !top.guard.is_live() => top.lowest_ended().below.clone(),

@@ -1,8 +1,8 @@
-//! What threads share, and what each has for itself: the standard library's, or loom's where models of the
-//! protocols are run (`models/`, built with `--cfg aiocontextvars_loom`).
+//! What threads share, and what each has for itself: the standard library's, or loom's where models
+//! of the protocols are run (`models/`, built with `--cfg aiocontextvars_loom`).
 //!
-//! Code whose threads wait for or wake each other imports these from here. Counters, caches and handlers, whose
-//! order is no protocol, use the standard library directly.
+//! Code whose threads wait for or wake each other imports these from here. Counters, caches and
+//! handlers, whose order is no protocol, use the standard library directly.
 
 #[cfg(aiocontextvars_loom)]
 mod model;

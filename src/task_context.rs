@@ -129,7 +129,8 @@ mod sealed {
 
         #[inline]
         fn run_last<R>(&mut self, entering: Entering<'_>, f: impl FnOnce() -> R) -> R {
-            // As `Frame` does, but where it is: moving it there is 4 % of a callback's instructions.
+            // As `Frame` does, but where it is: moving it there is 4 % of a callback's
+            // instructions.
             struct Last<'a>(&'a mut Context);
             impl Drop for Last<'_> {
                 #[inline]
@@ -177,8 +178,8 @@ mod sealed {
             let users = entering.kind.users();
             let frame = waiter.frame_now(users);
             Frame::enter_any(frame, users, entering.scope, || {
-                // Goes inside. What the frame has of the context is the last then, and the values go as in a context
-                // of one's own.
+                // Goes inside. What the frame has of the context is the last then, and the values
+                // go as in a context of one's own.
                 let _waiter = waiter;
                 f()
             })

@@ -14,16 +14,19 @@ use crate::var::ContextVar;
 
 /// Declares task-locals, in place of `tokio::task_local!`: statics of type [`LocalKey`].
 ///
-/// They read and are scoped as tokio's, on any runtime, and are inherited by what is spawned through the
-/// [`shim`](crate::shim). To move a program over, change the `use` line. There are three differences:
+/// They read and are scoped as tokio's, on any runtime, and are inherited by what is spawned
+/// through the [`shim`](crate::shim). To move a program over, change the `use` line. There are
+/// three differences:
 ///
-/// - Values are `Send` and `Sync`, because a task that is spawned inside of a scope shares its value: an atomic or a `Mutex`
-///   takes the place of a `Cell` or a `RefCell`, which does not compile.
+/// - Values are `Send` and `Sync`, because a task that is spawned inside of a scope shares its
+///   value: an atomic or a `Mutex` takes the place of a `Cell` or a `RefCell`, which does not
+///   compile.
 /// - [`TaskLocalFuture::take_value`] gives a value only when no spawned task has it any more.
-/// - Inside of [`with`](LocalKey::with), scopes of the same key can be entered, where tokio's panic.
+/// - Inside of [`with`](LocalKey::with), scopes of the same key can be entered, where tokio's
+///   panic.
 ///
-/// Attributes and visibility are kept, and the last semicolon is optional. A variable that can also be set, and has a
-/// default, is a [`context_var!`](crate::context_var).
+/// Attributes and visibility are kept, and the last semicolon is optional. A variable that can also
+/// be set, and has a default, is a [`context_var!`](crate::context_var).
 ///
 /// # Examples
 ///
@@ -79,8 +82,8 @@ pub trait TaskLocalValue: Send + Sync + 'static {}
 #[diagnostic::do_not_recommend]
 impl<T: Send + Sync + 'static> TaskLocalValue for T {}
 
-/// A task-local, declared by [`task_local!`](crate::task_local): a value for the extent of a future or a call, which what is
-/// spawned there inherits.
+/// A task-local, declared by [`task_local!`](crate::task_local): a value for the extent of a future
+/// or a call, which what is spawned there inherits.
 ///
 /// # Examples
 ///
@@ -117,10 +120,11 @@ impl<T: TaskLocalValue> LocalKey<T> {
         }
     }
 
-    /// Polls and drops `future` in a copy of the context that is current at its first poll, in which this key has `value`.
+    /// Polls and drops `future` in a copy of the context that is current at its first poll, in
+    /// which this key has `value`.
     ///
-    /// As with [`ContextVar::scope`], scopes compose, and in a task that something else spawns the scope brings this value
-    /// alone.
+    /// As with [`ContextVar::scope`], scopes compose, and in a task that something else spawns the
+    /// scope brings this value alone.
     ///
     /// # Cancel safety
     ///
@@ -158,8 +162,8 @@ impl<T: TaskLocalValue> LocalKey<T> {
     ///
     /// # Panics
     ///
-    /// Outside of a scope of this key, and what is spawned inside of one. For a form that does not panic, see
-    /// [`try_with`](Self::try_with).
+    /// Outside of a scope of this key, and what is spawned inside of one. For a form that does not
+    /// panic, see [`try_with`](Self::try_with).
     ///
     /// # Examples
     ///
@@ -278,8 +282,9 @@ pin_project! {
 impl<T: TaskLocalValue, F> TaskLocalFuture<T, F> {
     /// Takes the value out of the scope. If the future has not completed, it goes on without.
     ///
-    /// `None` if it has been taken before, and as long as somebody else has it: a task that was spawned inside of the scope
-    /// and has not ended, or a copy of the context. Then it stays where it is, and can be taken later.
+    /// `None` if it has been taken before, and as long as somebody else has it: a task that was
+    /// spawned inside of the scope and has not ended, or a copy of the context. Then it stays where
+    /// it is, and can be taken later.
     ///
     /// # Examples
     ///
@@ -334,7 +339,8 @@ impl<T: TaskLocalValue, F> fmt::Debug for TaskLocalFuture<T, F> {
     }
 }
 
-/// A task-local has no value where it was read: outside of its scopes, and of what is spawned inside of one.
+/// A task-local has no value where it was read: outside of its scopes, and of what is spawned
+/// inside of one.
 ///
 /// # Examples
 ///

@@ -1,5 +1,5 @@
-//! Dropping values that contain contexts, tokens or messages, whose values contain more: without recursion beyond a few
-//! levels, since such a chain may be longer than the machine stack.
+//! Dropping values that contain contexts, tokens or messages, whose values contain more: without
+//! recursion beyond a few levels, since such a chain may be longer than the machine stack.
 //!
 //! ```text
 //! level 1 … DIRECT      dropped where they are found, each within the one that contains it
@@ -33,15 +33,16 @@ std::thread_local! {
 }
 
 thread_local! {
-    /// What the drop at level `DIRECT` has to do. Without a destructor, so that values can be dropped as long as the thread
-    /// runs; an empty `Vec` owns nothing.
+    /// What the drop at level `DIRECT` has to do. Without a destructor, so that values can be
+    /// dropped as long as the thread runs; an empty `Vec` owns nothing.
     static DEFERRED: RefCell<ManuallyDrop<Vec<Deferred>>> = const { RefCell::new(ManuallyDrop::new(Vec::new())) };
 }
 
 impl Dispose for Arc<dyn AnyValue> {
     #[inline]
     fn dispose(self) {
-        // Others may drop theirs meanwhile: then the last of them recurses without being counted, by one level.
+        // Others may drop theirs meanwhile: then the last of them recurses without being counted,
+        // by one level.
         if Arc::strong_count(&self) > 1 {
             return drop(self);
         }
@@ -112,8 +113,8 @@ fn work_off() {
 }
 
 impl Deferred {
-    /// Drops the value in the frame that it was found in, if that is the innermost one; otherwise in an empty context, as
-    /// the values of work that has ended are.
+    /// Drops the value in the frame that it was found in, if that is the innermost one; otherwise
+    /// in an empty context, as the values of work that has ended are.
     fn drop_in(self, innermost: NonNull<Context>) {
         if self.frame == innermost {
             drop(self.value);

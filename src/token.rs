@@ -13,9 +13,9 @@ use crate::var::ContextVar;
 
 /// Restores the value that a variable had before a `set`: PEP 567's `Token`.
 ///
-/// Made by [`ContextVar::set`] and [`ContextVar::unset`], used up by [`ContextVar::reset`]. A token is
-/// `Send` and may be kept as long as one likes; it holds the old value and what is below the guards that it was
-/// made under, and nothing else of the context in which it was made (TK-15).
+/// Made by [`ContextVar::set`] and [`ContextVar::unset`], used up by [`ContextVar::reset`]. A token
+/// is `Send` and may be kept as long as one likes; it holds the old value and what is below the
+/// guards that it was made under, and nothing else of the context in which it was made (TK-15).
 ///
 /// # Examples
 ///
@@ -120,7 +120,8 @@ impl<T> fmt::Debug for Token<T> {
 pub enum ResetErrorKind {
     /// The token was made by another variable (TK-05).
     DifferentVar,
-    /// The token was made in another context than the current one (TK-06). A copy is another context.
+    /// The token was made in another context than the current one (TK-06). A copy is another
+    /// context.
     DifferentContext,
 }
 

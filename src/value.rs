@@ -1,4 +1,5 @@
-//! A value as contexts keep it: behind a reference count, with what is needed to describe it without its variable.
+//! A value as contexts keep it: behind a reference count, with what is needed to describe it
+//! without its variable.
 
 use std::any::Any;
 use std::fmt;
@@ -12,7 +13,8 @@ use crate::reentrancy::{self, Activity};
 /// How a variable that allows it shows its values.
 pub(crate) type DebugValue<T> = fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result;
 
-/// A bound value. The last reference is dropped by `teardown`, which bounds the recursion where values contain contexts.
+/// A bound value. The last reference is dropped by `teardown`, which bounds the recursion where
+/// values contain contexts.
 pub(crate) type Value = DisposedOf<Arc<dyn AnyValue>>;
 
 /// A bound value and what its variable says of it.
@@ -63,7 +65,8 @@ impl<T: Send + Sync + 'static> AnyValue for Stored<T> {
     }
 }
 
-/// The value, which was stored by the variable whose key it was found under, and so has that variable's type.
+/// The value, which was stored by the variable whose key it was found under, and so has that
+/// variable's type.
 #[inline]
 pub(crate) fn downcast<T: Send + Sync + 'static>(value: &dyn AnyValue) -> Option<&T> {
     value.value().downcast_ref()

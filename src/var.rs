@@ -13,45 +13,50 @@ use crate::reentrancy::{self, Activity};
 use crate::sync::AtomicU64;
 use crate::value::{DebugValue, Stored, Value};
 
-/// A variable whose value belongs to the current [`Context`](crate::Context): PEP 567's `ContextVar`.
+/// A variable whose value belongs to the current [`Context`](crate::Context): PEP 567's
+/// `ContextVar`.
 ///
-/// Declare variables as statics, with [`context_var!`](crate::context_var) or by hand. Two variables
-/// are the same only if they are the same object; the name is for messages (CV-03). Reading never
-/// blocks.
+/// Declare variables as statics, with [`context_var!`](crate::context_var) or by hand. Two
+/// variables are the same only if they are the same object; the name is for messages (CV-03).
+/// Reading never blocks.
 ///
-/// The type says whether there is a default. A `ContextVar<T>` has none, and its [`get`](Self::get) returns an
-/// `Option<T>`. A variable with a default is a `ContextVar<T, WithDefault>`, and its `get` returns a `T`.
+/// The type says whether there is a default. A `ContextVar<T>` has none, and its [`get`](Self::get)
+/// returns an `Option<T>`. A variable with a default is a `ContextVar<T, WithDefault>`, and its
+/// `get` returns a `T`.
 ///
-/// Values are shared by reference between a context and its copies: setting a variable in one does not
-/// show in the other, while interior mutability of a value shows in both (CV-08).
+/// Values are shared by reference between a context and its copies: setting a variable in one does
+/// not show in the other, while interior mutability of a value shows in both (CV-08).
 ///
 /// # Code of values
 ///
-/// User code (`Clone`, `Drop`, `Debug`, defaults, `with` closures) runs while no lock or borrow is held, and may call
-/// anything in this crate, also on this very variable.
+/// User code (`Clone`, `Drop`, `Debug`, defaults, `with` closures) runs while no lock or borrow is
+/// held, and may call anything in this crate, also on this very variable.
 ///
-/// A value is dropped when the last context, token or reader lets go of it, and only then when the write that has
-/// replaced it has taken place: its destructor finds what has come after it, and what the destructor sets stays. It runs
-/// in the context of whoever lets go. Only if that is a wrapped future, a task, callback, job or bound function, whose
-/// context takes its values along, it runs in an empty context, where it may read, write and enter contexts.
+/// A value is dropped when the last context, token or reader lets go of it, and only then when the
+/// write that has replaced it has taken place: its destructor finds what has come after it, and
+/// what the destructor sets stays. It runs in the context of whoever lets go. Only if that is a
+/// wrapped future, a task, callback, job or bound function, whose context takes its values along,
+/// it runs in an empty context, where it may read, write and enter contexts.
 ///
-/// A destructor's panic comes out of whatever has dropped the value, which has done its work all the same, and other
-/// values are dropped as well. In a task the panic is the task's, in a callback it is reported. Where nobody could take
-/// it, when a thread ends or a guard or a future is dropped by a panic, it goes no further than the panic hook. As with
-/// any collection, two values that go together and both panic end the process.
+/// A destructor's panic comes out of whatever has dropped the value, which has done its work all
+/// the same, and other values are dropped as well. In a task the panic is the task's, in a callback
+/// it is reported. Where nobody could take it, when a thread ends or a guard or a future is dropped
+/// by a panic, it goes no further than the panic hook. As with any collection, two values that go
+/// together and both panic end the process.
 ///
 /// # In allocators and signal handlers
 ///
-/// An allocator may read variables, and may write them, at any time. If it is called while its thread changes the current
-/// context, a read gives the default or no value, and a write is dropped or is an error of the `try_` forms
-/// ([`Busy`](crate::SetErrorKind::Busy)). While a default is computed for the first time, an allocator or a signal
-/// handler that comes in between finds no value by [`with`](ContextVar::with), and [`get`](ContextVar::get) computes the
-/// default again.
+/// An allocator may read variables, and may write them, at any time. If it is called while its
+/// thread changes the current context, a read gives the default or no value, and a write is dropped
+/// or is an error of the `try_` forms ([`Busy`](crate::SetErrorKind::Busy)). While a default is
+/// computed for the first time, an allocator or a signal handler that comes in between finds no
+/// value by [`with`](ContextVar::with), and [`get`](ContextVar::get) computes the default again.
 ///
-/// A signal handler may read variables whose values are `Copy`, by `get` or `with`: inside of a context that was entered, and
-/// at a thread's root if the thread has read a variable before. It finds the value of the context that is current, or of the
-/// one that is just being entered or left, or none. It must not write, because that allocates. Both hold on targets with
-/// 64-bit words.
+/// A signal handler may read variables whose values are `Copy`, by `get` or `with`: inside of a
+/// context that was entered, and at a thread's root if the thread has read a variable before. It
+/// finds the value of the context that is current, or of the one that is just being entered or
+/// left, or none. It must not write, because that allocates. Both hold on targets with 64-bit
+/// words.
 ///
 /// # Examples
 ///
@@ -151,8 +156,8 @@ mod sealed {
     #[inline]
     #[track_caller]
     fn default<T: Clone>(var: &ContextVar<T, WithDefault>) -> T {
-        // Once more: an allocator or a signal handler may have come while the default is computed, and
-        // they cannot go on without a value. Within that it is a default that reads itself.
+        // Once more: an allocator or a signal handler may have come while the default is computed,
+        // and they cannot go on without a value. Within that it is a default that reads itself.
         match var.default_within(1) {
             DefaultValue::First(default) => default.clone(),
             DefaultValue::Own(default) => default,
@@ -204,14 +209,15 @@ impl<T> ContextVar<T> {
 
     /// A variable whose value is `default()` in contexts that do not bind it.
     ///
-    /// The default is computed on first use, without a lock: threads that race may compute it twice,
-    /// and the first stored result is the only one that is ever seen. In a default, its own variable has
-    /// no value for [`with`](Self::with), and [`get`](Self::get) computes the default once more and
-    /// panics within that, so that a default which needs itself panics. A default is not a binding: it
-    /// is never part of a [`Context`](crate::Context) (CV-05).
+    /// The default is computed on first use, without a lock: threads that race may compute it
+    /// twice, and the first stored result is the only one that is ever seen. In a default, its own
+    /// variable has no value for [`with`](Self::with), and [`get`](Self::get) computes the default
+    /// once more and panics within that, so that a default which needs itself panics. A default is
+    /// not a binding: it is never part of a [`Context`](crate::Context) (CV-05).
     ///
-    /// It runs in the reader's context and may use it. If it sets its own variable, this read still gives the default,
-    /// and the next one what was set. If it panics, so does the read, and the next one computes it again.
+    /// It runs in the reader's context and may use it. If it sets its own variable, this read still
+    /// gives the default, and the next one what was set. If it panics, so does the read, and the
+    /// next one computes it again.
     ///
     /// # Examples
     ///
@@ -231,8 +237,8 @@ impl<T> ContextVar<T> {
 
     /// A variable whose name is only known at run time.
     ///
-    /// Prefer statics: a variable that is dropped leaves its values in the contexts that bind it, until
-    /// those are dropped (CV-13).
+    /// Prefer statics: a variable that is dropped leaves its values in the contexts that bind it,
+    /// until those are dropped (CV-13).
     ///
     /// # Examples
     ///
@@ -289,14 +295,15 @@ impl<T, D> ContextVar<T, D> {
         self
     }
 
-    /// Keeps this variable out of new units of work: tasks, callbacks, jobs and threads that inherit
-    /// the current context start without it.
+    /// Keeps this variable out of new units of work: tasks, callbacks, jobs and threads that
+    /// inherit the current context start without it.
     ///
     /// If the variable was used before, this is another variable: it has no value, and what the one
     /// before was set to stays where it is.
     ///
     /// An explicit context, `run`, [`scope`](Self::scope) and
-    /// [`ContextAwareExecutor::fixed`](crate::shim::ContextAwareExecutor::fixed) are taken as they are.
+    /// [`ContextAwareExecutor::fixed`](crate::shim::ContextAwareExecutor::fixed) are taken as they
+    /// are.
     ///
     /// # Examples
     ///
@@ -311,7 +318,8 @@ impl<T, D> ContextVar<T, D> {
     #[must_use = "`local` returns the variable"]
     pub const fn local(mut self) -> ContextVar<T, D> {
         self.local = true;
-        // The key says whether the variable is local. What was bound under the old one stays with it.
+        // The key says whether the variable is local. What was bound under the old one stays with
+        // it.
         self.key = AtomicU64::new(0);
         self
     }

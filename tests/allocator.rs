@@ -1,6 +1,6 @@
-//! An allocator that uses the crate: it is called within most operations, and finds the current context
-//! in whatever state that is in. It reads a right value or none, what it sets stays or is refused, and
-//! nothing aborts.
+//! An allocator that uses the crate: it is called within most operations, and finds the current
+//! context in whatever state that is in. It reads a right value or none, what it sets stays or is
+//! refused, and nothing aborts.
 #![allow(unsafe_code, reason = "an allocator cannot be written without")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -111,8 +111,9 @@ fn look() {
 
 struct Looking;
 
-// SAFETY: every method hands its arguments on to `System` unchanged, and its result back. What `look`
-// does allocates by this very allocator, which does not look then, and unwinds out of nothing.
+// SAFETY: every method hands its arguments on to `System` unchanged, and its result back. What
+// `look` does allocates by this very allocator, which does not look then, and unwinds out of
+// nothing.
 unsafe impl GlobalAlloc for Looking {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         look();

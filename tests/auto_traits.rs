@@ -1,7 +1,8 @@
-//! Which public types are `Send`, `Sync`, `Unpin` and unwind safe: a promise, and easily broken by accident.
+//! Which public types are `Send`, `Sync`, `Unpin` and unwind safe: a promise, and easily broken by
+//! accident.
 //!
-//! What holds bindings is unwind safe, because they are immutable, and so are groups, whose state is behind a lock.
-//! Handles and futures promise no such thing.
+//! What holds bindings is unwind safe, because they are immutable, and so are groups, whose state
+//! is behind a lock. Handles and futures promise no such thing.
 
 use std::cell::Cell;
 use std::future::Ready;
@@ -18,8 +19,8 @@ use aiocontextvars::{
 
 mod public_types;
 
-/// Whether a type, given as a `PhantomData`, implements a trait: the inherent method is found first where its bound
-/// holds.
+/// Whether a type, given as a `PhantomData`, implements a trait: the inherent method is found first
+/// where its bound holds.
 macro_rules! implements {
     ($phantom:expr, $($bound:tt)+) => {{
         struct Asked<T: ?Sized>(PhantomData<T>);
@@ -319,7 +320,8 @@ fn cv_11_variables_tokens_and_guards_are_not_cloned() {
             implements!(PhantomData::<$type>, Clone)
         };
     }
-    // A clone of a variable would be another variable, and one of a token would work twice (TK-01, TK-04).
+    // A clone of a variable would be another variable, and one of a token would work twice (TK-01,
+    // TK-04).
     assert!(!clones!(ContextVar<u8>) && !clones!(ContextVar<u8, WithDefault>));
     assert!(!clones!(Token<u8>) && !clones!(Scoped<'static, u8>));
     assert!(!implements!(PhantomData::<Token<u8>>, PartialEq));

@@ -1,4 +1,5 @@
-//! Functions in a context of their own: `bind`, `bind_mut` and `bind_fn`, of a `Context` and of `shim`.
+//! Functions in a context of their own: `bind`, `bind_mut` and `bind_fn`, of a `Context` and of
+//! `shim`.
 
 #[path = "../crates/conformance/src/drops.rs"]
 mod drops;
@@ -237,8 +238,8 @@ fn on_a_loop(future: impl Future<Output = ()>) {
 /// Hands a function over to something that calls it, here or elsewhere.
 type HandOver = fn(Work);
 
-/// Whatever takes a function. The shim's own hops start in a copy of the context of whoever calls them, and what is bound
-/// is in its own all the same.
+/// Whatever takes a function. The shim's own hops start in a copy of the context of whoever calls
+/// them, and what is bound is in its own all the same.
 const HOPS: [(&str, HandOver); 12] = [
     ("a call", |f| f()),
     ("run", |f| Context::new().with_value(&ID, 50).run(f)),

@@ -1,4 +1,5 @@
-//! A value that has its context with it: what sees which context, and when the context is let go of.
+//! A value that has its context with it: what sees which context, and when the context is let go
+//! of.
 
 #[path = "common/witness.rs"]
 mod witness;

@@ -14,7 +14,8 @@ context_var! {
     static ID: u64;
 }
 
-/// The error of a task that ends by a panic with this payload, in silence: the panic hook is not called.
+/// The error of a task that ends by a panic with this payload, in silence: the panic hook is not
+/// called.
 fn panicked<T: Send + 'static>(payload: T) -> JoinError {
     let task = async move { panic::resume_unwind(Box::new(payload)) };
     shim::block_on(async { shim::spawn(task).await }).unwrap_err()

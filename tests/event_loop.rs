@@ -79,7 +79,8 @@ fn an_idle_loop_uses_no_processor_time() {
     let shared = SharedContext::new();
     let (used, waited) = event_loop.run_until_complete(async {
         let before = (ticks(), Instant::now());
-        // A task that waits for a taken context, a timer, and the main future: none of them may spin.
+        // A task that waits for a taken context, a timer, and the main future: none of them may
+        // spin.
         let (release, wait) = mpsc::channel::<()>();
         let (entered, is_entered) = mpsc::channel::<()>();
         let holder = shared.clone();

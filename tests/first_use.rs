@@ -1,5 +1,5 @@
-//! What the first use of a shim changes in a process: nothing. Tasks that it did not spawn have no context of their own from
-//! the first moment on.
+//! What the first use of a shim changes in a process: nothing. Tasks that it did not spawn have no
+//! context of their own from the first moment on.
 //!
 //! A process has one first use, so each is made in a process of its own.
 #![cfg(any(feature = "tokio", feature = "async-std"))]
@@ -46,8 +46,8 @@ fn first_use() {
     case();
 }
 
-/// Checks what bare tasks may do before and after a use of the shim. `bare` runs a function in a bare task on this
-/// thread.
+/// Checks what bare tasks may do before and after a use of the shim. `bare` runs a function in a
+/// bare task on this thread.
 fn check(bare: impl Fn(fn()), use_shim: impl FnOnce()) {
     fn has_nothing() {
         assert_eq!((ID.get(), copy_context().len()), (None, 0));
@@ -121,7 +121,8 @@ mod tokio {
     fn inside_another_block_on() {
         let runtime = runtime();
         let task = runtime.spawn(async {
-            // The loop's future may write, in whatever task the loop is run, and also when that is found out meanwhile.
+            // The loop's future may write, in whatever task the loop is run, and also when that is
+            // found out meanwhile.
             EventLoop::new().run_until_complete(async {
                 ID.set(1);
                 shim::tokio::spawn(async {}).detach();

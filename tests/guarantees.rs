@@ -39,7 +39,8 @@ fn has_section(page: &str, anchor: &str) -> bool {
     headings.map(slug).any(|slug| slug == anchor)
 }
 
-/// How many tests a page links to. They all exist, and so do the files and sections that it links to.
+/// How many tests a page links to. They all exist, and so do the files and sections that it links
+/// to.
 fn named_by(page: &str) -> usize {
     let docs = root().join("docs");
     let page = read(&docs.join(page));

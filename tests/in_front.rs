@@ -52,7 +52,8 @@ impl<E: Executor> Executor for InFront<E> {
     }
 }
 
-/// Runs work on an executor in front of `inner`, kept by the pointer that `point` makes; `drive` waits for it.
+/// Runs work on an executor in front of `inner`, kept by the pointer that `point` makes; `drive`
+/// waits for it.
 fn passes_on<E: Executor, P: Executor>(
     inner: E,
     point: impl FnOnce(InFront<E>) -> P,

@@ -1,4 +1,5 @@
-//! Join and abort handles where several have a hand in a task: races, panics, and what they keep alive.
+//! Join and abort handles where several have a hand in a task: races, panics, and what they keep
+//! alive.
 
 #[path = "common/threads.rs"]
 mod threads;

@@ -1,5 +1,5 @@
-//! Chains of values that contain contexts are dropped without recursion, many guards of one variable
-//! cost a step each, and so do many variables that are local or have guards.
+//! Chains of values that contain contexts are dropped without recursion, many guards of one
+//! variable cost a step each, and so do many variables that are local or have guards.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -155,8 +155,8 @@ impl<T> Few<T> {
     }
 }
 
-/// Makes guards and drops them in the order of `next`, which is given the live ones, with a read and
-/// a write in between.
+/// Makes guards and drops them in the order of `next`, which is given the live ones, with a read
+/// and a write in between.
 fn make_and_drop(next: impl Fn(&BTreeSet<usize>) -> usize, with_copies: bool) {
     let mut copies = Few(VecDeque::new());
     let mut copy = || {
@@ -226,8 +226,8 @@ fn many_guards_that_outlive_their_context() {
     });
 }
 
-/// Guards that end where their context is out of reach are passed over by one read, and taken out by
-/// one write.
+/// Guards that end where their context is out of reach are passed over by one read, and taken out
+/// by one write.
 #[test]
 fn many_guards_that_end_elsewhere() {
     on_a_small_stack(|| {

@@ -1,5 +1,5 @@
-//! Where `shim::block_on` and `shim::spawn` go on a plain thread, by which of the runtimes' features are on. Nothing here
-//! sets a default executor.
+//! Where `shim::block_on` and `shim::spawn` go on a plain thread, by which of the runtimes'
+//! features are on. Nothing here sets a default executor.
 
 #[path = "../crates/conformance/src/drops.rs"]
 mod drops;

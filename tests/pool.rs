@@ -1,5 +1,6 @@
-//! The tasks of a connection pool outlive the request that had them started, and keep none of its values if the pool's
-//! executor is [fixed](ContextAwareExecutor::fixed): hyper-util's client, its server in the same process.
+//! The tasks of a connection pool outlive the request that had them started, and keep none of its
+//! values if the pool's executor is [fixed](ContextAwareExecutor::fixed): hyper-util's client, its
+//! server in the same process.
 #![cfg(all(feature = "hyper", feature = "tokio", feature = "tower"))]
 
 #[path = "../crates/conformance/src/drops.rs"]
@@ -117,8 +118,8 @@ async fn settle() {
     shim::sleep(Duration::from_secs(1)).await;
 }
 
-/// Makes two requests over one connection. Returns whether the first one's value is still there when it has ended, and
-/// when the second has.
+/// Makes two requests over one connection. Returns whether the first one's value is still there
+/// when it has ended, and when the second has.
 fn pins(wrap: fn(LoopHandle) -> Executor) -> [bool; 2] {
     let event_loop = EventLoop::with_virtual_clock();
     let executor = wrap(event_loop.handle());

@@ -1,4 +1,5 @@
-//! Work at the very end of a process: while the main thread's locals are destroyed, when `main` has returned.
+//! Work at the very end of a process: while the main thread's locals are destroyed, when `main` has
+//! returned.
 //!
 //! Without the harness, whose tests are not on the main thread. The program runs itself.
 

@@ -1,5 +1,5 @@
-//! Values are read where they are, by way of a cache: what could make that differ from a plain look-up in the context, or
-//! let a value go while somebody reads it.
+//! Values are read where they are, by way of a cache: what could make that differ from a plain
+//! look-up in the context, or let a value go while somebody reads it.
 
 use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};

@@ -122,7 +122,8 @@ fn fixtures_share_the_context_of_their_test() {
     });
 }
 
-/// A fixture that is a context: what calls fixtures may do so before the test begins, as those of `rstest` are.
+/// A fixture that is a context: what calls fixtures may do so before the test begins, as those of
+/// `rstest` are.
 fn acme() -> Context {
     Context::new().with_value(&TENANT, "acme".to_owned())
 }

@@ -1,7 +1,8 @@
-//! Values are not printed: not by `Debug`, not by errors, unless their variable was declared `#[debug]`.
+//! Values are not printed: not by `Debug`, not by errors, unless their variable was declared
+//! `#[debug]`.
 //!
-//! Every public type is printed while it holds a value that gives itself away, once of a variable that keeps it and
-//! once of one that shows it.
+//! Every public type is printed while it holds a value that gives itself away, once of a variable
+//! that keeps it and once of one that shows it.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -171,7 +172,8 @@ fn set_error(var: Var, printer: &Printer) {
     }
     let printer = printer.clone();
     let thread = thread::spawn(move || {
-        // Locals are destroyed in the reverse order of their first uses, so that the context goes before this one.
+        // Locals are destroyed in the reverse order of their first uses, so that the context goes
+        // before this one.
         AT_EXIT.set(Some(SetsAtExit(var, printer)));
         var.set(Secret);
     });
@@ -236,7 +238,8 @@ fn tasks(var: Var, printer: &Printer) {
         let failing = group.spawn(async { Err::<(), _>(Secret) });
         failing.await.unwrap();
         printer.hides("TaskGroup", &group);
-        // Errors of tasks are not values of variables. They are printed, and the group's own words are few.
+        // Errors of tasks are not values of variables. They are printed, and the group's own words
+        // are few.
         let outcome = TaskGroup::scope(async |_| {
             var.set(Secret);
             Err::<(), _>(fmt::Error)
@@ -419,7 +422,8 @@ fn values_are_redacted_unless_their_variable_is_declared_debug() {
 
 #[test]
 fn every_public_type_is_printed() {
-    // Three have no values, and no context comes near the last, whose cause the test cannot give rise to.
+    // Three have no values, and no context comes near the last, whose cause the test cannot give
+    // rise to.
     let left_out = [
         "NoDefault",
         "ScopeContext",

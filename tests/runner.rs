@@ -1,4 +1,5 @@
-//! `Runner` beyond what every executor's suite asks: its own loop, runners on an executor, and refusals.
+//! `Runner` beyond what every executor's suite asks: its own loop, runners on an executor, and
+//! refusals.
 
 #[path = "../crates/conformance/src/drops.rs"]
 mod drops;

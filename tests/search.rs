@@ -1,5 +1,5 @@
-//! Which executor the free functions of the shim go to. The default is the process's, so that only the first test
-//! may go without an executor of its own.
+//! Which executor the free functions of the shim go to. The default is the process's, so that only
+//! the first test may go without an executor of its own.
 
 #[path = "common/threads.rs"]
 mod threads;

@@ -1,4 +1,5 @@
-//! Rows TA-18 for tokio's own combinators and spawns: what shares the context of the task, and what starts with none.
+//! Rows TA-18 for tokio's own combinators and spawns: what shares the context of the task, and what
+//! starts with none.
 #![cfg(feature = "tokio")]
 
 use std::future::{self, Future};
@@ -139,7 +140,8 @@ fn ta_18_tokio_local_set() {
     let row = async {
         ID.set(1);
         let found = set.run_until(async {
-            // The future of the set is no task, and shares; a task of the set starts with what the thread has.
+            // The future of the set is no task, and shares; a task of the set starts with what the
+            // thread has.
             let task = task::spawn_local(async { ID.get() }.in_context(Context::new()));
             let wrapped = task::spawn_local(bump().in_current_context());
             (bump().await, task.await.unwrap(), wrapped.await.unwrap())

@@ -1,7 +1,8 @@
-//! Reading in a signal handler that interrupts the crate at any instruction: a right value or none, and nothing aborts.
+//! Reading in a signal handler that interrupts the crate at any instruction: a right value or none,
+//! and nothing aborts.
 //!
-//! Four threads work, each with values of its own, and the handler that runs on one of them must find no other's.
-//! `AIOCONTEXTVARS_SECONDS` says for how long.
+//! Four threads work, each with values of its own, and the handler that runs on one of them must
+//! find no other's. `AIOCONTEXTVARS_SECONDS` says for how long.
 #![cfg(unix)]
 #![allow(unsafe_code, reason = "a signal handler cannot be installed without")]
 
@@ -47,7 +48,8 @@ static EXACT: AtomicU64 = AtomicU64::new(0);
 static WRONG: AtomicU64 = AtomicU64::new(0);
 
 extern "C" fn handler(_: libc::c_int) {
-    // Only what a handler may do: atomics, thread-locals without destructors, and reading `Copy` values.
+    // Only what a handler may do: atomics, thread-locals without destructors, and reading `Copy`
+    // values.
     let thread = THREAD.get();
     if thread == 0 {
         return;
@@ -78,8 +80,8 @@ extern "C" fn handler(_: libc::c_int) {
 }
 
 fn install() {
-    // SAFETY: `action` is valid and was zeroed where it is not set; the handler does only what handlers may, and nobody wants
-    // the old one.
+    // SAFETY: `action` is valid and was zeroed where it is not set; the handler does only what
+    // handlers may, and nobody wants the old one.
     unsafe {
         let mut action: libc::sigaction = mem::zeroed();
         action.sa_sigaction = handler as *const () as usize;
@@ -92,7 +94,8 @@ fn install() {
 fn interrupt(threads: &[JoinHandle<()>], until: Instant) {
     while Instant::now() < until {
         for thread in threads {
-            // SAFETY: the thread has not ended and is not joined yet, as the caller promises, so that its name is valid.
+            // SAFETY: the thread has not ended and is not joined yet, as the caller promises, so
+            // that its name is valid.
             let result = unsafe { libc::pthread_kill(thread.as_pthread_t(), libc::SIGALRM) };
             assert_eq!(result, 0);
         }
@@ -108,8 +111,8 @@ fn steady<R>(now: u64, f: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Contexts that are entered and left, which hold the same value of `ID` as the one around: the handler finds it at any
-/// instruction.
+/// Contexts that are entered and left, which hold the same value of `ID` as the one around: the
+/// handler finds it at any instruction.
 fn entered_and_left(now: u64) {
     ID.set(now);
     let mut same = Context::new().with_value(&ID, now).with_value(&OTHER, now);

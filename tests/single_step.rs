@@ -1,10 +1,11 @@
-//! A signal handler that reads variables after every single instruction of the core: it finds what is current, and leaves
-//! everything as it was.
+//! A signal handler that reads variables after every single instruction of the core: it finds what
+//! is current, and leaves everything as it was.
 //!
-//! The processor's trap flag sends SIGTRAP after each instruction. The handler looks at all of them, at some, or at one
-//! only: what it leaves behind at one instruction must not hide what it does at the next. As there are many to
-//! choose the one from, that goes on for a while; `AIOCONTEXTVARS_SECONDS` says for how long. Without optimization there
-//! are ten times as many instructions, so that there is less of all this.
+//! The processor's trap flag sends SIGTRAP after each instruction. The handler looks at all of
+//! them, at some, or at one only: what it leaves behind at one instruction must not hide what it
+//! does at the next. As there are many to choose the one from, that goes on for a while;
+//! `AIOCONTEXTVARS_SECONDS` says for how long. Without optimization there are ten times as many
+//! instructions, so that there is less of all this.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![allow(unsafe_code, reason = "a signal handler cannot be installed without")]
 
@@ -35,7 +36,8 @@ context_var! {
     static LEVEL: u64 = 7;
 }
 
-/// A variable of another type whose entry in the cache is that of `ID`. [`MARK`] wherever `ID` has a value.
+/// A variable of another type whose entry in the cache is that of `ID`. [`MARK`] wherever `ID` has
+/// a value.
 static SAME_ENTRY: LazyLock<ContextVar<[u64; 4]>> = LazyLock::new(|| {
     fn number<T>(var: &ContextVar<T>) -> u64 {
         let shown = format!("{var:?}");
@@ -73,7 +75,8 @@ enum Look {
 thread_local! {
     static AT: Cell<At> = const { Cell::new(At::Every) };
     static LOOK: Cell<Look> = const { Cell::new(Look::Id) };
-    /// The values that `ID` may have now, and 0 if it may be found to have none, as bits of one word.
+    /// The values that `ID` may have now, and 0 if it may be found to have none, as bits of one
+    /// word.
     static EXPECTED: Cell<u64> = const { Cell::new(0) };
     /// Whether a default is being computed.
     static COMPUTES: Cell<bool> = const { Cell::new(false) };
@@ -102,8 +105,8 @@ extern "C" fn handler(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut lib
         At::Only(only) if step != only => return,
         At::Only(_) => {
             replaces = true;
-            // The rest is not stepped through.
-            // SAFETY: the kernel has passed the interrupted thread's registers, which nobody else uses.
+            // The rest is not stepped through. SAFETY: the kernel has passed the interrupted
+            // thread's registers, which nobody else uses.
             let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
             context.uc_mcontext.gregs[libc::REG_EFL as usize] &= !TRAP;
         }
@@ -158,8 +161,8 @@ extern "C" fn handler(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut lib
 fn install() {
     static INSTALL: Once = Once::new();
     LazyLock::force(&SAME_ENTRY);
-    // SAFETY: `action` is valid and was zeroed where it is not set; the handler does only what handlers may, and nobody
-    // wants the old one.
+    // SAFETY: `action` is valid and was zeroed where it is not set; the handler does only what
+    // handlers may, and nobody wants the old one.
     INSTALL.call_once(|| unsafe {
         let mut action: libc::sigaction = mem::zeroed();
         action.sa_sigaction = handler as *const () as usize;

@@ -20,7 +20,8 @@ task_local! {
 
 task_local! {}
 
-/// Runs a test's future on the event loop and on the runtimes that are compiled in, both flavours of tokio among them.
+/// Runs a test's future on the event loop and on the runtimes that are compiled in, both flavours
+/// of tokio among them.
 fn on_each<F: Future<Output = ()>>(test: impl Fn() -> F) {
     EventLoop::new().run_until_complete(test());
     #[cfg(feature = "smol")]

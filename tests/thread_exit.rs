@@ -1,4 +1,5 @@
-//! Context variables while a thread's locals are destroyed, and what becomes of a thread's own context.
+//! Context variables while a thread's locals are destroyed, and what becomes of a thread's own
+//! context.
 
 use std::cell::RefCell;
 use std::future::pending;
@@ -50,7 +51,8 @@ thread_local! {
     static AT_EXIT: RefCell<AtExit> = const { RefCell::new(AtExit(None)) };
 }
 
-/// Runs `at_exit` when a new thread's locals are destroyed, before or after its own context is freed.
+/// Runs `at_exit` when a new thread's locals are destroyed, before or after its own context is
+/// freed.
 fn in_a_destructor(context_goes_last: bool, at_exit: impl FnOnce() + Send + 'static) {
     let thread = thread::spawn(move || {
         let first_use = || ID.set(1);
@@ -66,7 +68,8 @@ fn in_a_destructor(context_goes_last: bool, at_exit: impl FnOnce() + Send + 'sta
     thread.join().unwrap();
 }
 
-/// Runs `f`, which leaves something to the thread's end, on a new thread. Then tells what was seen by then.
+/// Runs `f`, which leaves something to the thread's end, on a new thread. Then tells what was seen
+/// by then.
 fn at_the_end_of_a_thread(
     f: impl FnOnce(Sender<Option<u64>>) + Send + 'static,
 ) -> Vec<Option<u64>> {
@@ -77,7 +80,8 @@ fn at_the_end_of_a_thread(
     seen
 }
 
-/// Keeps what `make` returns in a thread-local, which is destroyed before or after the thread's own context.
+/// Keeps what `make` returns in a thread-local, which is destroyed before or after the thread's own
+/// context.
 fn keep<T: 'static>(context_goes_last: bool, make: impl FnOnce() -> T) {
     if context_goes_last {
         ID.set(1);
@@ -216,7 +220,8 @@ impl Drop for RunsALoop {
 fn r_06_the_event_loop_runs_in_a_destructor() {
     for used_before in [false, true] {
         let seen = at_the_end_of_a_thread(move |sender| {
-            // Registered before what the loop keeps for the thread, so that this is gone already at the end.
+            // Registered before what the loop keeps for the thread, so that this is gone already at
+            // the end.
             keep(false, || RunsALoop(sender.clone()));
             if used_before {
                 drop(RunsALoop(sender));

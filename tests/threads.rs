@@ -1,4 +1,5 @@
-//! Threads: the ways to start them, those that have to wait for their context, and what they do for each other.
+//! Threads: the ways to start them, those that have to wait for their context, and what they do for
+//! each other.
 
 #[path = "../crates/conformance/src/drops.rs"]
 mod drops;

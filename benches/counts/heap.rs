@@ -13,14 +13,16 @@ const ORDINARY: usize = 16;
 
 /// A block of the system's with room for one of this layout, and for a pointer before it.
 ///
-/// tokio aligns tasks to 128 bytes, and what the system's allocator does for that depends on where it happens to be.
+/// tokio aligns tasks to 128 bytes, and what the system's allocator does for that depends on where
+/// it happens to be.
 fn around(layout: Layout) -> Option<Layout> {
     let size = layout.size().checked_add(layout.align())?;
     Layout::from_size_align(size, ORDINARY).ok()
 }
 
-// SAFETY: ordinary layouts are the system's. Others are given the first place in a larger block that is aligned as
-// wanted and is not its start: so there is room before it for a pointer, where the start is kept until it is freed.
+// SAFETY: ordinary layouts are the system's. Others are given the first place in a larger block
+// that is aligned as wanted and is not its start: so there is room before it for a pointer, where
+// the start is kept until it is freed.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if layout.align() <= ORDINARY {
@@ -36,7 +38,8 @@ unsafe impl GlobalAlloc for Heap {
             return start;
         }
         let place = start.map_addr(|start| (start & !(layout.align() - 1)) + layout.align());
-        // SAFETY: both are multiples of `ORDINARY`, and `place` is behind `start`, by `layout.align()` at most.
+        // SAFETY: both are multiples of `ORDINARY`, and `place` is behind `start`, by
+        // `layout.align()` at most.
         unsafe { place.cast::<*mut u8>().sub(1).write(start) };
         place
     }

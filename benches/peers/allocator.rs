@@ -25,8 +25,8 @@ fn count(allocations: i64, bytes: i64) {
     }
 }
 
-// SAFETY: every method hands its arguments on to `System` unchanged, and its result back; what it does besides is
-// arithmetic with atomics, which neither allocates nor unwinds.
+// SAFETY: every method hands its arguments on to `System` unchanged, and its result back; what it
+// does besides is arithmetic with atomics, which neither allocates nor unwinds.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(1, layout.size() as i64);
@@ -48,8 +48,8 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(1, size as i64 - layout.size() as i64);
-        // SAFETY: `pointer` came from `System` with this layout, and what the caller promises about `size` is what
-        // `System` asks for.
+        // SAFETY: `pointer` came from `System` with this layout, and what the caller promises about
+        // `size` is what `System` asks for.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }

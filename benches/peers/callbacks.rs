@@ -76,7 +76,8 @@ pub(crate) const ROWS: &[Row] = &[
     .long(),
 ];
 
-/// No more than tokio ends in a turn: it polls 61 tasks before it looks at what `block_on` waits for.
+/// No more than tokio ends in a turn: it polls 61 tasks before it looks at what `block_on` waits
+/// for.
 const TURN: u32 = 50;
 const HOUR: Duration = Duration::from_secs(3600);
 

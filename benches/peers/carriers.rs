@@ -125,7 +125,8 @@ pub(crate) fn trace() {
     });
 }
 
-/// Lets fastrace's collector have the spans of a sample, so that it is not at work in the next one, which is another's.
+/// Lets fastrace's collector have the spans of a sample, so that it is not at work in the next one,
+/// which is another's.
 pub(crate) fn collected(mut sample: impl FnMut(u32) -> f64) -> impl FnMut(u32) -> f64 {
     move |n| {
         let total = sample(n);
@@ -223,7 +224,8 @@ carrier!(
 
 type InheritableKey = tokio_inherit_task_local::InheritableLocalKey<u64>;
 
-/// At most 100 of tokio-inherit-task-local's keys, `INHERITED` among them. Its macro makes the same, with other numbers.
+/// At most 100 of tokio-inherit-task-local's keys, `INHERITED` among them. Its macro makes the
+/// same, with other numbers.
 fn inheritable(number: usize) -> Vec<&'static InheritableKey> {
     static KEYS: OnceLock<Vec<InheritableKey>> = OnceLock::new();
     let key = |key| InheritableKey {

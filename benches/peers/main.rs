@@ -4,17 +4,20 @@
 //!
 //! # Method
 //!
-//! One process measures all. Of each row, ours and a peer's take samples in turns, so that a machine that is slow for a
-//! moment is slow for both, and what is reported is the median of the ratios of neighbours, with half the distance
-//! between their quartiles. The rows `get_u64_1` / `self` and `noise_…` compare something with itself: what they differ
-//! from 1 is the machine's doing.
+//! One process measures all. Of each row, ours and a peer's take samples in turns, so that a
+//! machine that is slow for a moment is slow for both, and what is reported is the median of the
+//! ratios of neighbours, with half the distance between their quartiles. The rows `get_u64_1` /
+//! `self` and `noise_…` compare something with itself: what they differ from 1 is the machine's
+//! doing.
 //!
-//! Keys, values and results pass through `black_box`, in the same places on both sides. What has no name of its own
-//! among the peers (setting a value, say) is compared with what they have for the purpose (a scope with another value).
-//! Where a row is about what is added to something (a poll), that is measured right after each sample, and subtracted.
+//! Keys, values and results pass through `black_box`, in the same places on both sides. What has no
+//! name of its own among the peers (setting a value, say) is compared with what they have for the
+//! purpose (a scope with another value). Where a row is about what is added to something (a poll),
+//! that is measured right after each sample, and subtracted.
 //!
-//! The peer `floor` is what no implementation can do without: a load from the thread's locals for a read, an increment
-//! and a decrement of an atomic for a copy, an allocation for a value that is set.
+//! The peer `floor` is what no implementation can do without: a load from the thread's locals for a
+//! read, an increment and a decrement of an atomic for a copy, an allocation for a value that is
+//! set.
 
 mod allocations;
 mod allocator;

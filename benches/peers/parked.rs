@@ -53,7 +53,8 @@ impl<const WORDS: usize> Future for Parked<WORDS> {
     }
 }
 
-/// The bytes of a task, times `n`, in a new place for each size, so that what grows with the number of tasks counts.
+/// The bytes of a task, times `n`, in a new place for each size, so that what grows with the number
+/// of tasks counts.
 fn parked<P: Place>(place: impl Fn() -> P) -> impl FnMut(u32) -> f64 {
     fn of_size<const WORDS: usize>(place: &impl Place, n: u32) -> f64 {
         // Its `Vec` is the user's.

@@ -1,4 +1,5 @@
-//! CPython's contextvars and asyncio, and uvloop, in a child process that takes samples when it is asked.
+//! CPython's contextvars and asyncio, and uvloop, in a child process that takes samples when it is
+//! asked.
 
 use std::cell::{OnceCell, RefCell};
 use std::env;
@@ -79,8 +80,8 @@ pub(crate) fn stop() {
 }
 
 impl Contest {
-    /// Lets Python take part where it has `peer`. `what` is a function of `peers.py`, and `size` its number of
-    /// variables.
+    /// Lets Python take part where it has `peer`. `what` is a function of `peers.py`, and `size`
+    /// its number of variables.
     pub(crate) fn python(self, peer: &'static str, what: &'static str, size: usize) -> Contest {
         match ask(&format!("has {peer}")).as_deref() {
             Some("yes") => {

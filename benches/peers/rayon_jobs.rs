@@ -1,7 +1,8 @@
-//! Jobs of rayon's, in a context with 10 variables, beside bare ones. An operation is a job, not an item, but in the last row.
+//! Jobs of rayon's, in a context with 10 variables, beside bare ones. An operation is a job, not an
+//! item, but in the last row.
 //!
-//! All but that take place on a pool of one thread: what two of them take depends on how they meet more than on what is
-//! compared.
+//! All but that take place on a pool of one thread: what two of them take depends on how they meet
+//! more than on what is compared.
 
 use std::hint::black_box;
 use std::rc::Rc;

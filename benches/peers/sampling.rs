@@ -1,9 +1,10 @@
 //! Samples, taken in turns, and what is made of them.
 //!
-//! A side does a number of operations and returns what they took together. Ours and a peer's take samples in turns,
-//! and every other pair the peer goes first; the ratio of each pair is kept. So a machine that is slow for a moment
-//! is slow for both, and a single bad sample does not count. The peers of a row take turns as well, a block of pairs
-//! each, and the first pair of each block only warms the caches. Each block has the stack at another place.
+//! A side does a number of operations and returns what they took together. Ours and a peer's take
+//! samples in turns, and every other pair the peer goes first; the ratio of each pair is kept. So a
+//! machine that is slow for a moment is slow for both, and a single bad sample does not count. The
+//! peers of a row take turns as well, a block of pairs each, and the first pair of each block only
+//! warms the caches. Each block has the stack at another place.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -245,8 +246,8 @@ impl Row {
 
 /// Calls `f` with the stack at one of the four places that it can have in a cache line.
 ///
-/// Where a process's stack begins is up to chance, and what happens to cross the border of two lines takes up to twice as
-/// long. So no process may stay with what it got.
+/// Where a process's stack begins is up to chance, and what happens to cross the border of two
+/// lines takes up to twice as long. So no process may stay with what it got.
 #[inline(never)]
 fn aligned(place: usize, frames: u32, f: &mut dyn FnMut()) {
     let pad = 0_u128;

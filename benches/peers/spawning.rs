@@ -1,7 +1,7 @@
 //! Tasks and blocking jobs: one is spawned, yields once and is joined, then the next.
 //!
-//! The spawner runs where the tasks do, in a context with 10 variables, and everything is the same for every peer but
-//! for what carries the variables.
+//! The spawner runs where the tasks do, in a context with 10 variables, and everything is the same
+//! for every peer but for what carries the variables.
 
 use std::hint::black_box;
 use std::pin::Pin;

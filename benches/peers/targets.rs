@@ -1,7 +1,8 @@
 //! What the ratios of the rows have to be.
 //!
-//! A target is wider than what is measured on a quiet machine by the rows' noise. A ratio of a peer that is itself one of
-//! ours, as `self_native`, is to another peer: what is asked is how that one of ours compares.
+//! A target is wider than what is measured on a quiet machine by the rows' noise. A ratio of a peer
+//! that is itself one of ours, as `self_native`, is to another peer: what is asked is how that one
+//! of ours compares.
 
 use std::fmt;
 
@@ -87,8 +88,8 @@ pub(crate) fn has_any(row: &Row) -> bool {
     TARGETS.iter().any(|target| target.is_of(row))
 }
 
-/// Prints what has become of the targets whose rows were measured. Returns whether all are met; one whose peer the row does
-/// not have is not.
+/// Prints what has become of the targets whose rows were measured. Returns whether all are met; one
+/// whose peer the row does not have is not.
 pub(crate) fn check(rows: &[(&Row, Vec<Outcome>)]) -> bool {
     let mut all_met = true;
     println!("\n{:50} {:>10} {:>10}", "target", "at most", "measured");

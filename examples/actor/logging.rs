@@ -10,8 +10,8 @@ use log::LevelFilter;
 use crate::Tally;
 use crate::shop::REQUEST_ID;
 
-/// Reads the log lines, all of which end in the number of the order that they are about. That is the id of its request,
-/// and has to be the one in front.
+/// Reads the log lines, all of which end in the number of the order that they are about. That is
+/// the id of its request, and has to be the one in front.
 #[derive(Clone)]
 pub(crate) struct Lines {
     tally: Arc<Mutex<Tally>>,

@@ -99,7 +99,8 @@ async fn request(id: u64, door: &mut Orders) -> Option<Seen> {
     answer.await.ok()
 }
 
-/// Handles orders until there will be no more: each in the context that it was sent from, or in the actor's own.
+/// Handles orders until there will be no more: each in the context that it was sent from, or in the
+/// actor's own.
 async fn actor(name: u64, mut orders: Receiver<mpsc::Receiver<Carried<Order>>>, bare: bool) {
     if bare {
         while let Some(order) = orders.recv().await {

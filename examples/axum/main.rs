@@ -1,10 +1,10 @@
 //! An axum service whose handlers and middlewares set context variables.
 //!
 //! axum spawns the tasks of connections itself. Such a task has no context of its own, so setting a
-//! variable in it is refused: other requests would see the value. With `HttpContextLayer` around the
-//! routes, each request has a context of its own. Handlers may set variables in it, and so may
-//! middlewares *inside* of the layer. `shim::spawn` and the like take the values along, and the body
-//! of the response is in that context, too.
+//! variable in it is refused: other requests would see the value. With `HttpContextLayer` around
+//! the routes, each request has a context of its own. Handlers may set variables in it, and so may
+//! middlewares *inside* of the layer. `shim::spawn` and the like take the values along, and the
+//! body of the response is in that context, too.
 //!
 //! A value that is set before the service starts is not in these contexts. To have it there, write
 //! `let base = inherit_context();` after setting it, and

@@ -13,7 +13,8 @@ type Question = oneshot::Sender<Hop>;
 pub(crate) struct Actor(Sender<mpsc::UnboundedSender<Carried<Question>>>);
 
 impl Actor {
-    /// Starts it on the current executor. It outlives the request that happens to be the first, and has none of its values.
+    /// Starts it on the current executor. It outlives the request that happens to be the first, and
+    /// has none of its values.
     pub(crate) fn start(carrier: Carrier) -> Actor {
         let (sender, mut receiver) = channel::carrying(mpsc::unbounded());
         let answer = move |question: Question| async move {

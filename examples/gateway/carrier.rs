@@ -97,8 +97,8 @@ impl Carrier {
                     TENANT.set(tenant);
                     (found, handler.await)
                 };
-                // The connection's task serves one request after the other; what one sets must not be
-                // there for the next.
+                // The connection's task serves one request after the other; what one sets must not
+                // be there for the next.
                 serve.in_current_context().await
             }
             Carrier::ThreadLocal => {

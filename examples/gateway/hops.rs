@@ -70,8 +70,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(20);
 /// By then the response, which the handler has all but finished, has been sent.
 const AFTER_THE_RESPONSE: Duration = Duration::from_millis(25);
 
-/// Passes through all kinds of work and takes down what each of them sees. What fails to run is missing
-/// from the result. One more callback comes after the response, and reports to the ledger.
+/// Passes through all kinds of work and takes down what each of them sees. What fails to run is
+/// missing from the result. One more callback comes after the response, and reports to the ledger.
 ///
 /// `identity` is for the ledger, which has to know whose callback that was; no hop gets to see it.
 pub(crate) async fn visit(

@@ -1,4 +1,5 @@
-//! What the service itself knows of its hops, the late ones above all: their answers are out already.
+//! What the service itself knows of its hops, the late ones above all: their answers are out
+//! already.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

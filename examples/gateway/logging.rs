@@ -4,8 +4,8 @@ use std::io::Write;
 
 use crate::carrier::{Carrier, Seen};
 
-/// Logs to standard error what `RUST_LOG` asks for, warnings if it asks for nothing. Each line has the id
-/// and the tenant that the code which logs sees.
+/// Logs to standard error what `RUST_LOG` asks for, warnings if it asks for nothing. Each line has
+/// the id and the tenant that the code which logs sees.
 pub(crate) fn init(carrier: Carrier) {
     let env = env_logger::Env::default().default_filter_or("warn");
     env_logger::Builder::from_env(env)

@@ -6,7 +6,8 @@
 //! the response lists them. Before every eighth request comes a login: a request to a route that
 //! has no context and tries to set the tenant. As in axum, the runtime's own `spawn` starts the
 //! connections; on tokio and async-std the login is refused. By default the program drives its own
-//! service over loopback sockets, checks every hop, and checks that the logins leave nothing behind:
+//! service over loopback sockets, checks every hop, and checks that the logins leave nothing
+//! behind:
 //!
 //! ```sh
 //! cargo run --release --example gateway
@@ -28,9 +29,9 @@
 //! curl -H 'x-tenant: acme' http://127.0.0.1:8080/login http://127.0.0.1:8080/health
 //! ```
 //!
-//! Where to look: `carrier.rs` sets the variables, `hops.rs` is the handler. The rest is what
-//! a service needs on any runtime: sockets of `async-io`, whose reactor wakes tasks of any executor, and
-//! hyper on top.
+//! Where to look: `carrier.rs` sets the variables, `hops.rs` is the handler. The rest is what a
+//! service needs on any runtime: sockets of `async-io`, whose reactor wakes tasks of any executor,
+//! and hyper on top.
 
 mod actor;
 mod args;

@@ -35,8 +35,8 @@ const METHODS: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];
 const DEFAULT_TENANT: &str = "public";
 const TENANT_LIMIT: usize = 64;
 const BODY_LIMIT: u64 = 64 * 1024;
-/// A body over its limit is read up to here: a client that is still sending when the connection is closed
-/// would not get to see why.
+/// A body over its limit is read up to here: a client that is still sending when the connection is
+/// closed would not get to see why.
 const DRAIN_LIMIT: u64 = 16 * BODY_LIMIT;
 const BODY_TIME: Duration = Duration::from_secs(10);
 
@@ -142,8 +142,9 @@ impl Service {
             // The runtime spawned the connection's task, which has no context to write to.
             log_in.await
         } else {
-            // The shim spawned the connection's task, so that the write is not refused, and the next
-            // request on the connection would see it. Here the route needs a context of its own.
+            // The shim spawned the connection's task, so that the write is not refused, and the
+            // next request on the connection would see it. Here the route needs a context of its
+            // own.
             log_in.in_current_context().await
         };
         outcome.map_err(|error: String| Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, error))

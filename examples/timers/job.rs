@@ -26,7 +26,8 @@ fn work(name: &str) {
     match name {
         "report" => {
             log("starts");
-            // The task has a copy of the context, so that it stays in this run when the job is in the next.
+            // The task has a copy of the context, so that it stays in this run when the job is in
+            // the next.
             shim::spawn(async {
                 shim::sleep(REPORT_TIME).await;
                 log("is sent");
@@ -53,8 +54,8 @@ impl Job {
 
     /// Sets the timer for the run that follows the moment `last` by one interval.
     pub(crate) fn arm(self: &Arc<Self>, last: Instant) {
-        // Counted from when the last run was due, not from when it came, so that delays do not add up. A program
-        // that was suspended does not make up for the runs that it missed.
+        // Counted from when the last run was due, not from when it came, so that delays do not add
+        // up. A program that was suspended does not make up for the runs that it missed.
         let now = shim::now();
         let mut when = last + self.every;
         while when < now {

@@ -1,9 +1,10 @@
 //! What the models of `aiocontextvars`' protocols between threads share.
 //!
-//! loom runs a model once for each order in which its threads may go, and each value that an atomic may give. The
-//! library is built with loom's locks, atomics, threads and thread-locals (`src/sync.rs`). What dependencies do inside,
-//! `async-task` above all, is one step to loom and orders nothing, so a model that looks at what came through a
-//! task's handle counts with the standard library's atomics.
+//! loom runs a model once for each order in which its threads may go, and each value that an atomic
+//! may give. The library is built with loom's locks, atomics, threads and thread-locals
+//! (`src/sync.rs`). What dependencies do inside, `async-task` above all, is one step to loom and
+//! orders nothing, so a model that looks at what came through a task's handle counts with the
+//! standard library's atomics.
 //!
 //! Where a model says what it fails for, these faults were put into the library to see it fail.
 
@@ -27,7 +28,8 @@ pub fn check(model: impl Fn() + Sync + Send + 'static) {
     builder.check(model);
 }
 
-/// What only one thread at a time may touch. Two that do without an order between them fail the model.
+/// What only one thread at a time may touch. Two that do without an order between them fail the
+/// model.
 #[derive(Clone)]
 pub struct Exclusive(Arc<Cell>);
 
@@ -36,7 +38,8 @@ struct Cell {
     times: AtomicUsize,
 }
 
-// SAFETY: nothing is ever read or written through the cell, which holds nothing; loom only notes who has it.
+// SAFETY: nothing is ever read or written through the cell, which holds nothing; loom only notes
+// who has it.
 unsafe impl Sync for Cell {}
 
 impl Exclusive {
@@ -128,8 +131,8 @@ impl Steps {
         self.0.add(step);
     }
 
-    /// Runs steps until [`finish`](Self::finish) is called. A wake-up that is lost lets it wait for ever, which loom
-    /// reports.
+    /// Runs steps until [`finish`](Self::finish) is called. A wake-up that is lost lets it wait for
+    /// ever, which loom reports.
     pub fn run(&self) {
         while let Some(step) = self.0.next() {
             step.run();

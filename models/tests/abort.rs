@@ -10,7 +10,8 @@ use aiocontextvars_models::{Drops, Exclusive, Steps, TouchedOnDrop, check, yield
 use loom::future::block_on;
 use loom::thread;
 
-/// Awaits a task that another thread aborts meanwhile, and returns what it ended with. Its destructors have run by then.
+/// Awaits a task that another thread aborts meanwhile, and returns what it ended with. Its
+/// destructors have run by then.
 fn abort_while_awaited(future: impl Future<Output = u8> + Send + 'static) -> Result<u8, JoinError> {
     let steps = Steps::new();
     let executor = steps.executor();
@@ -33,7 +34,8 @@ fn abort_while_awaited(future: impl Future<Output = u8> + Send + 'static) -> Res
 
 /// Whoever awaits a task that is aborted meanwhile hears of its end.
 ///
-/// Fails if an awaiter that finds somebody at work on the handle is forgotten, or is not woken by whoever saw the end.
+/// Fails if an awaiter that finds somebody at work on the handle is forgotten, or is not woken by
+/// whoever saw the end.
 #[test]
 fn aborted_while_awaited() {
     check(|| {
@@ -80,7 +82,8 @@ fn a_callback_is_added_during_an_abort() {
 
 /// Two who abort get in nobody's way.
 ///
-/// Fails if one who finds another at work on the handle takes the task for ended, or the note that it leaves is lost.
+/// Fails if one who finds another at work on the handle takes the task for ended, or the note that
+/// it leaves is lost.
 #[test]
 fn aborted_twice() {
     check(|| {
@@ -131,8 +134,8 @@ fn finished_means_dropped() {
 
 /// A done-callback that is added while the task ends is called once, and in order.
 ///
-/// Fails if `Done::end` looks and closes under different locks, or a wake-up of the watcher is forgotten that comes while
-/// somebody works on the handle.
+/// Fails if `Done::end` looks and closes under different locks, or a wake-up of the watcher is
+/// forgotten that comes while somebody works on the handle.
 #[test]
 fn a_callback_is_added_at_the_end() {
     check(|| {

@@ -15,8 +15,9 @@ use loom::thread;
 
 type Callback = Box<dyn FnOnce() + Send>;
 
-/// Schedules a callback and has it cancelled by another thread, while `run` runs what is due. `settle` runs what the
-/// cancellation has left. The callback has been called or dropped then, and the handle knows which.
+/// Schedules a callback and has it cancelled by another thread, while `run` runs what is due.
+/// `settle` runs what the cancellation has left. The callback has been called or dropped then, and
+/// the handle knows which.
 fn call_or_cancel(
     schedule: impl FnOnce(Callback) -> CallHandle,
     run: impl FnOnce(),
@@ -47,8 +48,8 @@ fn call_or_cancel(
 
 /// A callback that is cancelled while its turn comes is either called or dropped.
 ///
-/// Fails if `discard` or `run` looks and takes under different locks, if `cancel` notes what it did not do, or keeps
-/// the closure.
+/// Fails if `discard` or `run` looks and takes under different locks, if `cancel` notes what it did
+/// not do, or keeps the closure.
 #[test]
 fn called_or_cancelled() {
     check(|| {
@@ -103,7 +104,8 @@ fn cancelled_twice() {
     });
 }
 
-/// A closure that stays on its thread and is cancelled from another is called or dropped there, once.
+/// A closure that stays on its thread and is cancelled from another is called or dropped there,
+/// once.
 ///
 /// Fails if both sides take the closure, or the key of one that was cancelled gets lost.
 #[test]
@@ -165,9 +167,11 @@ impl Executor for Still {
     }
 }
 
-/// The driver of a queue whose only timer is cancelled hears of it and ends, whether it has begun to wait or not.
+/// The driver of a queue whose only timer is cancelled hears of it and ends, whether it has begun
+/// to wait or not.
 ///
-/// Fails if a cancellation does not wake the driver, or the driver looks for timers before it leaves its waker.
+/// Fails if a cancellation does not wake the driver, or the driver looks for timers before it
+/// leaves its waker.
 #[test]
 fn nobody_waits_for_a_cancelled_timer() {
     check(|| {

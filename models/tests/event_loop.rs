@@ -12,8 +12,8 @@ use loom::thread;
 
 /// A callback from another thread reaches a loop that is about to park.
 ///
-/// Fails if the parker forgets an unpark that comes before the park, an addition does not unpark, or the loop parks
-/// without a last look at the queue.
+/// Fails if the parker forgets an unpark that comes before the park, an addition does not unpark,
+/// or the loop parks without a last look at the queue.
 #[test]
 fn a_callback_unparks_the_loop() {
     check(|| {
@@ -39,7 +39,8 @@ fn a_callback_unparks_the_loop() {
 
 /// A stop from another thread ends a loop that runs, or that runs next.
 ///
-/// Fails if `stop` does not unpark, unparks before it says so, or a run forgets a stop that came before it.
+/// Fails if `stop` does not unpark, unparks before it says so, or a run forgets a stop that came
+/// before it.
 #[test]
 fn a_stop_unparks_the_loop() {
     check(|| {
@@ -53,7 +54,8 @@ fn a_stop_unparks_the_loop() {
 
 /// The main future is polled again when another thread wakes it, also during its poll.
 ///
-/// Fails if `WakeMain` resets its mark after the poll, or the wake-up of a main future that is queued is lost.
+/// Fails if `WakeMain` resets its mark after the poll, or the wake-up of a main future that is
+/// queued is lost.
 #[test]
 fn the_main_future_is_woken() {
     check(|| {
@@ -65,9 +67,11 @@ fn the_main_future_is_woken() {
     });
 }
 
-/// What comes before a wake-up is seen by the poll after it, also when the main future was in the line already.
+/// What comes before a wake-up is seen by the poll after it, also when the main future was in the
+/// line already.
 ///
-/// Fails if a poll takes back the mark by a store, which does not see what was done before the mark was set again.
+/// Fails if a poll takes back the mark by a store, which does not see what was done before the mark
+/// was set again.
 #[test]
 fn a_poll_sees_what_came_before_the_wake() {
     check(|| {
@@ -98,7 +102,8 @@ fn a_poll_sees_what_came_before_the_wake() {
 
 /// A task that other threads abort ends, and whoever awaits it on the loop hears of it.
 ///
-/// Fails if the other thread notes the abort itself, which a step that has just been scheduled need not see.
+/// Fails if the other thread notes the abort itself, which a step that has just been scheduled need
+/// not see.
 #[test]
 fn a_local_task_is_aborted_from_another_thread() {
     check(|| {
@@ -118,7 +123,8 @@ fn a_local_task_is_aborted_from_another_thread() {
     });
 }
 
-/// A task that is spawned from another thread while the loop is dropped runs to its end or is dropped.
+/// A task that is spawned from another thread while the loop is dropped runs to its end or is
+/// dropped.
 ///
 /// Fails if the closed queue keeps what comes later.
 #[test]

@@ -34,7 +34,8 @@ fn a_layer_ends_from_another_thread() {
     });
 }
 
-/// Its layer ends all the same: afterwards no value of the guard is visible, whatever was read or written meanwhile.
+/// Its layer ends all the same: afterwards no value of the guard is visible, whatever was read or
+/// written meanwhile.
 #[test]
 fn a_guard_ends_from_another_thread() {
     check(|| {

@@ -28,10 +28,11 @@ impl Countdown {
     }
 }
 
-/// What is added from another thread is run, whether the driver is about to wait, about to end, or gone.
+/// What is added from another thread is run, whether the driver is about to wait, about to end, or
+/// gone.
 ///
-/// Fails if an addition does not wake the driver, wakes it before it is in the queue, or does not start one; if the
-/// driver ends, or waits, without a last look under the lock.
+/// Fails if an addition does not wake the driver, wakes it before it is in the queue, or does not
+/// start one; if the driver ends, or waits, without a last look under the lock.
 #[test]
 fn what_is_added_is_run() {
     check(|| {
@@ -53,10 +54,11 @@ fn what_is_added_is_run() {
     });
 }
 
-/// Two callbacks never run at once, also when two threads run the executor's steps, and each thread's are run in order.
+/// Two callbacks never run at once, also when two threads run the executor's steps, and each
+/// thread's are run in order.
 ///
-/// Fails if an addition starts a driver beside the one that there is, or a driver that ends forgets to look for what has
-/// been added.
+/// Fails if an addition starts a driver beside the one that there is, or a driver that ends forgets
+/// to look for what has been added.
 #[test]
 fn one_at_a_time_and_in_order() {
     check(|| {
@@ -80,9 +82,11 @@ fn one_at_a_time_and_in_order() {
     });
 }
 
-/// What a callback schedules, which takes no lock, and what others add meanwhile are both run, each once.
+/// What a callback schedules, which takes no lock, and what others add meanwhile are both run, each
+/// once.
 ///
-/// Fails if the line of a turn is not looked at again, or the driver takes what others have added for the line's.
+/// Fails if the line of a turn is not looked at again, or the driver takes what others have added
+/// for the line's.
 #[test]
 fn from_within_and_from_outside() {
     check(|| {

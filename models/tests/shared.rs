@@ -17,8 +17,8 @@ fn count() {
     COUNT.set(COUNT.get_or(0) + 1);
 }
 
-/// Two threads are never inside at once, what the first has done is seen by the second, and afterwards the context is
-/// free.
+/// Two threads are never inside at once, what the first has done is seen by the second, and
+/// afterwards the context is free.
 ///
 /// Fails if `acquire` enters without looking, or `release` forgets that the context has been left.
 #[test]
@@ -44,10 +44,12 @@ fn one_at_a_time_is_inside() {
     });
 }
 
-/// Two tasks that share a context both end, in whatever order their polls come, and no update is lost.
+/// Two tasks that share a context both end, in whatever order their polls come, and no update is
+/// lost.
 ///
-/// Fails if `release` wakes nobody, wakes before the context is free, or only the first of those who wait; if
-/// `poll_enter` looks, and notes its waker under another lock; if `acquire` enters without looking.
+/// Fails if `release` wakes nobody, wakes before the context is free, or only the first of those
+/// who wait; if `poll_enter` looks, and notes its waker under another lock; if `acquire` enters
+/// without looking.
 #[test]
 fn who_waits_is_woken() {
     check(|| {
@@ -77,9 +79,11 @@ fn who_waits_is_woken() {
     });
 }
 
-/// A task that waits and is dropped, perhaps just when it is woken, does not hold up the one behind it.
+/// A task that waits and is dropped, perhaps just when it is woken, does not hold up the one behind
+/// it.
 ///
-/// Fails if only the first of those who wait is woken, or `Waiter`'s drop takes out the wrong ticket.
+/// Fails if only the first of those who wait is woken, or `Waiter`'s drop takes out the wrong
+/// ticket.
 #[test]
 fn who_goes_away_holds_nobody_up() {
     check(|| {
@@ -140,7 +144,8 @@ fn outsiders_see_what_is_written() {
     });
 }
 
-/// A future whose context is entered elsewhere is dropped all the same, while the one inside goes on.
+/// A future whose context is entered elsewhere is dropped all the same, while the one inside goes
+/// on.
 #[test]
 fn dropped_while_another_is_inside() {
     check(|| {

@@ -56,11 +56,11 @@ impl Pool<'_> {
         self.0.spawn(job(context, f));
     }
 
-    /// `ThreadPool::install`: runs `f` on a worker of the pool, [apart](super::apart) from the caller's context, and
-    /// hands it a copy of that, taken now.
+    /// `ThreadPool::install`: runs `f` on a worker of the pool, [apart](super::apart) from the
+    /// caller's context, and hands it a copy of that, taken now.
     ///
-    /// What `f` calls of rayon directly waits inside of `f`, where the worker may run jobs of others.
-    /// So `f` is not in the context. Put parallel iterators into it by
+    /// What `f` calls of rayon directly waits inside of `f`, where the worker may run jobs of
+    /// others. So `f` is not in the context. Put parallel iterators into it by
     /// [`in_context`](crate::ContextExt::in_context), and call other code by [`Context::call`].
     ///
     /// # Panics

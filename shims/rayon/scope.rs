@@ -22,7 +22,8 @@ impl<'a, 'scope> Scope<'a, 'scope> {
 }
 
 impl<'scope> Scope<'_, 'scope> {
-    /// Starts a job in a copy of the current context, taken now. The job is given the scope, for jobs of its own.
+    /// Starts a job in a copy of the current context, taken now. The job is given the scope, for
+    /// jobs of its own.
     ///
     /// # Examples
     ///

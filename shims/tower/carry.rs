@@ -1,4 +1,5 @@
-//! [`CarryLayer`] and [`RestoreLayer`]: the caller's context through a service that calls in a task of its own.
+//! [`CarryLayer`] and [`RestoreLayer`]: the caller's context through a service that calls in a task
+//! of its own.
 
 use std::task::{self, Poll};
 
@@ -8,12 +9,14 @@ use tower_service::Service;
 use crate::carried::Carried;
 use crate::with_context::{ContextExt, WithContext};
 
-/// A tower layer that sends the context of the caller along with each request, to a [`RestoreLayer`] further inside.
+/// A tower layer that sends the context of the caller along with each request, to a
+/// [`RestoreLayer`] further inside.
 ///
-/// The two go around layers that call the service in a task of their own, such as tower's `Buffer`, whose worker would call
-/// it in no context, or in that of whoever made the buffer. Between the two a request is a [`Carried`]: a copy of the context
-/// that is current when the service is called, without `local` variables. One that is dropped there, when the buffer is
-/// closed for example, is dropped in its context.
+/// The two go around layers that call the service in a task of their own, such as tower's `Buffer`,
+/// whose worker would call it in no context, or in that of whoever made the buffer. Between the two
+/// a request is a [`Carried`]: a copy of the context that is current when the service is called,
+/// without `local` variables. One that is dropped there, when the buffer is closed for example, is
+/// dropped in its context.
 ///
 /// # Examples
 ///
@@ -119,7 +122,8 @@ where
 
 /// A tower layer that handles each request in the context that a [`CarryLayer`] has sent along.
 ///
-/// The service is called, and its future is polled and dropped, in that context. What this sets is gone with it.
+/// The service is called, and its future is polled and dropped, in that context. What this sets is
+/// gone with it.
 ///
 /// # Examples
 ///

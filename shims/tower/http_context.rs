@@ -16,15 +16,18 @@ use crate::context::Context;
 use crate::propagation::{Problem, Propagator};
 use crate::with_context::{ContextExt, WithContext};
 
-/// A tower layer that handles each HTTP request in a context of its own, and polls and drops the body of its response in the
-/// same: streams, server-sent events and gRPC's streams see the values of their request, and may set some.
+/// A tower layer that handles each HTTP request in a context of its own, and polls and drops the
+/// body of its response in the same: streams, server-sent events and gRPC's streams see the values
+/// of their request, and may set some.
 ///
 /// The context is a copy of the current one, or the one that a function makes of the request. With
-/// [`extracting`](Self::extracting), the values that the request brings are added. Around a service whose tasks the shim does
-/// not spawn, axum's for example, this is what lets handlers set variables.
+/// [`extracting`](Self::extracting), the values that the request brings are added. Around a service
+/// whose tasks the shim does not spawn, axum's for example, this is what lets handlers set
+/// variables.
 ///
-/// The body has a copy of what the handler has left, so it sees what the handler has set. Its length and its trailers stay as
-/// they are. Layers that look at bodies, such as a `TraceLayer`, belong inside of this one.
+/// The body has a copy of what the handler has left, so it sees what the handler has set. Its
+/// length and its trailers stay as they are. Layers that look at bodies, such as a `TraceLayer`,
+/// belong inside of this one.
 ///
 /// # Examples
 ///
@@ -140,10 +143,11 @@ impl<F> HttpContextLayer<F> {
 }
 
 impl<M> HttpContextLayer<M> {
-    /// Adds the values that the request brings, as `propagator` [extracts](Propagator::extract) them.
+    /// Adds the values that the request brings, as `propagator` [extracts](Propagator::extract)
+    /// them.
     ///
-    /// What a request says is what its sender asserts. Behind an edge of your own, that is the edge; at the edge, it is
-    /// anybody: list there what is sent only.
+    /// What a request says is what its sender asserts. Behind an edge of your own, that is the
+    /// edge; at the edge, it is anybody: list there what is sent only.
     ///
     /// # Examples
     ///
@@ -154,8 +158,8 @@ impl<M> HttpContextLayer<M> {
         self
     }
 
-    /// Calls `f` with each member of a request that was left out, in the context of the request. Without this they are left
-    /// out in silence.
+    /// Calls `f` with each member of a request that was left out, in the context of the request.
+    /// Without this they are left out in silence.
     ///
     /// # Examples
     ///

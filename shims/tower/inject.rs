@@ -10,14 +10,15 @@ use tower_service::Service;
 use crate::current;
 use crate::propagation::{BAGGAGE, Problem, Propagator};
 
-/// A tower layer for clients: each request takes along what a [`Propagator`] sends, from the context in which the service is
-/// called.
+/// A tower layer for clients: each request takes along what a [`Propagator`] sends, from the
+/// context in which the service is called.
 ///
-/// It goes around any `Service<http::Request<B>>`, such as hyper-util's client or a tonic `Channel`. The values leave for
-/// whatever the client connects to: put it around clients of your own services, and not around one that calls anybody.
+/// It goes around any `Service<http::Request<B>>`, such as hyper-util's client or a tonic
+/// `Channel`. The values leave for whatever the client connects to: put it around clients of your
+/// own services, and not around one that calls anybody.
 ///
-/// A `baggage` header that the request has already is replaced, or removed if there is nothing to send: a proxy that copies
-/// headers cannot pass on what it has not received by a propagator.
+/// A `baggage` header that the request has already is replaced, or removed if there is nothing to
+/// send: a proxy that copies headers cannot pass on what it has not received by a propagator.
 ///
 /// # Examples
 ///
@@ -72,7 +73,8 @@ impl InjectLayer {
         }
     }
 
-    /// Calls `f` with each member that was left out, where the service is called. Without this they are left out in silence.
+    /// Calls `f` with each member that was left out, where the service is called. Without this they
+    /// are left out in silence.
     ///
     /// # Examples
     ///

@@ -65,7 +65,8 @@ impl<T> Sender<::async_channel::Sender<Carried<T>>> {
         async move { send.await.map_err(unwrap) }
     }
 
-    /// Sends a message, in a copy of the current context, and blocks the thread until there is room.
+    /// Sends a message, in a copy of the current context, and blocks the thread until there is
+    /// room.
     ///
     /// # Errors
     ///
@@ -86,8 +87,8 @@ impl<T> Sender<::async_channel::Sender<Carried<T>>> {
         result.map_err(unwrap)
     }
 
-    /// Sends a message, in a copy of the current context. If there is no room, it takes the place of another message, which
-    /// is returned.
+    /// Sends a message, in a copy of the current context. If there is no room, it takes the place
+    /// of another message, which is returned.
     ///
     /// # Errors
     ///

@@ -100,8 +100,8 @@ impl<T> Sender<mpsc::UnboundedSender<Carried<T>>> {
         self.inner.unbounded_send(message).map_err(error)
     }
 
-    /// Sends a message by a future, as to a bounded channel, and in a copy of the context that is current now. It does not
-    /// wait.
+    /// Sends a message by a future, as to a bounded channel, and in a copy of the context that is
+    /// current now. It does not wait.
     ///
     /// # Errors
     ///

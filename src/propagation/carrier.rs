@@ -5,8 +5,8 @@ use std::hash::BuildHasher;
 
 /// The headers of a message that goes out.
 ///
-/// Implemented for `HashMap<String, String>`, `Vec<(String, String)>` and, with the feature `http`, for `http::HeaderMap`. For
-/// others it is one function:
+/// Implemented for `HashMap<String, String>`, `Vec<(String, String)>` and, with the feature `http`,
+/// for `http::HeaderMap`. For others it is one function:
 ///
 /// # Examples
 ///
@@ -33,7 +33,8 @@ use std::hash::BuildHasher;
 /// assert_eq!(message.headers, [("baggage", b"tenant=acme".to_vec())]);
 /// ```
 pub trait Injector {
-    /// Sets a header, in place of those with the same name. The name is in lower case, and the value is visible ASCII.
+    /// Sets a header, in place of those with the same name. The name is in lower case, and the
+    /// value is visible ASCII.
     fn set(&mut self, name: &'static str, value: String);
 }
 
@@ -65,8 +66,8 @@ pub trait Injector {
 /// assert_eq!(received.context.get(&TENANT).unwrap(), "acme");
 /// ```
 pub trait Extractor {
-    /// The values of all headers with this name, in their order. The name is in lower case, and that of a header is the same
-    /// in any case.
+    /// The values of all headers with this name, in their order. The name is in lower case, and
+    /// that of a header is the same in any case.
     fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]>;
 }
 
@@ -78,7 +79,8 @@ impl<S: BuildHasher> Injector for HashMap<String, String, S> {
 }
 
 impl<S: BuildHasher> Extractor for HashMap<String, String, S> {
-    /// The header whose name is in lower case, or else the first by name: the map has no order of its own.
+    /// The header whose name is in lower case, or else the first by name: the map has no order of
+    /// its own.
     fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         let in_another_case = || {
             let same = self

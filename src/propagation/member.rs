@@ -25,7 +25,8 @@ pub(super) struct Member<'a> {
 /// Why a member is none, and its key, if that is one.
 pub(super) type Malformed<'a> = (Option<&'a str>, ProblemKind);
 
-/// The members of a header, whitespace and empty ones left out: RFC 7230 has recipients ignore empty elements of a list.
+/// The members of a header, whitespace and empty ones left out: RFC 7230 has recipients ignore
+/// empty elements of a list.
 pub(super) fn split(header: &[u8]) -> impl Iterator<Item = &[u8]> {
     let members = header.split(|&byte| byte == b',').map(trim_bytes);
     members.filter(|member| !member.is_empty())
@@ -163,7 +164,8 @@ fn trim(text: &str) -> &str {
     }
 }
 
-/// What is before and behind the first of an ASCII character. For texts as short as these are, cheaper than std's.
+/// What is before and behind the first of an ASCII character. For texts as short as these are,
+/// cheaper than std's.
 fn split_once(text: &str, separator: u8) -> Option<(&str, &str)> {
     let at = text.bytes().position(|byte| byte == separator)?;
     Some((&text[..at], &text[at + 1..]))

@@ -12,8 +12,8 @@ pub(super) const fn is_baggage_octet(byte: u8) -> bool {
 
 /// Whether a byte is sent as it is.
 ///
-/// W3C Baggage requires `%` to be encoded. It allows `=` and `+`, but some decoders end the value at a second `=`, and some
-/// turn `+` into a space.
+/// W3C Baggage requires `%` to be encoded. It allows `=` and `+`, but some decoders end the value
+/// at a second `=`, and some turn `+` into a space.
 const fn is_literal(byte: u8) -> bool {
     is_baggage_octet(byte) && !matches!(byte, b'%' | b'=' | b'+')
 }

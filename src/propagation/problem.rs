@@ -14,8 +14,8 @@ const MAX_REPORTED: usize = 2 * MAX_MEMBERS;
 
 /// A member of a message that was left out, and why. The others stand.
 ///
-/// It names the member, and never shows its value. The name is visible ASCII without quotes and separators, and cut off after
-/// 128 bytes.
+/// It names the member, and never shows its value. The name is visible ASCII without quotes and
+/// separators, and cut off after 128 bytes.
 ///
 /// # Examples
 ///
@@ -54,7 +54,8 @@ pub enum ProblemKind {
     Malformed,
     /// Its value is not percent-encoded UTF-8.
     Encoding,
-    /// Its value does not parse as one of its variable's type. Or, where it is sent, it could not be encoded.
+    /// Its value does not parse as one of its variable's type. Or, where it is sent, it could not
+    /// be encoded.
     Value,
     /// Its value is longer than [`max_len`](super::Propagator::max_len) allows.
     ValueTooLong,

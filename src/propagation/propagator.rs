@@ -23,13 +23,14 @@ static PASSED_ON: ContextVar<String> = ContextVar::new("baggage of others");
 
 /// Which variables travel, by which key and in which direction. See the [module](super).
 ///
-/// It is made once, in a [`LazyLock`](std::sync::LazyLock). Only values travel that a context binds, and no defaults.
+/// It is made once, in a [`LazyLock`](std::sync::LazyLock). Only values travel that a context
+/// binds, and no defaults.
 ///
 /// # Panics
 ///
-/// Methods that list a variable panic if the key is no token (RFC 7230: visible ASCII without separators), if it is listed in
-/// that direction already, or if there are [`MAX_MEMBERS`] keys. All of these are mistakes in the program, found when the
-/// propagator is made.
+/// Methods that list a variable panic if the key is no token (RFC 7230: visible ASCII without
+/// separators), if it is listed in that direction already, or if there are [`MAX_MEMBERS`] keys.
+/// All of these are mistakes in the program, found when the propagator is made.
 ///
 /// # Examples
 ///
@@ -170,8 +171,8 @@ impl Propagator {
         self.list(key, None, Some(from_str(var)))
     }
 
-    /// Sends and receives the variable as two functions have it. Where one returns `None`, the member is left out and reported
-    /// ([`ProblemKind::Value`]).
+    /// Sends and receives the variable as two functions have it. Where one returns `None`, the
+    /// member is left out and reported ([`ProblemKind::Value`]).
     ///
     /// Both take and return plain text, which is percent-encoded and decoded for them.
     ///
@@ -210,8 +211,8 @@ impl Propagator {
         self.list(key, Some(encode), Some(codec::decode(var, decode)))
     }
 
-    /// The greatest length of the value that was listed last, in bytes before they are encoded, for both directions. It is
-    /// 1024 by default.
+    /// The greatest length of the value that was listed last, in bytes before they are encoded, for
+    /// both directions. It is 1024 by default.
     ///
     /// # Panics
     ///
@@ -237,13 +238,15 @@ impl Propagator {
         self
     }
 
-    /// Passes on the members whose keys are not listed: those of a message that comes in go out with the messages that its
-    /// work sends, by this propagator or another one that passes on.
+    /// Passes on the members whose keys are not listed: those of a message that comes in go out
+    /// with the messages that its work sends, by this propagator or another one that passes on.
     ///
-    /// They stay in the [`Context`] that was extracted, where they count as one variable, and follow the work as others do.
-    /// They come after the own members, in their order, with their properties, and duplicates stay.
+    /// They stay in the [`Context`] that was extracted, where they count as one variable, and
+    /// follow the work as others do. They come after the own members, in their order, with their
+    /// properties, and duplicates stay.
     ///
-    /// Do not do this at the edge of a system: then anybody may put members into the messages inside of it.
+    /// Do not do this at the edge of a system: then anybody may put members into the messages
+    /// inside of it.
     ///
     /// # Examples
     ///
@@ -263,10 +266,11 @@ impl Propagator {
         self
     }
 
-    /// Writes the values of `context` into a message: one [`BAGGAGE`] header, or none if there is nothing to send.
+    /// Writes the values of `context` into a message: one [`BAGGAGE`] header, or none if there is
+    /// nothing to send.
     ///
-    /// The own members come first, in the order in which they were listed. A member that would be beyond a limit is left out
-    /// as a whole. Returns what was left out; ignoring that is fine.
+    /// The own members come first, in the order in which they were listed. A member that would be
+    /// beyond a limit is left out as a whole. Returns what was left out; ignoring that is fine.
     ///
     /// # Examples
     ///
@@ -328,10 +332,12 @@ impl Propagator {
         problems.into_vec()
     }
 
-    /// Reads the values of a message into `base`, and never fails: a member with a problem is left out, and the others stand.
+    /// Reads the values of a message into `base`, and never fails: a member with a problem is left
+    /// out, and the others stand.
     ///
-    /// Where a key that is received is there several times, the last one that has no problem counts. Its properties are
-    /// ignored. A variable that the message says nothing of has the value of `base`.
+    /// Where a key that is received is there several times, the last one that has no problem
+    /// counts. Its properties are ignored. A variable that the message says nothing of has the
+    /// value of `base`.
     ///
     /// All of this takes time linear in the length of the headers.
     ///
@@ -413,7 +419,8 @@ impl Propagator {
         self.entries.iter().find(|entry| entry.key == key)
     }
 
-    /// The entry that receives the key of this one: a key may be sent by one entry and received by another.
+    /// The entry that receives the key of this one: a key may be sent by one entry and received by
+    /// another.
     fn receiving<'a>(&'a self, entry: &'a Entry) -> Option<(&'a Entry, &'a Decode)> {
         let mut same = self.entries.iter().filter(|other| other.key == entry.key);
         same.find_map(|entry| Some((entry, entry.decode.as_ref()?)))

@@ -16,7 +16,8 @@ impl SharedContext {
     ///
     /// # Errors
     ///
-    /// [`AlreadyEntered`] if the context is entered, on this thread or another; `f` is not called then.
+    /// [`AlreadyEntered`] if the context is entered, on this thread or another; `f` is not called
+    /// then.
     ///
     /// # Examples
     ///
@@ -97,8 +98,8 @@ impl Waiter {
         self.shared.as_ref()
     }
 
-    /// The frame for the context, which is entered from now on, or asks to be woken when it is free. `None`: this
-    /// thread's innermost frame is this context already.
+    /// The frame for the context, which is entered from now on, or asks to be woken when it is
+    /// free. `None`: this thread's innermost frame is this context already.
     pub(crate) fn poll_frame(
         &mut self,
         users: Users,
@@ -141,7 +142,8 @@ impl Waiter {
         Poll::Ready(Some(frame))
     }
 
-    /// The frame for the context, or for a copy of it if it is taken. `None`: it is this thread's innermost frame.
+    /// The frame for the context, or for a copy of it if it is taken. `None`: it is this thread's
+    /// innermost frame.
     pub(crate) fn frame_now(&self, users: Users) -> Option<Frame> {
         let shared = self.shared.as_ref()?;
         if current::is_innermost(shared) {
@@ -153,7 +155,8 @@ impl Waiter {
 }
 
 impl Waiter {
-    /// Drops the reference to the context, and if it is the last one, the values in an empty context.
+    /// Drops the reference to the context, and if it is the last one, the values in an empty
+    /// context.
     pub(crate) fn release(mut self) {
         self.stop_waiting();
         let last = self.shared.take().and_then(SharedContext::into_last);

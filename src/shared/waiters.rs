@@ -8,8 +8,8 @@ type Waiting = (NonZeroU64, Waker);
 
 /// Wakers, by ticket.
 ///
-/// They are kept under a lock under which nothing may be allocated or freed, because an allocator may
-/// use the context. So room for one more is made before: see [`lacks_room`](Self::lacks_room).
+/// They are kept under a lock under which nothing may be allocated or freed, because an allocator
+/// may use the context. So room for one more is made before: see [`lacks_room`](Self::lacks_room).
 #[derive(Default)]
 pub(super) struct Waiters {
     /// That with the lowest ticket. `None` if there are no others, either.

@@ -80,7 +80,8 @@ pub(crate) fn park_on(mut future: Pin<&mut dyn Future<Output = ()>>) -> Result<(
     Ok(())
 }
 
-/// Whether one of `futures`' executors runs on this thread. Their tasks are not all runnables of ours.
+/// Whether one of `futures`' executors runs on this thread. Their tasks are not all runnables of
+/// ours.
 fn is_in_futures_executor() -> bool {
     #[cfg(feature = "futures-executor")]
     return futures_executor::enter().is_err();

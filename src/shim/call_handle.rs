@@ -36,17 +36,19 @@ impl CallHandle {
         }
     }
 
-    /// Drops the closure and its context at once, so that it will not be called. Takes the same time
-    /// however many callbacks wait.
+    /// Drops the closure and its context at once, so that it will not be called. Takes the same
+    /// time however many callbacks wait.
     ///
-    /// Nothing happens if it has been called, is being called (also by itself), or its executor is gone. If the
-    /// destructor of what the closure holds panics, that comes out here, and the callback is cancelled. A closure
-    /// that stays on its thread and is cancelled from another is dropped there, at the next turn of a queue.
+    /// Nothing happens if it has been called, is being called (also by itself), or its executor is
+    /// gone. If the destructor of what the closure holds panics, that comes out here, and the
+    /// callback is cancelled. A closure that stays on its thread and is cancelled from another is
+    /// dropped there, at the next turn of a queue.
     pub fn cancel(&self) {
         self.cancel_and(|| ());
     }
 
-    /// Cancels the callback, and calls `then` if that came in time. It did so, too, if the closure's destructor panics.
+    /// Cancels the callback, and calls `then` if that came in time. It did so, too, if the
+    /// closure's destructor panics.
     fn cancel_and(&self, then: impl FnOnce()) {
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| self.call.discard()));
         if !matches!(outcome, Ok(false)) {

@@ -1,7 +1,7 @@
 //! [`Call`]: what is kept of a scheduled closure.
 //!
-//! A queue and a handle share each callback, so that a cancellation takes the closure and its context out at
-//! once, from any thread and without the queue.
+//! A queue and a handle share each callback, so that a cancellation takes the closure and its
+//! context out at once, from any thread and without the queue.
 
 mod exception;
 mod local;
@@ -37,7 +37,8 @@ pub(crate) trait Pending: Send + Sync {
     fn run_mut(&mut self) -> RunOutcome;
     fn run_in(&self, frame: Option<Frame>) -> RunOutcome;
     fn is_pending(&self) -> bool;
-    /// Drops the closure, inside its context, and then the context. Returns whether they were there.
+    /// Drops the closure, inside its context, and then the context. Returns whether they were
+    /// there.
     fn discard(&self) -> bool;
 }
 
@@ -63,7 +64,8 @@ impl Call {
         Call::Here(Arc::new(Ticket::new(Work::new(context, fixed, f))))
     }
 
-    /// Calls the closure in its context, unless it was cancelled or has to wait for a shared context.
+    /// Calls the closure in its context, unless it was cancelled or has to wait for a shared
+    /// context.
     #[inline]
     pub(crate) fn run(&mut self) -> RunOutcome {
         match self {
@@ -75,8 +77,8 @@ impl Call {
         }
     }
 
-    /// Calls the closure, unless it was cancelled, in this frame, which is its shared context's; `None` says that the
-    /// thread's innermost is.
+    /// Calls the closure, unless it was cancelled, in this frame, which is its shared context's;
+    /// `None` says that the thread's innermost is.
     pub(crate) fn run_in(&self, frame: Option<Frame>) -> RunOutcome {
         match self {
             Call::Anywhere(call) => call.run_in(frame),

@@ -24,8 +24,8 @@ use crate::task_context::TaskContext;
 /// An executor whose units of work inherit the context of whoever submits them.
 ///
 /// Wraps the handle of a runtime, an executor of one's own, or, with
-/// [`from_schedule`](ContextAwareExecutor::from_schedule), any closure that gets work run. Tasks of smol's
-/// and tokio's executors are spawned by their native means. Clones share the executor.
+/// [`from_schedule`](ContextAwareExecutor::from_schedule), any closure that gets work run. Tasks of
+/// smol's and tokio's executors are spawned by their native means. Clones share the executor.
 ///
 /// | wraps | how to block on it |
 /// |---|---|
@@ -38,13 +38,13 @@ use crate::task_context::TaskContext;
 /// | `event_loop::LoopHandle` | from other threads, while the loop runs |
 /// | any `Fn(Runnable)` | parks the thread |
 ///
-/// Callbacks wait in one line for each executor, however many wrappers it has. Clones of a `ThreadPool` or a
-/// `LocalSpawner` cannot be told apart from other pools, nor clones of an executor of your own that is moved
-/// in: there, clone the wrapper.
+/// Callbacks wait in one line for each executor, however many wrappers it has. Clones of a
+/// `ThreadPool` or a `LocalSpawner` cannot be told apart from other pools, nor clones of an
+/// executor of your own that is moved in: there, clone the wrapper.
 ///
-/// Work that this executor's own tasks submit through the free functions of [`shim`](super) goes to it
-/// too. An executor that is moved into the wrapper, rather than pointed to, is found by its tasks as
-/// long as a wrapper or a task exists.
+/// Work that this executor's own tasks submit through the free functions of [`shim`](super) goes to
+/// it too. An executor that is moved into the wrapper, rather than pointed to, is found by its
+/// tasks as long as a wrapper or a task exists.
 ///
 /// # Examples
 ///
@@ -66,7 +66,8 @@ pub struct ContextAwareExecutor<E> {
     pub(crate) fixed: Option<Arc<Context>>,
 }
 
-/// An executor made of a closure, by [`ContextAwareExecutor::from_schedule`]. Clones share the closure.
+/// An executor made of a closure, by [`ContextAwareExecutor::from_schedule`]. Clones share the
+/// closure.
 #[derive(Clone)]
 pub struct FromSchedule {
     schedule: Arc<dyn Fn(Runnable) + Send + Sync>,
@@ -93,9 +94,9 @@ impl fmt::Debug for FromSchedule {
 impl ContextAwareExecutor<FromSchedule> {
     /// Makes an executor of a closure that gets a [`Runnable`] run, soon, once and on any thread.
     ///
-    /// A closure that runs it at once makes [`spawn`](ContextAwareExecutor::spawn) poll the task before it
-    /// returns. Callbacks never run within the call that schedules them; with such a closure they run on one
-    /// of the crate's blocking threads.
+    /// A closure that runs it at once makes [`spawn`](ContextAwareExecutor::spawn) poll the task
+    /// before it returns. Callbacks never run within the call that schedules them; with such a
+    /// closure they run on one of the crate's blocking threads.
     ///
     /// # Examples
     ///
@@ -145,11 +146,11 @@ impl<E> ContextAwareExecutor<E> {
         }
     }
 
-    /// Wraps `inner` so that every unit of work starts in a copy of `context`, whoever submits it. The
-    /// `_in` methods still take the context they are given.
+    /// Wraps `inner` so that every unit of work starts in a copy of `context`, whoever submits it.
+    /// The `_in` methods still take the context they are given.
     ///
-    /// For work that outlives whoever happens to start it, as a pooled connection does: on an executor made by
-    /// [`new`](Self::new), it would keep the values of the request that opened it.
+    /// For work that outlives whoever happens to start it, as a pooled connection does: on an
+    /// executor made by [`new`](Self::new), it would keep the values of the request that opened it.
     ///
     /// # Examples
     ///
@@ -400,7 +401,8 @@ impl<E: Executor> ContextAwareExecutor<E> {
             .call_at(when, Call::new(context, self.fixed.clone(), f))
     }
 
-    /// Schedules `f` for `when`, on the executor's clock, in a copy of the current context, taken now.
+    /// Schedules `f` for `when`, on the executor's clock, in a copy of the current context, taken
+    /// now.
     ///
     /// See [`shim::call_at`](super::call_at).
     ///
@@ -581,8 +583,8 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
         Destination::Local(self.scope()).call_soon(call)
     }
 
-    /// Schedules `f` on this thread for when `delay` has passed, in a copy of the current context, taken
-    /// now.
+    /// Schedules `f` on this thread for when `delay` has passed, in a copy of the current context,
+    /// taken now.
     ///
     /// See [`shim::call_later`](super::call_later).
     ///
@@ -639,8 +641,8 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
         self.call_at_local_in(context, when, f)
     }
 
-    /// Schedules `f` on this thread for `when`, on the executor's clock, in a copy of the current context,
-    /// taken now.
+    /// Schedules `f` on this thread for `when`, on the executor's clock, in a copy of the current
+    /// context, taken now.
     ///
     /// See [`shim::call_at`](super::call_at).
     ///

@@ -158,9 +158,10 @@ impl OnExecutor {
         f: impl FnOnce() -> T + Send + 'static,
     ) -> JoinHandle<T> {
         let scope = self.scope();
-        // By the scope's name: the handle of a job would keep an executor alive whose task awaits it. Those that a scope
-        // names by the thread are held, which keeps nobody alive: the job may be submitted from any thread, and again
-        // from whichever leaves the context that it waits for.
+        // By the scope's name: the handle of a job would keep an executor alive whose task awaits
+        // it. Those that a scope names by the thread are held, which keeps nobody alive: the job
+        // may be submitted from any thread, and again from whichever leaves the context that it
+        // waits for.
         let is_by_thread = self.executor.is_by_thread();
         let held = is_by_thread.then(|| self.executor.to_value());
         let name = scope.executor.clone();
@@ -247,16 +248,17 @@ struct Held(Option<Arc<dyn Executor>>);
 impl Drop for Held {
     fn drop(&mut self) {
         let executor = self.0.take();
-        // The task may be the last that holds it. `async-task` aborts the process if it panics then.
+        // The task may be the last that holds it. `async-task` aborts the process if it panics
+        // then.
         contain(|| drop(executor));
     }
 }
 
 /// How the runnables of a task reach `executor`.
 ///
-/// An executor that the user holds by pointer is held weakly: one that keeps its tasks would otherwise be kept alive by them.
-/// Without it the runnable is dropped, which cancels the task. One that was moved into the wrapper is held, so that the
-/// wrapper need not be.
+/// An executor that the user holds by pointer is held weakly: one that keeps its tasks would
+/// otherwise be kept alive by them. Without it the runnable is dropped, which cancels the task. One
+/// that was moved into the wrapper is held, so that the wrapper need not be.
 fn scheduler(executor: &ExecutorRef) -> impl Fn(async_task::Runnable) + Send + Sync + 'static {
     let (held, name) = match executor {
         ExecutorRef::Value(executor) => match known_name(&(**executor).hooks()) {
@@ -269,7 +271,8 @@ fn scheduler(executor: &ExecutorRef) -> impl Fn(async_task::Runnable) + Send + S
     move |runnable| {
         let runnable = Runnable(runnable);
         let _scheduling = inline::scheduling();
-        // A panic, as of a channel that nobody receives from, drops the runnable. It would come out of a wake-up.
+        // A panic, as of a channel that nobody receives from, drops the runnable. It would come out
+        // of a wake-up.
         contain(|| match (&held.0, name.upgrade()) {
             (Some(executor), _) => executor.schedule(runnable),
             (None, Some(executor)) => executor.with(|executor| executor.schedule(runnable)),
@@ -280,8 +283,8 @@ fn scheduler(executor: &ExecutorRef) -> impl Fn(async_task::Runnable) + Send + S
 
 /// Runs `f` in `context`, in this scope, on the blocking threads that `submit` hands it to.
 ///
-/// A task like others, so that its outcome, its cancellation before the start and its wait for a shared context are the same
-/// on every executor.
+/// A task like others, so that its outcome, its cancellation before the start and its wait for a
+/// shared context are the same on every executor.
 fn spawn_job<C: TaskContext, T: Send + 'static>(
     submit: impl Fn(Job) + Send + Sync + 'static,
     scope: ExecutorScope,
@@ -309,7 +312,8 @@ impl<T, F: FnOnce() -> T> Future for Once<F> {
             .0
             .take()
             .expect("a blocking job was polled after it had completed");
-        // What the job runs is not a task's own: a runtime, for example, whose tasks may not write to its context.
+        // What the job runs is not a task's own: a runtime, for example, whose tasks may not write
+        // to its context.
         Poll::Ready(current::enter_call(f))
     }
 }
@@ -390,7 +394,8 @@ impl Destination {
         self.queue().reserve(&mut |driver| self.start(driver))
     }
 
-    /// Without the local executor, the queue is one that nobody drives: what is pushed is dropped with it.
+    /// Without the local executor, the queue is one that nobody drives: what is pushed is dropped
+    /// with it.
     fn queue(&self) -> Arc<Queue> {
         match self {
             Destination::Executor(on) => on.executor.with(|executor| {
@@ -410,7 +415,8 @@ impl Destination {
         match self {
             Destination::Executor(on) => {
                 let driver = driver.serving(QueueScope {
-                    // The scopes of some runtimes' tasks name the runtime of the thread, which may be another one later.
+                    // The scopes of some runtimes' tasks name the runtime of the thread, which may
+                    // be another one later.
                     executor: !on.executor.is_by_thread(),
                     local: false,
                 });

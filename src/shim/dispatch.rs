@@ -1,4 +1,5 @@
-//! The runtimes as one: enums that the list in `shims/list.rs` generates, each with a variant for a runtime.
+//! The runtimes as one: enums that the list in `shims/list.rs` generates, each with a variant for a
+//! runtime.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -61,7 +62,8 @@ macro_rules! dispatch {
             pub(crate) const COMPILED_IN: usize = 0
                 $(+ <adapters::$module::Runtime as Runtime>::IS_COMPILED_IN as usize)*;
 
-            /// The module of the first one that is compiled in and whose executor can be used from anywhere.
+            /// The module of the first one that is compiled in and whose executor can be used from
+            /// anywhere.
             pub(crate) const GLOBAL: Option<&str> = {
                 let mut global = None;
                 $({

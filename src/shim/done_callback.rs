@@ -8,13 +8,14 @@ use super::search;
 use crate::task_context::TaskContext;
 
 impl<T> JoinHandle<T> {
-    /// Has `f` called when the task has ended, whichever way, in a copy of the current context, taken now.
+    /// Has `f` called when the task has ended, whichever way, in a copy of the current context,
+    /// taken now.
     ///
     /// The callback goes to the executor that is [current](super#which-executor) here, as by
-    /// [`call_soon`](super::call_soon): it takes its place in that executor's queue when the task has ended, and at once if
-    /// it has ended already. It is called too if the handle is dropped. Whose context the end comes in makes no difference.
-    /// When the task has ended, nothing is kept of the callbacks; if the executor goes before, they are dropped, each inside
-    /// its context.
+    /// [`call_soon`](super::call_soon): it takes its place in that executor's queue when the task
+    /// has ended, and at once if it has ended already. It is called too if the handle is dropped.
+    /// Whose context the end comes in makes no difference. When the task has ended, nothing is kept
+    /// of the callbacks; if the executor goes before, they are dropped, each inside its context.
     ///
     /// For the task's output, await the handle.
     ///

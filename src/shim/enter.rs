@@ -10,8 +10,8 @@ use super::scope::{EnterGuard, ExecutorScope, ScopeExecutor};
 use super::task::TaskFuture;
 
 impl<E: Executor> ContextAwareExecutor<E> {
-    /// Sends what the free functions of [`shim`](super) spawn on this thread to this executor, until
-    /// the guard is dropped.
+    /// Sends what the free functions of [`shim`](super) spawn on this thread to this executor,
+    /// until the guard is dropped.
     ///
     /// # Examples
     ///
@@ -29,8 +29,8 @@ impl<E: Executor> ContextAwareExecutor<E> {
     /// # }
     /// ```
     pub fn enter(&self) -> EnterGuard<'_> {
-        // Held weakly: the guard borrows the wrapper. A runtime's name may mean that of the thread, which is not where the
-        // guard is.
+        // Held weakly: the guard borrows the wrapper. A runtime's name may mean that of the thread,
+        // which is not where the guard is.
         let executor: Arc<dyn Executor> = self.inner.clone();
         let name = ExecutorName::Weak(Arc::downgrade(&executor));
         EnterGuard::new(ExecutorScope::new(
@@ -40,7 +40,8 @@ impl<E: Executor> ContextAwareExecutor<E> {
     }
 
     /// Runs `future` to completion on the calling thread, in a copy of the current context; what it
-    /// spawns goes to this executor. An executor that runs on the calling thread only runs its tasks meanwhile.
+    /// spawns goes to this executor. An executor that runs on the calling thread only runs its
+    /// tasks meanwhile.
     ///
     /// # Panics
     ///
@@ -69,8 +70,8 @@ impl<E: Executor> ContextAwareExecutor<E> {
     ///
     /// # Errors
     ///
-    /// A [`BlockOnError`] if this thread may not block on this executor. Nothing has been entered then, and
-    /// the future has not been polled.
+    /// A [`BlockOnError`] if this thread may not block on this executor. Nothing has been entered
+    /// then, and the future has not been polled.
     ///
     /// # Examples
     ///
@@ -94,9 +95,9 @@ impl<E: Executor> ContextAwareExecutor<E> {
 }
 
 impl<E: LocalExecutor> ContextAwareExecutor<E> {
-    /// Sends what the free functions of [`shim`](super) spawn on this thread to this executor, until
-    /// the guard is dropped: [`spawn_local`](super::spawn_local) and its family, and if the executor has no runtime beside
-    /// it, as a `LocalSet` has, all others too.
+    /// Sends what the free functions of [`shim`](super) spawn on this thread to this executor,
+    /// until the guard is dropped: [`spawn_local`](super::spawn_local) and its family, and if the
+    /// executor has no runtime beside it, as a `LocalSet` has, all others too.
     ///
     /// # Examples
     ///
@@ -150,8 +151,8 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     ///
     /// # Errors
     ///
-    /// A [`BlockOnError`] if this thread may not block on this executor. Nothing has been entered then, and
-    /// the future has not been polled.
+    /// A [`BlockOnError`] if this thread may not block on this executor. Nothing has been entered
+    /// then, and the future has not been polled.
     ///
     /// # Examples
     ///

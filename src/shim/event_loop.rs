@@ -1,8 +1,8 @@
 //! The built-in event loop: asyncio's in small, with no runtime and no reactor.
 //!
-//! Tasks and callbacks take their turns in one line, in the order in which they became ready, and every
-//! one of them runs in its own context. An idle loop parks its thread. Sockets need a reactor beside it,
-//! such as `async-io`'s, which wakes tasks of any executor.
+//! Tasks and callbacks take their turns in one line, in the order in which they became ready, and
+//! every one of them runs in its own context. An idle loop parks its thread. Sockets need a reactor
+//! beside it, such as `async-io`'s, which wakes tasks of any executor.
 //!
 //! # Examples
 //!
@@ -127,8 +127,8 @@ impl EventLoop {
         EventLoop::with_clock(None)
     }
 
-    /// A loop whose clock stands still while there is something to run and jumps to the next timer when
-    /// there is not: timers of an hour take no time, and fire in order.
+    /// A loop whose clock stands still while there is something to run and jumps to the next timer
+    /// when there is not: timers of an hour take no time, and fire in order.
     ///
     /// Without a timer the loop parks until another thread wakes it, as any loop.
     ///
@@ -218,8 +218,8 @@ impl EventLoop {
     ///
     /// # Panics
     ///
-    /// If a loop is running on this thread, or if [`stop`](LoopHandle::stop) was called before the future
-    /// had completed. For a form that does not panic, see
+    /// If a loop is running on this thread, or if [`stop`](LoopHandle::stop) was called before the
+    /// future had completed. For a form that does not panic, see
     /// [`try_run_until_complete`](Self::try_run_until_complete).
     ///
     /// # Examples
@@ -312,8 +312,8 @@ impl EventLoop {
         self.shared.stop();
     }
 
-    /// Spawns a task on the loop, in a copy of the current context, taken now. The future stays on this
-    /// thread and need not be `Send`.
+    /// Spawns a task on the loop, in a copy of the current context, taken now. The future stays on
+    /// this thread and need not be `Send`.
     ///
     /// # Examples
     ///
@@ -473,8 +473,8 @@ impl EventLoop {
         self.local.call_at_local_in(context, when, f)
     }
 
-    /// Ends the loop: drops its tasks and callbacks, each inside its context. The same as dropping it, in so many
-    /// words. A loop that is running cannot be closed: it is borrowed.
+    /// Ends the loop: drops its tasks and callbacks, each inside its context. The same as dropping
+    /// it, in so many words. A loop that is running cannot be closed: it is borrowed.
     ///
     /// What [handles](LoopHandle) submit from now on is dropped, and their
     /// [`is_closed`](LoopHandle::is_closed) holds.
@@ -491,8 +491,8 @@ impl EventLoop {
     /// ```
     pub fn close(self) {}
 
-    /// In debug mode, what holds the loop up for long is reported: a callback, or a step of a task, in which nothing
-    /// else can run. Off by default.
+    /// In debug mode, what holds the loop up for long is reported: a callback, or a step of a task,
+    /// in which nothing else can run. Off by default.
     ///
     /// # Examples
     ///
@@ -501,8 +501,9 @@ impl EventLoop {
         self.debug.enabled.set(enabled);
     }
 
-    /// How long a callback or a step may take in [debug mode](Self::set_debug) without being reported, on the operating
-    /// system's clock: 100 milliseconds by default, as with asyncio's `slow_callback_duration`.
+    /// How long a callback or a step may take in [debug mode](Self::set_debug) without being
+    /// reported, on the operating system's clock: 100 milliseconds by default, as with asyncio's
+    /// `slow_callback_duration`.
     ///
     /// # Examples
     ///
@@ -511,8 +512,8 @@ impl EventLoop {
         self.debug.limit.set(duration);
     }
 
-    /// Sets what is done about slow callbacks in [debug mode](Self::set_debug). By default one line on standard
-    /// error names the call site. A panic of the handler goes no further.
+    /// Sets what is done about slow callbacks in [debug mode](Self::set_debug). By default one line
+    /// on standard error names the call site. A panic of the handler goes no further.
     ///
     /// # Examples
     ///
@@ -551,8 +552,8 @@ impl EventLoop {
         let shared = &*self.shared;
         shared.tasks.close();
         drop(self.driver.borrow_mut().take());
-        // Waking a task of a closed loop drops it, here. A runnable that another thread is just handing
-        // over comes through the queue.
+        // Waking a task of a closed loop drops it, here. A runnable that another thread is just
+        // handing over comes through the queue.
         while shared.tasks.wake_all() {
             shared.queue.empty();
             give_notices(&shared.tasks);

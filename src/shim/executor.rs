@@ -1,4 +1,5 @@
-//! The contracts of executors: [`Executor`], [`LocalExecutor`], [`Clock`], and [`Adapter`] for those that this crate knows.
+//! The contracts of executors: [`Executor`], [`LocalExecutor`], [`Clock`], and [`Adapter`] for
+//! those that this crate knows.
 
 use std::any::{Any, TypeId};
 use std::fmt;
@@ -21,11 +22,11 @@ use super::task_list::TaskList;
 ///
 /// Implement [`schedule`](Executor::schedule), wrap the executor in a
 /// [`ContextAwareExecutor`](super::ContextAwareExecutor), and it has tasks, callbacks, timers and
-/// blocking jobs that inherit the context of whoever submits them. Override [`clock`](Executor::clock)
-/// and [`spawn_blocking`](Executor::spawn_blocking) if the executor has its own; the defaults share one
-/// timer thread and one pool of blocking threads in the process, started on first use. The pool has
-/// at most 500 threads, which end when they have been idle for 10 seconds; more jobs than that wait
-/// for their turn.
+/// blocking jobs that inherit the context of whoever submits them. Override
+/// [`clock`](Executor::clock) and [`spawn_blocking`](Executor::spawn_blocking) if the executor has
+/// its own; the defaults share one timer thread and one pool of blocking threads in the process,
+/// started on first use. The pool has at most 500 threads, which end when they have been idle for
+/// 10 seconds; more jobs than that wait for their turn.
 ///
 /// # Examples
 ///
@@ -56,12 +57,14 @@ use super::task_list::TaskList;
 pub trait Executor: Send + Sync + 'static {
     /// Arranges for [`Runnable::run`] to be called, soon, once and on any thread.
     ///
-    /// Running it at once is allowed. Dropping it cancels its task, and so does a panic. Runnables are to be run roughly in the
-    /// order in which they were scheduled: one thread that always runs the newest first never comes to the others while a
-    /// task wakes itself, or two wake each other.
+    /// Running it at once is allowed. Dropping it cancels its task, and so does a panic. Runnables
+    /// are to be run roughly in the order in which they were scheduled: one thread that always runs
+    /// the newest first never comes to the others while a task wakes itself, or two wake each
+    /// other.
     ///
-    /// May use the crate, also to send work to this very executor: no lock is held. It is called in the context of
-    /// whoever spawns, schedules or wakes, and must leave that as it was. It must not block on the executor.
+    /// May use the crate, also to send work to this very executor: no lock is held. It is called in
+    /// the context of whoever spawns, schedules or wakes, and must leave that as it was. It must
+    /// not block on the executor.
     fn schedule(&self, task: Runnable);
 
     /// The clock that timers on this executor follow. May use the crate, as the clock may.
@@ -95,11 +98,12 @@ pub(crate) fn spawn_blocking(job: Job) {
 ///
 /// # Waking from other threads
 ///
-/// [`schedule_local`](LocalExecutor::schedule_local) is called on the executor's own thread only. A wake-up from
-/// another thread, a timer's for example, unparks this one. An executor that has nothing to run calls
-/// [`deliver_remote_wakes`](super::deliver_remote_wakes), and parks only if that brings nothing. An executor that can poll
-/// futures itself, as the ones with an adapter here do, should implement
-/// [`spawn_local`](LocalExecutor::spawn_local) as well: then its tasks can be woken from anywhere.
+/// [`schedule_local`](LocalExecutor::schedule_local) is called on the executor's own thread only. A
+/// wake-up from another thread, a timer's for example, unparks this one. An executor that has
+/// nothing to run calls [`deliver_remote_wakes`](super::deliver_remote_wakes), and parks only if
+/// that brings nothing. An executor that can poll futures itself, as the ones with an adapter here
+/// do, should implement [`spawn_local`](LocalExecutor::spawn_local) as well: then its tasks can be
+/// woken from anywhere.
 ///
 /// # Examples
 ///
@@ -134,17 +138,17 @@ pub(crate) fn spawn_blocking(job: Job) {
 /// }
 /// ```
 pub trait LocalExecutor: 'static {
-    /// Arranges for [`LocalRunnable::run`] to be called, soon, once and on this thread, but not before this
-    /// returns. Dropping it cancels its task. Roughly in the order in which they were scheduled, and it may use the crate:
-    /// see [`Executor::schedule`].
+    /// Arranges for [`LocalRunnable::run`] to be called, soon, once and on this thread, but not
+    /// before this returns. Dropping it cancels its task. Roughly in the order in which they were
+    /// scheduled, and it may use the crate: see [`Executor::schedule`].
     fn schedule_local(&self, task: LocalRunnable);
 
     /// Arranges for `task` to be polled to completion on this thread; dropping it cancels the task.
     ///
     /// # Errors
     ///
-    /// Gives the task back if the executor can only run runnables, as the default does; they are then
-    /// scheduled by [`schedule_local`](LocalExecutor::schedule_local).
+    /// Gives the task back if the executor can only run runnables, as the default does; they are
+    /// then scheduled by [`schedule_local`](LocalExecutor::schedule_local).
     fn spawn_local(
         &self,
         task: LocalBoxFuture<'static, ()>,
@@ -164,7 +168,8 @@ pub trait LocalExecutor: 'static {
     }
 }
 
-/// What the crate knows of an executor beside the methods of its trait. `N` is how frames name the executor.
+/// What the crate knows of an executor beside the methods of its trait. `N` is how frames name the
+/// executor.
 pub struct Hooks<'a, N> {
     /// What tells the executor's callback queue from others.
     pub(crate) queue: QueueKey,
@@ -184,7 +189,8 @@ pub(crate) trait Adapter {
         None
     }
 
-    /// The local executor that this thread runs the executor's tasks on, if they all stay on one thread.
+    /// The local executor that this thread runs the executor's tasks on, if they all stay on one
+    /// thread.
     fn local(&self) -> Option<LocalName> {
         None
     }
@@ -307,7 +313,8 @@ impl<N> fmt::Debug for Hooks<'_, N> {
 #[derive(Clone)]
 pub enum ExecutorName {
     Static(&'static dyn Executor),
-    /// Weak, because an executor that owns its tasks would otherwise keep itself alive through them.
+    /// Weak, because an executor that owns its tasks would otherwise keep itself alive through
+    /// them.
     Weak(Weak<dyn Executor>),
 }
 
@@ -376,7 +383,8 @@ impl fmt::Debug for LocalName {
 /// What tells the callback queue of one executor from others.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum QueueKey {
-    /// An executor that is a value. Those without a size share addresses, but not with others of their type.
+    /// An executor that is a value. Those without a size share addresses, but not with others of
+    /// their type.
     Value(TypeId, usize),
     /// An executor of a runtime with a number of its own, or the only one.
     Numbered(&'static str, u64),

@@ -46,8 +46,9 @@ macro_rules! functions {
             crate::shim::facade::spawn_on_runtime::<Runtime, _>(future)
         }
 
-        /// Spawns a task that stays on this thread, in a copy of the current context, taken now: on the runtime's own
-        /// executor for such tasks, if there is one, and else on the local executor that is entered.
+        /// Spawns a task that stays on this thread, in a copy of the current context, taken now: on
+        /// the runtime's own executor for such tasks, if there is one, and else on the local
+        /// executor that is entered.
         ///
         /// # Panics
         ///
@@ -87,7 +88,8 @@ macro_rules! functions {
         /// # Panics
         ///
         /// Outside of a runtime, if it has no global executor, and where
-        /// [`ContextAwareExecutor::try_block_on`](crate::shim::ContextAwareExecutor::try_block_on) gives an error.
+        /// [`ContextAwareExecutor::try_block_on`](crate::shim::ContextAwareExecutor::try_block_on)
+        /// gives an error.
         ///
         /// # Examples
         ///
@@ -153,8 +155,8 @@ where
     local::spawn(LocalScope { scope, local }, current::inherit(), future)
 }
 
-/// What is spawned for `future` on the runtime by its own means, which give its own handle: a task in a copy of the current
-/// context, taken now.
+/// What is spawned for `future` on the runtime by its own means, which give its own handle: a task
+/// in a copy of the current context, taken now.
 #[inline]
 #[allow(dead_code, reason = "there may be no runtime")]
 pub(crate) fn task<R, F>(future: F) -> impl Future<Output = F::Output>

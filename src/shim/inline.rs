@@ -56,8 +56,9 @@ pub(crate) fn is_inline() -> bool {
     thread_state::is(|state| &state.is_inline)
 }
 
-/// Wakes a task that runs on this thread, from another thread, and when this one has left all of its runnables: an
-/// executor that runs them where they are scheduled would run the task within them.
+/// Wakes a task that runs on this thread, from another thread, and when this one has left all of
+/// its runnables: an executor that runs them where they are scheduled would run the task within
+/// them.
 pub(crate) fn wake_after_runnables(waker: Waker) {
     let mut waker = Some(waker);
     let _at_exit = LATER.try_with(|later| later.borrow_mut().extend(waker.take()));

@@ -23,14 +23,16 @@ use super::join_task::Abort;
 use super::runnable_join::RunnableJoin;
 use crate::id;
 
-/// Waits for a task, aborts it, or detaches it. Dropping the handle detaches the task: it keeps running.
+/// Waits for a task, aborts it, or detaches it. Dropping the handle detaches the task: it keeps
+/// running.
 ///
-/// The same on every runtime: awaiting gives the output, or a [`JoinError`] if the task panicked or was
-/// aborted. The output belongs to the awaiter: a value that nobody awaits is dropped by the runtime,
-/// outside the task's context. To be able to abort a task later, and nothing else, keep an [`AbortHandle`].
+/// The same on every runtime: awaiting gives the output, or a [`JoinError`] if the task panicked or
+/// was aborted. The output belongs to the awaiter: a value that nobody awaits is dropped by the
+/// runtime, outside the task's context. To be able to abort a task later, and nothing else, keep an
+/// [`AbortHandle`].
 ///
-/// Values that a task has set come back with its output, if it returns them:
-/// `spawn(async { (work().await, copy_context()) })`. See [`Context::apply`](crate::Context::apply).
+/// Values that a task has set come back with its output, if it returns them: `spawn(async {
+/// (work().await, copy_context()) })`. See [`Context::apply`](crate::Context::apply).
 ///
 /// # Cancel safety
 ///
@@ -85,10 +87,10 @@ impl<T> JoinHandle<T> {
 
     /// Starts to abort the task: it is dropped inside its context, soon, unless it completes first.
     ///
-    /// Awaiting the handle waits until the task's destructors have run. It then gives an error whose
-    /// [`is_cancelled`](JoinError::is_cancelled) holds; a task that had finished gives its output. A task
-    /// that aborts itself and returns gives either, and so does one whose destructor panics: that is an error of
-    /// either kind. A blocking job that has started cannot be aborted.
+    /// Awaiting the handle waits until the task's destructors have run. It then gives an error
+    /// whose [`is_cancelled`](JoinError::is_cancelled) holds; a task that had finished gives its
+    /// output. A task that aborts itself and returns gives either, and so does one whose destructor
+    /// panics: that is an error of either kind. A blocking job that has started cannot be aborted.
     ///
     /// # Examples
     ///
@@ -124,15 +126,15 @@ impl<T> JoinHandle<T> {
         self.abort_handle_as(self.id())
     }
 
-    /// The same, where the task is known by this id and nobody asks the handle for it: drawing one moves the task to where
-    /// several reach it.
+    /// The same, where the task is known by this id and nobody asks the handle for it: drawing one
+    /// moves the task to where several reach it.
     pub(crate) fn abort_handle_as(&self, id: TaskId) -> AbortHandle {
         let task = self.task.abort_handle();
         AbortHandle { task, id }
     }
 
-    /// Whether the task has ended, and its destructors have run. (They may still run if an executor of one's own
-    /// drops the task, instead of running it.)
+    /// Whether the task has ended, and its destructors have run. (They may still run if an executor
+    /// of one's own drops the task, instead of running it.)
     ///
     /// # Examples
     ///
@@ -167,8 +169,9 @@ impl<T> JoinHandle<T> {
         self.task.id()
     }
 
-    /// Drops a callback that was added by [`add_done_callback`](Self::add_done_callback), with its context. Returns
-    /// whether it was there: not if it was removed before or the task has ended (FU-03).
+    /// Drops a callback that was added by [`add_done_callback`](Self::add_done_callback), with its
+    /// context. Returns whether it was there: not if it was removed before or the task has ended
+    /// (FU-03).
     ///
     /// # Examples
     ///
@@ -204,8 +207,8 @@ impl<T> JoinHandle<T> {
 }
 
 impl<T> JoinHandle<Option<T>> {
-    /// Waits for a task of a [`TaskGroup`](super::TaskGroup), which says itself how a task has failed: `None` if it has, or
-    /// was aborted.
+    /// Waits for a task of a [`TaskGroup`](super::TaskGroup), which says itself how a task has
+    /// failed: `None` if it has, or was aborted.
     ///
     /// # Cancel safety
     ///

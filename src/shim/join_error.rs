@@ -24,8 +24,8 @@ pub struct JoinError {
 
 enum Cause {
     Cancelled,
-    // In a mutex only to be `Sync`, as errors are expected to be, and in a box because every output is moved with the room
-    // for an error.
+    // In a mutex only to be `Sync`, as errors are expected to be, and in a box because every output
+    // is moved with the room for an error.
     Panicked(Box<Mutex<Box<dyn Any + Send>>>),
 }
 

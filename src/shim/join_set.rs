@@ -17,10 +17,11 @@ use super::join::{AbortHandle, JoinHandle, TaskId};
 use super::join_error::JoinError;
 use crate::task_context::TaskContext;
 
-/// Tasks with outputs of one type, awaited in the order in which they end: tokio's `JoinSet`, on every executor.
+/// Tasks with outputs of one type, awaited in the order in which they end: tokio's `JoinSet`, on
+/// every executor.
 ///
-/// Each task starts in a copy of the context of whoever calls `spawn` (TA-01). Dropping the set aborts the tasks
-/// that are left in it.
+/// Each task starts in a copy of the context of whoever calls `spawn` (TA-01). Dropping the set
+/// aborts the tasks that are left in it.
 ///
 /// # Examples
 ///
@@ -216,7 +217,8 @@ impl<T: 'static> JoinSet<T> {
         self.insert(super::spawn_blocking(f))
     }
 
-    /// Spawns a task that stays on this thread, on `executor`, in a copy of the current context, taken now.
+    /// Spawns a task that stays on this thread, on `executor`, in a copy of the current context,
+    /// taken now.
     ///
     /// # Examples
     ///
@@ -245,7 +247,8 @@ impl<T: 'static> JoinSet<T> {
         self.insert(executor.spawn_local(future))
     }
 
-    /// Runs `f` on a thread of `executor` that may block, in a copy of the current context, taken now.
+    /// Runs `f` on a thread of `executor` that may block, in a copy of the current context, taken
+    /// now.
     ///
     /// # Examples
     ///
@@ -272,7 +275,8 @@ impl<T: 'static> JoinSet<T> {
         self.insert(executor.spawn_blocking(f))
     }
 
-    /// Waits until one of the tasks has ended, and takes its result out. `None` if the set is empty.
+    /// Waits until one of the tasks has ended, and takes its result out. `None` if the set is
+    /// empty.
     ///
     /// # Cancel safety
     ///
@@ -295,8 +299,8 @@ impl<T: 'static> JoinSet<T> {
         future::poll_fn(|cx| self.poll_join_next(cx)).await
     }
 
-    /// As [`join_next`](Self::join_next), with the task's id, which the [`AbortHandle`] has that its spawn returned. It comes
-    /// with an error as well.
+    /// As [`join_next`](Self::join_next), with the task's id, which the [`AbortHandle`] has that
+    /// its spawn returned. It comes with an error as well.
     ///
     /// # Cancel safety
     ///
@@ -423,8 +427,9 @@ impl<T: 'static> JoinSet<T> {
     ///
     /// # Panics
     ///
-    /// If a task panicked, with its panic; if one was aborted, with a message. The other tasks are aborted then. For
-    /// a form that does not panic, call [`join_next`](Self::join_next) until it gives `None`.
+    /// If a task panicked, with its panic; if one was aborted, with a message. The other tasks are
+    /// aborted then. For a form that does not panic, call [`join_next`](Self::join_next) until it
+    /// gives `None`.
     ///
     /// # Cancel safety
     ///

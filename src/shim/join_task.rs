@@ -13,8 +13,9 @@ use super::outcome::Joined;
 pub(crate) trait JoinTask<T>: Sized {
     /// Polls for the end of the task.
     ///
-    /// A poll that is not ready must not have woken its waker: whoever looks at the task on being woken would look again
-    /// without end, and so would an executor that polls until nobody is awake.
+    /// A poll that is not ready must not have woken its waker: whoever looks at the task on being
+    /// woken would look again without end, and so would an executor that polls until nobody is
+    /// awake.
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Joined<T>>;
 
     /// Whether the task has ended. `None` if only a poll can tell.
@@ -25,8 +26,8 @@ pub(crate) trait JoinTask<T>: Sized {
         None
     }
 
-    /// Turns the handle into a future that cancels the task, from the first poll on, and completes when it has ended. Only
-    /// asked of those without an [`abort_handle`](Self::abort_handle).
+    /// Turns the handle into a future that cancels the task, from the first poll on, and completes
+    /// when it has ended. Only asked of those without an [`abort_handle`](Self::abort_handle).
     fn cancel(self) -> Cancel<T>;
 }
 

@@ -18,7 +18,8 @@ use super::task_list::ListEntry;
 use crate::contain::contain;
 use crate::task_context::TaskContext;
 
-/// Spawns `future` in `context` on the executor that `scope` names. If that is gone, the task is cancelled.
+/// Spawns `future` in `context` on the executor that `scope` names. If that is gone, the task is
+/// cancelled.
 #[track_caller]
 pub(crate) fn spawn<C, F>(scope: LocalScope, context: C, future: F) -> JoinHandle<F::Output>
 where
@@ -49,8 +50,8 @@ fn submit(local: LocalName, task: LocalBoxFuture<'static, ()>) {
     if let Some(executor) = local.upgrade() {
         if let Err(task) = executor.spawn_local(task) {
             let schedule = move |runnable| {
-                // Without the executor, the runnable is dropped, which cancels its task. So does a panic, which would come
-                // out of a wake-up.
+                // Without the executor, the runnable is dropped, which cancels its task. So does a
+                // panic, which would come out of a wake-up.
                 if let Some(executor) = local.upgrade() {
                     contain(|| executor.schedule_local(LocalRunnable::new(runnable)));
                 }

@@ -15,8 +15,8 @@ pub(crate) type Joined<T> = Result<T, JoinError>;
 
 /// The output or the panic of a task, until it is claimed.
 ///
-/// If nobody claims it, the panic of its destructor is caught: `async-task` aborts the process when an output panics while
-/// it is dropped.
+/// If nobody claims it, the panic of its destructor is caught: `async-task` aborts the process when
+/// an output panics while it is dropped.
 pub(crate) struct Outcome<T>(Option<Joined<T>>);
 
 impl<T> Outcome<T> {
@@ -46,8 +46,8 @@ impl<T> Drop for Outcome<T> {
 pin_project! {
     /// Catches the panics of a future, in its polls and in its drop.
     ///
-    /// `async-task` aborts the process when a future panics while it is dropped by a cancellation, and smol's and
-    /// async-std's executors let a panic out to the awaiter.
+    /// `async-task` aborts the process when a future panics while it is dropped by a cancellation,
+    /// and smol's and async-std's executors let a panic out to the awaiter.
     pub(crate) struct CatchPanic<F> {
         #[pin]
         future: Option<F>,

@@ -18,7 +18,8 @@ impl Parker {
     ///
     /// # Panics
     ///
-    /// Where there are no other threads and so nobody who could unpark this one, unless it is unparked already.
+    /// Where there are no other threads and so nobody who could unpark this one, unless it is
+    /// unparked already.
     #[cfg(all(target_family = "wasm", not(target_feature = "atomics")))]
     pub(crate) fn park_until(&self, when: Option<Instant>) {
         let mut unparked = self.unparked.lock().unwrap_or_else(PoisonError::into_inner);

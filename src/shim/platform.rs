@@ -1,7 +1,8 @@
-//! What the shim has of the platform, for executors that have none of their own: the time, timers, and threads for blocking
-//! jobs.
+//! What the shim has of the platform, for executors that have none of their own: the time, timers,
+//! and threads for blocking jobs.
 //!
-//! In browsers, where there are no threads and the standard library has no clock, `shims/browser.rs` stands in its place.
+//! In browsers, where there are no threads and the standard library has no clock,
+//! `shims/browser.rs` stands in its place.
 
 #[path = "blocking.rs"]
 mod blocking;

@@ -1,9 +1,9 @@
 //! The callback queue: one for each executor, FIFO, one callback at a time, timers included.
 //!
-//! The [`Queue`] holds what waits; a [`Driver`] runs it. On most executors the driver is a task that
-//! exists while there is something to do; the event loop drives its own queue. Only one driver exists at
-//! a time (`has_driver`), which is what keeps callbacks from overlapping on executors with several
-//! threads.
+//! The [`Queue`] holds what waits; a [`Driver`] runs it. On most executors the driver is a task
+//! that exists while there is something to do; the event loop drives its own queue. Only one driver
+//! exists at a time (`has_driver`), which is what keeps callbacks from overlapping on executors
+//! with several threads.
 
 mod driver;
 mod entry;
@@ -63,7 +63,8 @@ impl Queue {
         self.ensure_driver(state, comes_first, start);
     }
 
-    /// Adds to the end of the line, with nothing in between. `start` gets a driver if there is none.
+    /// Adds to the end of the line, with nothing in between. `start` gets a driver if there is
+    /// none.
     #[inline]
     pub(crate) fn push_entries(
         self: &Arc<Self>,
@@ -115,8 +116,8 @@ impl Queue {
         (!has_driver).then(|| Driver::new(Arc::clone(self)))
     }
 
-    /// Keeps a driver until a call comes that is to be added later, from any thread and without the executor.
-    /// `start` gets a driver if there is none.
+    /// Keeps a driver until a call comes that is to be added later, from any thread and without the
+    /// executor. `start` gets a driver if there is none.
     pub(crate) fn reserve(self: &Arc<Self>, start: Start<'_>) -> Reservation {
         self.lock().reserved += 1;
         let reservation = Reservation(Arc::clone(self));
@@ -140,7 +141,8 @@ pub(crate) fn push_own(call: &Call) {
     local::with(|local| local.push(|| Entry::Call(call.clone())));
 }
 
-/// Adds a step if this thread is running turns of the queue with this address. Otherwise gives it back.
+/// Adds a step if this thread is running turns of the queue with this address. Otherwise gives it
+/// back.
 #[inline]
 pub(crate) fn push_step(queue: usize, step: Runnable<Step>) -> Result<(), Runnable<Step>> {
     local::push_step(queue, step)
@@ -186,8 +188,8 @@ thread_local! {
     static LAST: RefCell<Option<(QueueKey, Weak<Queue>)>> = const { RefCell::new(None) };
 }
 
-/// The queue of the executor with this key, made now if it has none. A queue lives as long as something
-/// waits in it.
+/// The queue of the executor with this key, made now if it has none. A queue lives as long as
+/// something waits in it.
 pub(crate) fn queue_for(key: QueueKey, clock: impl FnOnce() -> Arc<dyn Clock>) -> Arc<Queue> {
     let last = LAST.try_with(|last| match &*last.borrow() {
         Some((last, queue)) if *last == key => queue.upgrade(),

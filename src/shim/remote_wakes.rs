@@ -1,4 +1,5 @@
-//! Wake-ups, from other threads, of tasks that stay on theirs, for executors that can only run runnables.
+//! Wake-ups, from other threads, of tasks that stay on theirs, for executors that can only run
+//! runnables.
 
 use std::cell::RefCell;
 use std::mem;
@@ -91,8 +92,9 @@ fn schedule_here(key: usize, runnable: Runnable) {
 /// Schedules the tasks that other threads have woken on this thread, for a
 /// [`LocalExecutor`](super::LocalExecutor) that can only run runnables.
 ///
-/// A wake-up from another thread unparks this one. Every [`LocalRunnable::run`](super::LocalRunnable::run) calls this too,
-/// so that an executor has to call it only when it has nothing to run, before it parks.
+/// A wake-up from another thread unparks this one. Every
+/// [`LocalRunnable::run`](super::LocalRunnable::run) calls this too, so that an executor has to
+/// call it only when it has nothing to run, before it parks.
 ///
 /// # Examples
 ///

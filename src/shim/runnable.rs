@@ -9,7 +9,8 @@ use super::thread_state;
 
 /// A task that is ready to be polled once, by an [`Executor`](super::Executor).
 ///
-/// Both [`run`](Runnable::run) and dropping it, which cancels the task, act inside the task's context.
+/// Both [`run`](Runnable::run) and dropping it, which cancels the task, act inside the task's
+/// context.
 ///
 /// # Examples
 ///
@@ -30,7 +31,8 @@ impl fmt::Debug for Runnable {
     }
 }
 
-/// A task of this thread that is ready to be polled once, by a [`LocalExecutor`](super::LocalExecutor).
+/// A task of this thread that is ready to be polled once, by a
+/// [`LocalExecutor`](super::LocalExecutor).
 ///
 /// # Examples
 ///
@@ -69,8 +71,8 @@ impl fmt::Debug for LocalRunnable {
 
 /// A blocking job, to be run by an [`Executor`](super::Executor) on a thread that may block.
 ///
-/// Dropping it cancels the job. In a shared context that is entered elsewhere, the job steps aside: it
-/// is handed to the executor again when the context is free.
+/// Dropping it cancels the job. In a shared context that is entered elsewhere, the job steps aside:
+/// it is handed to the executor again when the context is free.
 ///
 /// # Examples
 ///

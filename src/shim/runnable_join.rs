@@ -17,7 +17,8 @@ pub(crate) struct RunnableJoin<T> {
     cancel: fn(StepTask<T>) -> Cancel<T>,
 }
 
-/// A task of `async-task`, with metadata, which is detached when this is dropped. `None` once it has been taken out.
+/// A task of `async-task`, with metadata, which is detached when this is dropped. `None` once it
+/// has been taken out.
 pub(crate) struct StepTask<T, M = ()>(Option<FallibleTask<Outcome<T>, M>>);
 
 impl<T, M> StepTask<T, M> {

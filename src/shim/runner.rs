@@ -15,11 +15,12 @@ use crate::current;
 use crate::shared::SharedContext;
 use crate::task_context::TaskContext;
 
-/// Runs futures one after another in one context, so that each sees what the ones before it have set (RU-02).
-/// asyncio's `Runner`.
+/// Runs futures one after another in one context, so that each sees what the ones before it have
+/// set (RU-02). asyncio's `Runner`.
 ///
-/// The context is a copy of the one that is current at the first use; what is set outside later is not seen inside,
-/// and nothing comes out (RU-03). [`block_on`](super::block_on), in contrast, takes a fresh copy at each call (RU-05).
+/// The context is a copy of the one that is current at the first use; what is set outside later is
+/// not seen inside, and nothing comes out (RU-03). [`block_on`](super::block_on), in contrast,
+/// takes a fresh copy at each call (RU-05).
 ///
 /// # Examples
 ///
@@ -49,8 +50,8 @@ pub struct Runner {
 type BlockOn = dyn FnMut(Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError>;
 
 impl Runner {
-    /// A runner with an event loop of its own. Tasks and callbacks that are left after a run go on in the next; they
-    /// are dropped with the runner.
+    /// A runner with an event loop of its own. Tasks and callbacks that are left after a run go on
+    /// in the next; they are dropped with the runner.
     ///
     /// # Examples
     ///
@@ -105,7 +106,8 @@ impl Runner {
         )
     }
 
-    /// A runner on whatever `block_on` runs futures on, as a runtime that has to be driven by its own `block_on`.
+    /// A runner on whatever `block_on` runs futures on, as a runtime that has to be driven by its
+    /// own `block_on`.
     ///
     /// # Examples
     ///
@@ -172,7 +174,8 @@ impl Runner {
         self.run_in(context, future)
     }
 
-    /// Runs `future` to completion on this thread, in `context`; the runner's own is not touched (RU-04).
+    /// Runs `future` to completion on this thread, in `context`; the runner's own is not touched
+    /// (RU-04).
     ///
     /// # Panics
     ///
@@ -202,7 +205,8 @@ impl Runner {
     ///
     /// # Errors
     ///
-    /// If this thread may not block here, as in a task of an event loop. The future has not been polled then.
+    /// If this thread may not block here, as in a task of an event loop. The future has not been
+    /// polled then.
     ///
     /// # Examples
     ///

@@ -1,7 +1,8 @@
 //! [`Runtime`]: what the adapter of a runtime owes the shim.
 //!
-//! The list of the runtimes is in `shims/list.rs`. One whose feature is off is represented by `shims/absent.rs`, which has no
-//! values, so that nothing else need know which of them there are. `docs/add-a-runtime.md` in the repository adds one.
+//! The list of the runtimes is in `shims/list.rs`. One whose feature is off is represented by
+//! `shims/absent.rs`, which has no values, so that nothing else need know which of them there are.
+//! `docs/add-a-runtime.md` in the repository adds one.
 
 use std::any::Any;
 use std::future::Future;
@@ -24,7 +25,8 @@ pub(crate) trait Runtime: Copy + 'static {
     /// The name, if its tasks may know it by that.
     const BY_NAME: Option<Self>;
 
-    /// Whether the name means the runtime of the thread, which may be another one elsewhere, and not a global executor.
+    /// Whether the name means the runtime of the thread, which may be another one elsewhere, and
+    /// not a global executor.
     const IS_BY_THREAD: bool = false;
 
     /// The runtime, if it says that it runs on this thread.
@@ -40,8 +42,8 @@ pub(crate) trait Runtime: Copy + 'static {
     /// If the name is that of the thread's, and there is none here, with the runtime's own message.
     fn executor(self) -> Self::Executor;
 
-    /// An executor of the process, made by the first call, for a thread that has no other. `None` if this thread cannot use
-    /// it.
+    /// An executor of the process, made by the first call, for a thread that has no other. `None`
+    /// if this thread cannot use it.
     ///
     /// # Errors
     ///
@@ -50,7 +52,8 @@ pub(crate) trait Runtime: Copy + 'static {
         Ok(Some(Arc::new(self.executor())))
     }
 
-    /// The local executor that its own `spawn_local` goes to, if that is not the one that is entered.
+    /// The local executor that its own `spawn_local` goes to, if that is not the one that is
+    /// entered.
     fn local_executor() -> Option<LocalName> {
         None
     }
@@ -61,7 +64,8 @@ pub(crate) trait Runtime: Copy + 'static {
     /// What its name means here.
     fn native(self) -> Self::Native<'static>;
 
-    /// What an executor has said by [`Adapter::native`](super::executor::Adapter::native), if it is of this runtime.
+    /// What an executor has said by [`Adapter::native`](super::executor::Adapter::native), if it is
+    /// of this runtime.
     fn native_of(any: &dyn Any) -> Option<Self::Native<'_>>;
 
     /// What a task keeps to find its way back, if that is not the value of its executor.

@@ -1,8 +1,8 @@
 //! [`ExecutorScope`]: the executor that `shim::spawn` and its family go to from within a frame.
 //!
-//! It is kept beside the context and never in it: a context outlives runtimes and travels in messages. The frame of a task
-//! names its executor by its runtime, which takes no room, or weakly if the executor is a value. A frame without a scope
-//! shares that of the frame around it.
+//! It is kept beside the context and never in it: a context outlives runtimes and travels in
+//! messages. The frame of a task names its executor by its runtime, which takes no room, or weakly
+//! if the executor is a value. A frame without a scope shares that of the frame around it.
 
 use std::any::Any;
 use std::fmt;
@@ -21,9 +21,11 @@ use crate::current::{self, Override};
 #[derive(Clone)]
 pub(crate) struct ExecutorScope {
     pub(crate) executor: ScopeExecutor,
-    /// The context of a fixed executor, in a copy of which everything starts that is submitted from here.
+    /// The context of a fixed executor, in a copy of which everything starts that is submitted from
+    /// here.
     pub(crate) fixed: Option<Arc<Context>>,
-    /// Whether the runtime itself has entered the frame, so that nobody has to ask if it runs on this thread.
+    /// Whether the runtime itself has entered the frame, so that nobody has to ask if it runs on
+    /// this thread.
     pub(crate) is_entered_by_runtime: bool,
     /// The list that the executor's tasks are on, if it has one.
     pub(crate) list: Option<Weak<TaskList>>,
@@ -106,7 +108,8 @@ impl ExecutorScope {
     }
 }
 
-/// The context that a new unit of work starts in: a copy of the executor's fixed one or of the current.
+/// The context that a new unit of work starts in: a copy of the executor's fixed one or of the
+/// current.
 #[inline]
 pub(crate) fn new_context(fixed: Option<&Arc<Context>>) -> Context {
     match fixed {
@@ -122,8 +125,8 @@ impl LocalScope {
     }
 }
 
-/// The current scope with another fixed context, for a callback, if that makes a difference. Wrappers of one executor share a
-/// queue, whose driver has a scope of its own.
+/// The current scope with another fixed context, for a callback, if that makes a difference.
+/// Wrappers of one executor share a queue, whose driver has a scope of its own.
 #[inline]
 pub(crate) fn with_fixed(fixed: Option<Arc<Context>>) -> Option<Box<dyn Any>> {
     let has_any = fixed.is_some() || current(|scope, _| scope.fixed.is_some());
@@ -137,7 +140,8 @@ pub(crate) fn with_fixed(fixed: Option<Arc<Context>>) -> Option<Box<dyn Any>> {
     })
 }
 
-/// Calls `f`, which must not call user code, on the current scope, and on the local executor that is current with it.
+/// Calls `f`, which must not call user code, on the current scope, and on the local executor that
+/// is current with it.
 #[inline]
 pub(crate) fn current<R>(f: impl FnOnce(&ExecutorScope, Option<&LocalName>) -> R) -> R {
     current::scope(|scope| {
@@ -157,7 +161,8 @@ pub(crate) fn current<R>(f: impl FnOnce(&ExecutorScope, Option<&LocalName>) -> R
 /// The scope of a thread that has entered nothing.
 pub(crate) const NOWHERE: &ExecutorScope = &ExecutorScope::new(ScopeExecutor::None, None);
 
-/// The scope of a task that knows its executor by the runtime's name, or has a scope of the runtime's own.
+/// The scope of a task that knows its executor by the runtime's name, or has a scope of the
+/// runtime's own.
 pub(crate) struct RuntimeScope<R: Listed>(pub(crate) R::Scope);
 
 impl<R: Listed> RuntimeScope<R> {

@@ -1,10 +1,11 @@
 //! Which executor the free functions go to.
 //!
-//! In this order: that of the current scope (a task's, a callback's, `enter`'s); the runtime that says it runs on this thread;
-//! the default of the process; and the global executor of the only runtime that is compiled in. A scope that names only a
-//! local executor sends all work there.
+//! In this order: that of the current scope (a task's, a callback's, `enter`'s); the runtime that
+//! says it runs on this thread; the default of the process; and the global executor of the only
+//! runtime that is compiled in. A scope that names only a local executor sends all work there.
 //!
-//! `block_on` looks further: the only runtime may have an executor of the process, which is started then.
+//! `block_on` looks further: the only runtime may have an executor of the process, which is started
+//! then.
 
 use std::error::Error;
 use std::fmt;
@@ -217,8 +218,8 @@ pub(crate) fn of_the_process() -> Result<Option<Destination>, BlockOnError> {
     Ok(executor.map(|executor| Destination::Executor(ExecutorRef::Value(executor).unfixed())))
 }
 
-/// The scope of the local executor that is entered on this thread, or that runs its task, or whose runtime says that it runs
-/// here.
+/// The scope of the local executor that is entered on this thread, or that runs its task, or whose
+/// runtime says that it runs here.
 pub(crate) fn local() -> Result<LocalScope, NoRuntime> {
     let (mut scope, local) = scope::current(|scope, local| {
         let local = local.filter(|local| local.is_alive());

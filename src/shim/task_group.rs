@@ -21,14 +21,15 @@ use super::outcome::CatchPanic;
 use crate::sync::{Mutex, MutexGuard, WakerCell};
 use crate::task_context::TaskContext;
 
-/// Tasks that end together: when one of them fails, the others are aborted, and nobody goes on before all have
-/// ended. asyncio's `TaskGroup`.
+/// Tasks that end together: when one of them fails, the others are aborted, and nobody goes on
+/// before all have ended. asyncio's `TaskGroup`.
 ///
-/// A task fails by returning an error or by panicking; one that is aborted on its own does not. Each task starts in
-/// a copy of the context of whoever calls [`spawn`](Self::spawn), not of the one who has made the group (TG-01).
+/// A task fails by returning an error or by panicking; one that is aborted on its own does not.
+/// Each task starts in a copy of the context of whoever calls [`spawn`](Self::spawn), not of the
+/// one who has made the group (TG-01).
 ///
-/// Clones are the same group, so that its tasks can spawn others in it. Dropping the last clone aborts the tasks, without
-/// waiting.
+/// Clones are the same group, so that its tasks can spawn others in it. Dropping the last clone
+/// aborts the tasks, without waiting.
 ///
 /// # Examples
 ///
@@ -85,13 +86,14 @@ struct State<E> {
 struct Task {
     /// `None` while it is being spawned.
     abort: Option<AbortHandle>,
-    /// It ends by itself, and its handle is to say how. It may have got so far before its spawn has returned.
+    /// It ends by itself, and its handle is to say how. It may have got so far before its spawn has
+    /// returned.
     has_failed: bool,
 }
 
 impl<E: Send + 'static> TaskGroup<E> {
-    /// A group without tasks. Where the group's end belongs to a place in the code, as it does with asyncio's
-    /// `async with`, use [`scope`](Self::scope).
+    /// A group without tasks. Where the group's end belongs to a place in the code, as it does with
+    /// asyncio's `async with`, use [`scope`](Self::scope).
     ///
     /// # Examples
     ///
@@ -120,9 +122,9 @@ impl<E: Send + 'static> TaskGroup<E> {
 
     /// Runs `body`, and then waits until all tasks of the group that it was given have ended.
     ///
-    /// The body is no task: it shares the caller's context. When a task fails, the body is dropped where it awaits, and
-    /// the other tasks are aborted. When the body fails, the tasks are aborted; if it panics, its panic goes on when
-    /// they have ended.
+    /// The body is no task: it shares the caller's context. When a task fails, the body is dropped
+    /// where it awaits, and the other tasks are aborted. When the body fails, the tasks are
+    /// aborted; if it panics, its panic goes on when they have ended.
     ///
     /// # Errors
     ///
@@ -180,8 +182,9 @@ impl<E: Send + 'static> TaskGroup<E> {
 
     /// Spawns a task on the current executor, in a copy of the current context, taken now.
     ///
-    /// The handle gives `None` if the task has failed, and what it failed with is in the group's error. The handle may be
-    /// dropped. In a group that is being aborted, the task is dropped before its first poll.
+    /// The handle gives `None` if the task has failed, and what it failed with is in the group's
+    /// error. The handle may be dropped. In a group that is being aborted, the task is dropped
+    /// before its first poll.
     ///
     /// # Panics
     ///
@@ -318,7 +321,8 @@ impl<E: Send + 'static> TaskGroup<E> {
         !self.shared.lock().failures.is_empty()
     }
 
-    /// Waits until all tasks of the group have ended, destructors included. For one waiter at a time.
+    /// Waits until all tasks of the group have ended, destructors included. For one waiter at a
+    /// time.
     ///
     /// # Errors
     ///

@@ -1,9 +1,11 @@
 //! [`TaskList`]: the tasks of an event loop, so that they can be reached when one is aborted or the loop goes.
 //!
-//! A task is one allocation, `async-task`'s: [`Step`] is its metadata, and a [`ListEntry`] is part of its future. It has a
-//! slot on the list until its destructors have run. What few tasks need is kept beside the slots.
+//! A task is one allocation, `async-task`'s: [`Step`] is its metadata, and a [`ListEntry`] is part
+//! of its future. It has a slot on the list until its destructors have run. What few tasks need is
+//! kept beside the slots.
 //!
-//! An abort is noted on the loop's thread, where steps look for it: one from another thread comes by the queue.
+//! An abort is noted on the loop's thread, where steps look for it: one from another thread comes
+//! by the queue.
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +24,8 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread::{self, ThreadId};
 use crate::sync::{Mutex, MutexGuard};
 
-/// The tasks of a loop, and what they know of it. They keep its queue, but not what is in there: that goes with the loop.
+/// The tasks of a loop, and what they know of it. They keep its queue, but not what is in there:
+/// that goes with the loop.
 pub(crate) struct TaskList {
     /// The scope that the tasks' frames have.
     scope: Box<dyn Any + Send + Sync>,
@@ -32,7 +35,8 @@ pub(crate) struct TaskList {
     pub(super) queue: usize,
     thread: ThreadId,
     closed: AtomicBool,
-    /// Whether a task is to be aborted, or one with a note has ended. Of the loop's thread, and changed under the lock.
+    /// Whether a task is to be aborted, or one with a note has ended. Of the loop's thread, and
+    /// changed under the lock.
     has_news: AtomicBool,
     slots: Mutex<Slots>,
 }
@@ -55,7 +59,8 @@ pub(crate) struct Step {
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
     key: u32,
-    /// The low half of its serial number: the place cannot have gone to 2³² other tasks while one is known to be there.
+    /// The low half of its serial number: the place cannot have gone to 2³² other tasks while one
+    /// is known to be there.
     serial: u32,
 }
 
@@ -200,7 +205,8 @@ impl TaskList {
         any
     }
 
-    /// The id of the task that had this place when it was spawned, if it is there, and `is_finished` does not know better.
+    /// The id of the task that had this place when it was spawned, if it is there, and
+    /// `is_finished` does not know better.
     pub(super) fn id_of(
         &self,
         place: Place,
@@ -268,7 +274,8 @@ impl TaskList {
 }
 
 impl Step {
-    /// Polls the task, or drops it if it is to be aborted. Returns whether there may be notes of tasks that have ended.
+    /// Polls the task, or drops it if it is to be aborted. Returns whether there may be notes of
+    /// tasks that have ended.
     #[inline]
     pub(super) fn run(step: Runnable<Step>, list: &TaskList) -> bool {
         if list.has_news() && list.is_aborted(step.metadata().place) {

@@ -4,13 +4,17 @@ use std::cell::Cell;
 
 use crate::sync::thread_local;
 
-/// The shim's state of a thread. None of it has a destructor, so that it is there as long as the thread is.
+/// The shim's state of a thread. None of it has a destructor, so that it is there as long as the
+/// thread is.
 pub(crate) struct ThreadState {
-    /// How many runnables, of executors that cannot be run by whoever blocks on them, the thread is in.
+    /// How many runnables, of executors that cannot be run by whoever blocks on them, the thread is
+    /// in.
     pub(crate) runnables: Cell<u32>,
-    /// Whether the thread is in the call that schedules a runnable, and not in a runnable within it.
+    /// Whether the thread is in the call that schedules a runnable, and not in a runnable within
+    /// it.
     pub(crate) is_scheduling: Cell<bool>,
-    /// Whether the innermost runnable runs within the call that scheduled it, within another runnable.
+    /// Whether the innermost runnable runs within the call that scheduled it, within another
+    /// runnable.
     pub(crate) is_inline: Cell<bool>,
     /// Whether the thread is parked on a future, or polls it.
     pub(crate) is_parked: Cell<bool>,

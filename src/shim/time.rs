@@ -21,8 +21,8 @@ pub(crate) fn clock() -> Arc<dyn Clock> {
     search::clock().unwrap_or_else(|| Arc::new(StdClock))
 }
 
-/// The present moment on the clock of the current executor: tokio's, which a test can pause, the event
-/// loop's, which can be virtual, or the operating system's.
+/// The present moment on the clock of the current executor: tokio's, which a test can pause, the
+/// event loop's, which can be virtual, or the operating system's.
 ///
 /// # Examples
 ///
@@ -41,8 +41,8 @@ pub fn now() -> Instant {
     clock().now()
 }
 
-/// Completes after `duration`, on the clock of the executor that polls it first, counted from then. Without
-/// an executor the operating system's clock serves.
+/// Completes after `duration`, on the clock of the executor that polls it first, counted from then.
+/// Without an executor the operating system's clock serves.
 ///
 /// # Panics
 ///
@@ -118,10 +118,11 @@ impl fmt::Debug for Sleep {
     }
 }
 
-/// Gives `future` at most `duration`, on the clock of the executor that polls it first, counted from then.
+/// Gives `future` at most `duration`, on the clock of the executor that polls it first, counted
+/// from then.
 ///
-/// The future is not spawned: it shares the caller's context both ways (TA-18), and is dropped in it
-/// when the time is up.
+/// The future is not spawned: it shares the caller's context both ways (TA-18), and is dropped in
+/// it when the time is up.
 ///
 /// # Errors
 ///

@@ -11,8 +11,8 @@ pub(crate) mod atomic {
 
     pub(crate) use loom::sync::atomic::Ordering;
 
-    /// Dropped without a trace. Who drops it is who lets go of the last `Arc` around it, and loom does not see that
-    /// the standard library's puts this after all use.
+    /// Dropped without a trace. Who drops it is who lets go of the last `Arc` around it, and loom
+    /// does not see that the standard library's puts this after all use.
     macro_rules! untraced {
         ($($name:ident: $value:ty;)*) => {$(
             #[derive(Debug)]
@@ -70,7 +70,8 @@ impl<T> StaticMutex<T> {
 
 pub(crate) struct StaticMutexGuard<'a, T> {
     value: std::sync::MutexGuard<'a, T>,
-    // Released last: another thread of the model must never wait for the one above, which loom does not see.
+    // Released last: another thread of the model must never wait for the one above, which loom does
+    // not see.
     _statics: loom::sync::MutexGuard<'static, ()>,
 }
 
@@ -104,8 +105,8 @@ impl<T> LocalKey<T> {
         let result = self.key.try_with(|value| f.take().map(|f| f(value)));
         match (result, f) {
             (Ok(Some(result)), _) => result,
-            // Those without a destructor can be used to a thread's end, by pointers as well. What they hold then is their
-            // first value.
+            // Those without a destructor can be used to a thread's end, by pointers as well. What
+            // they hold then is their first value.
             (_, Some(f)) => f(Box::leak(Box::new((self.init)()))),
             _ => unreachable!("called once"),
         }
@@ -163,5 +164,6 @@ macro_rules! local {
         };
     )*};
 }
-// `thread_local` is the name of an attribute as well, which a macro of that name cannot be imported beside.
+// `thread_local` is the name of an attribute as well, which a macro of that name cannot be imported
+// beside.
 pub(crate) use local as thread_local;

@@ -1,4 +1,5 @@
-//! A future, stream, sink, reader and writer in a context of its own: each method acts in it, and passes on what it gets.
+//! A future, stream, sink, reader and writer in a context of its own: each method acts in it, and
+//! passes on what it gets.
 
 mod port;
 #[cfg(feature = "tokio")]
@@ -72,7 +73,8 @@ fn every_method_acts_in_the_context_and_passes_on_what_it_gets() {
     check("drop");
 }
 
-/// Polls while the context is entered on this thread, with another one on top of it, and then afterwards.
+/// Polls while the context is entered on this thread, with another one on top of it, and then
+/// afterwards.
 #[test]
 fn every_method_waits_for_a_shared_context_that_is_entered_further_out() {
     ID.set(1);
@@ -179,7 +181,8 @@ fn what_cannot_wait_takes_a_copy() {
         // Inside, it passes through.
         let result = shared.run(|| method(Pin::new(&mut port))).unwrap();
         assert_eq!((result.as_str(), shared.get(&ID)), (expected, Some(102)));
-        // Further out on this thread, and on another one, the context is taken. All count in copies.
+        // Further out on this thread, and on another one, the context is taken. All count in
+        // copies.
         let inside = || {
             let result = Context::new().run(|| method(Pin::new(&mut port)));
             assert_eq!(result, expected, "{name}");

@@ -1,4 +1,5 @@
-//! A port: a stream, sink, reader and writer that notes where it is asked, with the methods of `futures`' traits.
+//! A port: a stream, sink, reader and writer that notes where it is asked, with the methods of
+//! `futures`' traits.
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice, IoSliceMut, SeekFrom};

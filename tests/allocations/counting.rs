@@ -25,8 +25,8 @@ fn add_live(bytes: isize) {
     PEAK.set(PEAK.get().max(LIVE.get()));
 }
 
-// SAFETY: every method hands its arguments on to `System` unchanged, and its result back; the counters are an atomic
-// and thread-locals without destructors, and allocate nothing.
+// SAFETY: every method hands its arguments on to `System` unchanged, and its result back; the
+// counters are an atomic and thread-locals without destructors, and allocate nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);

@@ -123,8 +123,8 @@ fn setting_allocates_for_the_path_that_changes() {
             // In place, the value.
             let counted = context.run(|| count(|| drop(var.set(2))));
             assert_eq!(counted, 1, "{size} variables");
-            // Next to a copy, the value, the node of the context, and its list while that is flat; then a branch and the
-            // list of its children for each level, the leaf and its entry.
+            // Next to a copy, the value, the node of the context, and its list while that is flat;
+            // then a branch and the list of its children for each level, the leaf and its entry.
             let copy = context.clone();
             let counted = context.run(|| count(|| drop(var.set(3))));
             let expected = match depth(size) {

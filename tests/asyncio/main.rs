@@ -1,12 +1,13 @@
-//! The same programs of callbacks on CPython's asyncio and on the executors here: order and values agree.
+//! The same programs of callbacks on CPython's asyncio and on the executors here: order and values
+//! agree.
 //!
-//! Programs are random trees of callbacks that set, read, reset, schedule, cancel and panic, on a virtual
-//! clock ([`program`]). One `python3` runs them all on asyncio ([`oracle`], `oracle.py`); each test runs them
-//! on an executor ([`run`]) and compares the traces.
+//! Programs are random trees of callbacks that set, read, reset, schedule, cancel and panic, on a
+//! virtual clock ([`program`]). One `python3` runs them all on asyncio ([`oracle`], `oracle.py`);
+//! each test runs them on an executor ([`run`]) and compares the traces.
 //!
-//! `ASYNCIO_PROGRAMS` says how many programs there are, 500 by default, and `ASYNCIO_SEED` the seed of the
-//! first, 1; the others count up from it. Without a `python3` the tests say so and pass, unless
-//! `REQUIRE_PYTHON` is set.
+//! `ASYNCIO_PROGRAMS` says how many programs there are, 500 by default, and `ASYNCIO_SEED` the seed
+//! of the first, 1; the others count up from it. Without a `python3` the tests say so and pass,
+//! unless `REQUIRE_PYTHON` is set.
 
 #[path = "../common/any_var.rs"]
 mod any_var;
@@ -54,8 +55,8 @@ impl Clock for VirtualClock {
 
     fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()> {
         let clock = self.clone();
-        // Only when polled: the queue asks for a sleep, unpolled, when it is given its first timer, and polls
-        // one when nothing else is left to run.
+        // Only when polled: the queue asks for a sleep, unpolled, when it is given its first timer,
+        // and polls one when nothing else is left to run.
         Box::pin(async move {
             let mut now = clock.0.lock().unwrap_or_else(PoisonError::into_inner);
             *now = at.max(*now);

@@ -80,7 +80,8 @@ impl Program {
     pub(crate) fn generate(seed: u64) -> Program {
         let rng = &mut Rng::with_seed(seed);
         let timed = rng.bool();
-        // Some fill a turn with more than the shim runs before it lets an executor's other tasks run.
+        // Some fill a turn with more than the shim runs before it lets an executor's other tasks
+        // run.
         let wide = rng.u8(..8) == 0;
         let (count, of_root) = if wide {
             (rng.usize(120..=180), 100)

@@ -34,8 +34,8 @@ static VARS: [AnyVar<i64>; VARIABLES] = [
     AnyVar::Defaulted(ContextVar::with_default("D", || -1)),
 ];
 
-/// A run under way. Every callback that waits or runs has it, and so has a panic until it is reported: the
-/// last of them ends the run.
+/// A run under way. Every callback that waits or runs has it, and so has a panic until it is
+/// reported: the last of them ends the run.
 struct Run {
     time: Time,
     start: Instant,

@@ -64,7 +64,8 @@ impl Fate {
         self.context(id).run(f)
     }
 
-    /// A message has been dropped in its context, with this id, and the context's value in an empty one.
+    /// A message has been dropped in its context, with this id, and the context's value in an empty
+    /// one.
     #[track_caller]
     pub(crate) fn is_gone(&self, id: u64) {
         self.is(&[Some(id)], &[None]);
@@ -75,8 +76,8 @@ impl Fate {
         self.is(&[], &[]);
     }
 
-    /// Checks the drops since the last time, and that the receiver's context is as it was: one in which [`ID`] is 9, and
-    /// nothing else is set.
+    /// Checks the drops since the last time, and that the receiver's context is as it was: one in
+    /// which [`ID`] is 9, and nothing else is set.
     #[track_caller]
     pub(crate) fn is(&self, messages: &[Option<u64>], values: &[Option<u64>]) {
         assert_eq!(self.messages.take(), messages, "messages");

@@ -389,7 +389,8 @@ pub(crate) mod rayon_thread_pool {
         type Executor = Arc<ThreadPool>;
 
         fn start() -> Self {
-            // A task that yields until something comes from another thread would keep the only one of a pool of one.
+            // A task that yields until something comes from another thread would keep the only one
+            // of a pool of one.
             let builder = ThreadPoolBuilder::new().num_threads(2);
             Pool(Arc::new(builder.build().unwrap()))
         }

@@ -1,4 +1,5 @@
-//! The rows of [`aiocontextvars_conformance`] on the executors that the crate knows, each as a test.
+//! The rows of [`aiocontextvars_conformance`] on the executors that the crate knows, each as a
+//! test.
 
 mod executors;
 mod main_loop;

@@ -1,4 +1,5 @@
-//! The code of `docs/wrap-your-own-executor.md`, in the same order; `tests/guarantees.rs` compares them.
+//! The code of `docs/wrap-your-own-executor.md`, in the same order; `tests/guarantees.rs` compares
+//! them.
 
 use std::sync::mpsc;
 use std::thread;
@@ -55,7 +56,8 @@ fn a_document_follows_the_work() {
 
     DOCUMENT.set(1);
     let saved = gui.spawn(async {
-        // In the main loop; the file is written elsewhere, and the callback is again in the main loop.
+        // In the main loop; the file is written elsewhere, and the callback is again in the main
+        // loop.
         let written = shim::spawn_blocking(|| DOCUMENT.get()).await.unwrap();
         let (shown, wait) = futures::channel::oneshot::channel();
         shim::call_soon(move || shown.send(DOCUMENT.get()).unwrap());

@@ -1,4 +1,5 @@
-//! The published suite: executors that nobody here has seen pass it, and faults are reported by the id of the row.
+//! The published suite: executors that nobody here has seen pass it, and faults are reported by the
+//! id of the row.
 
 mod faulty;
 mod faulty_spawn;

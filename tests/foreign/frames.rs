@@ -1,5 +1,6 @@
-//! A runtime or a `LocalSet` that is run, or dropped, inside each synchronous frame: its bare tasks see the frame's values,
-//! which nobody but the frame's own code can have written, and cannot write to them.
+//! A runtime or a `LocalSet` that is run, or dropped, inside each synchronous frame: its bare tasks
+//! see the frame's values, which nobody but the frame's own code can have written, and cannot write
+//! to them.
 
 use std::future::pending;
 use std::rc::Rc;
@@ -207,7 +208,8 @@ fn a_token_and_a_guard_of_the_frame() {
     });
 }
 
-/// The remedy for a future that a runtime runs in a context: the context goes with the future, and not around the runtime.
+/// The remedy for a future that a runtime runs in a context: the context goes with the future, and
+/// not around the runtime.
 #[test]
 fn a_future_in_its_context_on_a_runtime() {
     let runtime = current_thread();
@@ -221,7 +223,8 @@ fn a_future_in_its_context_on_a_runtime() {
     assert_eq!(runtime.block_on(main.in_context(context())), Some(2));
 }
 
-/// A frame that a task of the shim enters, on a worker: what the task calls is its own, also across a nested `block_on`.
+/// A frame that a task of the shim enters, on a worker: what the task calls is its own, also across
+/// a nested `block_on`.
 #[test]
 fn a_frame_inside_a_task() {
     let runtime = Builder::new_multi_thread()

@@ -1,6 +1,8 @@
-//! Tasks that the shim did not spawn have no context of their own: what is refused in them, and what works.
+//! Tasks that the shim did not spawn have no context of their own: what is refused in them, and
+//! what works.
 //!
-//! The modules of the runtimes say where they have such tasks, and run the checks of `refused` inside them.
+//! The modules of the runtimes say where they have such tasks, and run the checks of `refused`
+//! inside them.
 #![cfg(any(feature = "tokio", feature = "async-std", feature = "smol"))]
 
 #[cfg(feature = "async-std")]

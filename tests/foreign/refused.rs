@@ -44,7 +44,8 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     }
 }
 
-/// Checks that no kind of write goes through in the running task, and that none leaves anything behind.
+/// Checks that no kind of write goes through in the running task, and that none leaves anything
+/// behind.
 pub(crate) fn writes_are_refused() {
     let before = seen();
     let drops = Drops::new();
@@ -102,7 +103,8 @@ pub(crate) fn writes_are_refused() {
     panic_of(|| drop(HELD.scoped(drops.value())));
     assert_eq!(drops.count(), 3);
 
-    // A panic while the thread unwinds would end the process: the write is dropped, and its token is of no use.
+    // A panic while the thread unwinds would end the process: the write is dropped, and its token
+    // is of no use.
     let mut token: Option<Token<u64>> = None;
     let (text, _) = panic_of(|| {
         let _writes = OnDrop(|| {
@@ -133,8 +135,8 @@ pub(crate) fn reads_nothing() {
     assert_eq!(TENANT.get(), "public");
 }
 
-/// Checks that what the message of the refusal recommends works in the running task, and whatever else enters a
-/// context, and that none of it comes out.
+/// Checks that what the message of the refusal recommends works in the running task, and whatever
+/// else enters a context, and that none of it comes out.
 pub(crate) async fn remedies_work() {
     let before = seen();
     let written = Some(before.0.unwrap_or(0) + 100);

@@ -1,5 +1,5 @@
-//! Work in a shared context that the executor is run in as well: it is in the context already, but not as whoever entered
-//! it.
+//! Work in a shared context that the executor is run in as well: it is in the context already, but
+//! not as whoever entered it.
 
 use aiocontextvars::{ContextExt, SetErrorKind, SharedContext};
 
@@ -152,7 +152,8 @@ fn the_task_of_a_block_on_of_async_std() {
     let shared = shared();
     shared
         .run(|| {
-            // async-std makes a task of the future, which was not there when the context was entered.
+            // async-std makes a task of the future, which was not there when the context was
+            // entered.
             let wrapped = async {
                 let probe = AddsOnDrop;
                 let found = add_one();

@@ -1,4 +1,5 @@
-//! Every kind of bare work on tokio, on every flavour, and what each may do: read, write, reset, drop a guard, copy, spawn.
+//! Every kind of bare work on tokio, on every flavour, and what each may do: read, write, reset,
+//! drop a guard, copy, spawn.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -82,7 +83,8 @@ type Operation = fn(Given) -> Work;
 /// Guards that outlive what they were given to.
 static KEPT: Mutex<Vec<Scoped<'static, u64>>> = Mutex::new(Vec::new());
 
-/// What is done in the bare work, with a token and a guard of the thread's own context. `true`: the guard is gone after it.
+/// What is done in the bare work, with a token and a guard of the thread's own context. `true`: the
+/// guard is gone after it.
 const OPERATIONS: [(&str, bool, Operation); 7] = [
     ("read", true, |_| Box::pin(async { reads_nothing() })),
     ("write", true, |_| {
@@ -141,7 +143,8 @@ fn bare_work_has_an_empty_context_that_it_cannot_write() {
             for (flavour, runtime) in flavours() {
                 let case = format!("{operation} in {place}, {flavour}");
                 eprintln!("{case}");
-                // A thread of its own, whose context has a value, set before and after the token was made.
+                // A thread of its own, whose context has a value, set before and after the token
+                // was made.
                 let thread = thread::spawn(move || {
                     let token = ID.set(1);
                     let guard = ID.scoped(2);

@@ -44,7 +44,8 @@ fn the_service_behind_a_buffer_is_called_in_the_callers_context() {
         let answers: Vec<_> = answers.collect();
         for (id, answer) in answers {
             let (answer, after) = answer.await.unwrap();
-            // Variables that stay where they are do so, and the caller does not see what the service has set.
+            // Variables that stay where they are do so, and the caller does not see what the
+            // service has set.
             assert_eq!(
                 (answer, after),
                 (((Some(id), None), Some(id + 100)), Some(id))

@@ -1,5 +1,5 @@
-//! HTTP over loopback sockets, in both versions: requests and the bodies of their responses in contexts of their own, and
-//! values on their way between services.
+//! HTTP over loopback sockets, in both versions: requests and the bodies of their responses in
+//! contexts of their own, and values on their way between services.
 
 mod bodies;
 mod buffer;

@@ -1,4 +1,5 @@
-//! Closures that somebody keeps and calls: by value, by reference, with arguments that borrow, and more than once.
+//! Closures that somebody keeps and calls: by value, by reference, with arguments that borrow, and
+//! more than once.
 
 use std::cmp::Ordering;
 use std::future::Future;

@@ -1,6 +1,8 @@
-//! The recipes of `docs/integrations.md`: capture now, use later, in the shapes of other people's APIs.
+//! The recipes of `docs/integrations.md`: capture now, use later, in the shapes of other people's
+//! APIs.
 //!
-//! Each stand-in here calls what it is given in a thread of its own, where nothing of the caller's is current.
+//! Each stand-in here calls what it is given in a thread of its own, where nothing of the caller's
+//! is current.
 
 mod bare_tasks;
 mod later;

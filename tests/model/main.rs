@@ -1,11 +1,13 @@
-//! Random programs on the crate and on a plain model of what it promises: they agree after every step.
+//! Random programs on the crate and on a plain model of what it promises: they agree after every
+//! step.
 //!
-//! Programs ([`program`]) set and reset variables, hold guards, run contexts, take snapshots, panic, poll futures by
-//! hand, start threads and run executors ([`steps`], [`units`]). The model ([`reference`]) is written from the
-//! documentation. [`run`] compares the two.
+//! Programs ([`program`]) set and reset variables, hold guards, run contexts, take snapshots,
+//! panic, poll futures by hand, start threads and run executors ([`steps`], [`units`]). The model
+//! ([`reference`]) is written from the documentation. [`run`] compares the two.
 //!
-//! Each test runs 10,000 programs, or `PROPTEST_CASES` if that is more. One that fails is made small and printed, and
-//! its seed is kept in `proptest-regressions/programs.txt`, to be tried first from then on.
+//! Each test runs 10,000 programs, or `PROPTEST_CASES` if that is more. One that fails is made
+//! small and printed, and its seed is kept in `proptest-regressions/programs.txt`, to be tried
+//! first from then on.
 
 #[path = "../common/any_var.rs"]
 mod any_var;
@@ -50,7 +52,8 @@ fn agrees(block_on: BlockOn) {
     }
 }
 
-/// Takes out what shrinking has left: that does not look for steps to delete once it makes them simpler.
+/// Takes out what shrinking has left: that does not look for steps to delete once it makes them
+/// simpler.
 fn shortest(mut why: String, mut program: Program, block_on: BlockOn) -> (String, Program) {
     let fails = |program: Program| Some((run::run(&program, block_on).err()?, program));
     loop {

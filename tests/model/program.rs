@@ -1,4 +1,5 @@
-//! The programs: trees of steps, made from a flat list so that shrinking can take a block away and leave what is in it.
+//! The programs: trees of steps, made from a flat list so that shrinking can take a block away and
+//! leave what is in it.
 
 use std::fmt;
 
@@ -81,7 +82,8 @@ pub(crate) enum Place {
 
 /// What a step does. Every value that it sets is the step's number.
 ///
-/// Tokens, guards, snapshots and works are kept in lists that all steps of a program share, wherever they run.
+/// Tokens, guards, snapshots and works are kept in lists that all steps of a program share,
+/// wherever they run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Action {
     Set(Var),

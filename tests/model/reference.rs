@@ -1,6 +1,6 @@
-//! What the documentation says, in plain code. A context maps variables to layers: the lowest is the
-//! context's own, each of the others belongs to a guard, and the value of a variable is that of its top
-//! layer.
+//! What the documentation says, in plain code. A context maps variables to layers: the lowest is
+//! the context's own, each of the others belongs to a guard, and the value of a variable is that of
+//! its top layer.
 
 use std::collections::BTreeMap;
 
@@ -155,7 +155,8 @@ impl Model {
         if token.context != self.current() {
             return Err(ResetErrorKind::DifferentContext);
         }
-        // What was set under a guard that is gone does not come back; what was below that guard does.
+        // What was set under a guard that is gone does not come back; what was below that guard
+        // does.
         let live: Vec<_> = { self.layers(token.context, var).iter() }
             .map(|layer| layer.guard)
             .collect();
@@ -178,8 +179,8 @@ impl Model {
         }
     }
 
-    /// The guard's value goes from its context, wherever the guard is dropped, and what was set above it
-    /// too.
+    /// The guard's value goes from its context, wherever the guard is dropped, and what was set
+    /// above it too.
     pub(crate) fn drop_guard(&mut self, guard: &Guard) {
         let layers = self.layers(guard.context, guard.var);
         layers.retain(|layer| layer.guard != Some(guard.number));
@@ -226,7 +227,8 @@ impl Model {
         self.frames.iter().any(|frame| frame.1 == context)
     }
 
-    /// The frames since the innermost executor of this thread was entered, if one is running, and those outside it.
+    /// The frames since the innermost executor of this thread was entered, if one is running, and
+    /// those outside it.
     fn executor(&self) -> Option<usize> {
         let innermost = |frame: &(Frame, ContextId)| frame.0 != Frame::Inside;
         let at = self.frames.iter().rposition(innermost)?;
@@ -237,7 +239,8 @@ impl Model {
         self.executor().is_some()
     }
 
-    /// Whether a unit in `context` could never run: the context is entered around the executor, which waits for it.
+    /// Whether a unit in `context` could never run: the context is entered around the executor,
+    /// which waits for it.
     pub(crate) fn would_deadlock(&self, context: ContextId) -> bool {
         let around = self.executor().unwrap_or(self.frames.len());
         self.frames[..around].iter().any(|frame| frame.1 == context)

@@ -1,4 +1,5 @@
-//! Runs a program on the crate and on the reference model side by side, and compares them after every step.
+//! Runs a program on the crate and on the reference model side by side, and compares them after
+//! every step.
 
 use std::any::Any;
 use std::fmt::{self, Debug};

@@ -1,5 +1,5 @@
-//! Units of work: threads, futures, functions, tasks, callbacks and jobs, and the contexts that they are run and
-//! dropped in.
+//! Units of work: threads, futures, functions, tasks, callbacks and jobs, and the contexts that
+//! they are run and dropped in.
 
 use std::future::Future;
 use std::mem;
@@ -23,7 +23,8 @@ use crate::steps::Given;
 /// How often an executor's first unit waits for the others before it gives them up.
 const PATIENCE: usize = 10_000;
 
-/// A unit's body. As a future it stops at each `Yield`. When it is dropped, it looks and sets once more.
+/// A unit's body. As a future it stops at each `Yield`. When it is dropped, it looks and sets once
+/// more.
 pub(crate) struct Work {
     run: Arc<Run>,
     number: u32,

@@ -1,5 +1,5 @@
-//! The 21 tests of the PEP 567 backport for Python 3.5 and 3.6, which are CPython's first ones, and where each is
-//! here. What is covered by the rows of `crates/conformance` is not repeated.
+//! The 21 tests of the PEP 567 backport for Python 3.5 and 3.6, which are CPython's first ones, and
+//! where each is here. What is covered by the rows of `crates/conformance` is not repeated.
 //!
 //! | there | here |
 //! | --- | --- |

@@ -1,7 +1,8 @@
 //! Row HM-08: thousands of variables, set, unset and reset in random order, beside a plain map.
 //!
-//! CPython's stress test has keys whose `__hash__` and `__eq__` fail now and then, to show that the map stays
-//! intact (HM-06). There are none here: the keys are integers, and no user code runs while a map changes.
+//! CPython's stress test has keys whose `__hash__` and `__eq__` fail now and then, to show that the
+//! map stays intact (HM-06). There are none here: the keys are integers, and no user code runs
+//! while a map changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;

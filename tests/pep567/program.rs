@@ -13,15 +13,16 @@ pub(crate) struct Program {
     pub(crate) steps: Vec<Step>,
 }
 
-/// What an actor does in its innermost frame. An actor starts on a new thread, and may go on in others.
+/// What an actor does in its innermost frame. An actor starts on a new thread, and may go on in
+/// others.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Step {
     pub(crate) actor: usize,
     pub(crate) operation: Operation,
 }
 
-/// `back` counts back from the newest token of the program, around and around; a number that is `None` is a
-/// value like any other.
+/// `back` counts back from the newest token of the program, around and around; a number that is
+/// `None` is a value like any other.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Operation {
@@ -36,7 +37,8 @@ pub(crate) enum Operation {
         variable: usize,
         value: Option<i64>,
     },
-    /// Gives a token to `variable`, or to its own. Whoever made the token, and whatever has become of it.
+    /// Gives a token to `variable`, or to its own. Whoever made the token, and whatever has become
+    /// of it.
     Reset {
         back: usize,
         variable: Option<usize>,
@@ -111,7 +113,8 @@ pub(crate) enum Place {
 impl Program {
     pub(crate) fn generate(seed: u64) -> Program {
         let rng = &mut Rng::with_seed(seed);
-        // Few variables, so that they are used again and again; in some programs more than one level of a map.
+        // Few variables, so that they are used again and again; in some programs more than one
+        // level of a map.
         let variables = if rng.u8(..16) == 0 { 40 } else { 4 };
         let actors = [1, 1, 2, 3][rng.usize(..4)];
         let mut actor = 0;

@@ -17,7 +17,8 @@ use crate::program::{CONTEXTS, Operation, Place, Program};
 /// What is seen, a line for each step, and in the end one for each frame and context that is left.
 pub(crate) type Trace = Vec<String>;
 
-/// Python's `None` is a value like any other. An `Arc`, so that a value is one object however often it is read.
+/// Python's `None` is a value like any other. An `Arc`, so that a value is one object however often
+/// it is read.
 type Bound = Option<Arc<Value>>;
 
 struct Value {
@@ -55,8 +56,8 @@ struct Progress {
     trace: Trace,
 }
 
-/// A token works once. Python says so at run time, and here it is moved: that it was used has to be noted to be
-/// said at all.
+/// A token works once. Python says so at run time, and here it is moved: that it was used has to be
+/// noted to be said at all.
 enum Slot {
     Unused(Token<Bound>),
     Used,
@@ -112,7 +113,8 @@ impl Run {
                 Ok(()) => break,
                 Err(payload) if payload.is::<Failure>() => self.log(at, "caught"),
                 Err(_) => {
-                    // The others may wait for this actor. So this ends the program, and the trace tells.
+                    // The others may wait for this actor. So this ends the program, and the trace
+                    // tells.
                     self.log(at, "panicked");
                     self.progress().at = self.program.steps.len();
                 }

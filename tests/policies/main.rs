@@ -1,5 +1,5 @@
-//! Which context each hop gives its unit of work: a copy of the caller's, in which `local` variables are left out, or the
-//! one it is given, as it is.
+//! Which context each hop gives its unit of work: a copy of the caller's, in which `local`
+//! variables are left out, or the one it is given, as it is.
 
 mod background;
 mod batches;
@@ -134,7 +134,8 @@ fn served(answer: impl Future<Output = Result<[Seen; 2], ()>> + 'static) -> Answ
     }))
 }
 
-/// Calls `hop` where [`ID`] is 1 and [`CONNECTION`] is 2, and both are others before anybody waits for the answer.
+/// Calls `hop` where [`ID`] is 1 and [`CONNECTION`] is 2, and both are others before anybody waits
+/// for the answer.
 fn from_a_caller<A: Future<Output = Seen>>(hop: impl FnOnce() -> A) -> impl Future<Output = Seen> {
     async move {
         let answer = hop();

@@ -1,5 +1,6 @@
-//! The examples and requirements of W3C Baggage, and the cases of its working group's tests, in this crate's terms: keys that
-//! are listed are values, and all others are passed on as they are, without optional whitespace.
+//! The examples and requirements of W3C Baggage, and the cases of its working group's tests, in
+//! this crate's terms: keys that are listed are values, and all others are passed on as they are,
+//! without optional whitespace.
 
 use aiocontextvars::Context;
 use aiocontextvars::propagation::Propagator;

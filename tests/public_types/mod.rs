@@ -1,10 +1,12 @@
-//! The public types of the crate, found in its sources, so that a table of them can tell when one is missing.
+//! The public types of the crate, found in its sources, so that a table of them can tell when one
+//! is missing.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Checks that each public type is named in a table, as it can be after `use aiocontextvars::shim`, but for those left out.
+/// Checks that each public type is named in a table, as it can be after `use aiocontextvars::shim`,
+/// but for those left out.
 pub(crate) fn check<'a>(table: impl IntoIterator<Item = &'a str>, left_out: &[&str]) {
     let table: BTreeSet<String> = table.into_iter().map(path).collect();
     let mut types = declared();
@@ -26,7 +28,8 @@ pub(crate) fn check<'a>(table: impl IntoIterator<Item = &'a str>, left_out: &[&s
     }
 }
 
-/// The paths of all public structs and enums, without the crate's name and `shim`, in which most of them are.
+/// The paths of all public structs and enums, without the crate's name and `shim`, in which most of
+/// them are.
 fn declared() -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut types = BTreeSet::new();
@@ -49,8 +52,8 @@ fn declared() -> BTreeSet<String> {
     public
 }
 
-/// The modules of the runtimes that every target has, each in a line of the list with its variant, its
-/// feature and its targets.
+/// The modules of the runtimes that every target has, each in a line of the list with its variant,
+/// its feature and its targets.
 fn listed(list: &Path) -> Vec<String> {
     let list = fs::read_to_string(list).unwrap();
     let is_entry = |line: &&str| {
@@ -72,7 +75,8 @@ fn path(row: &str) -> String {
     path.strip_prefix("shim::").unwrap_or(path).to_owned()
 }
 
-/// Adds the names of the types that the files of a folder declare `pub`, whether they can be reached or not.
+/// Adds the names of the types that the files of a folder declare `pub`, whether they can be
+/// reached or not.
 fn declared_in(folder: &Path, types: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -98,7 +102,8 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(other).filter(|word| !word.is_empty())
 }
 
-/// Adds what can be reached through a public module: the types it declares or exports, and those of its public modules.
+/// Adds what can be reached through a public module: the types it declares or exports, and those of
+/// its public modules.
 fn public_in(file: &Path, module: &str, types: &BTreeSet<String>, public: &mut BTreeSet<String>) {
     let source = fs::read_to_string(file).unwrap();
     let here = |name: &str| format!("{module}{name}");

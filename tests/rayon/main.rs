@@ -32,8 +32,8 @@ fn pool(threads: usize) -> ThreadPool {
     builder.panic_handler(|_| ()).build().unwrap()
 }
 
-/// What a bare job finds on a worker: nothing, if those before it left nothing. And those that were given to a pool of
-/// one thread before have ended.
+/// What a bare job finds on a worker: nothing, if those before it left nothing. And those that were
+/// given to a pool of one thread before have ended.
 #[track_caller]
 fn assert_left_nothing(pool: &ThreadPool) {
     let found = pool.broadcast(|_| (ID.get(), CONNECTION.get(), HELD.with(|held| held.is_some())));

@@ -1,4 +1,5 @@
-//! `shim::tokio::task` in place of `tokio::task`: what tokio's does, with tokio's own types, and that all of it inherits.
+//! `shim::tokio::task` in place of `tokio::task`: what tokio's does, with tokio's own types, and
+//! that all of it inherits.
 #![cfg(feature = "tokio")]
 
 mod abort;
@@ -28,7 +29,8 @@ fn current_thread() -> Runtime {
     Builder::new_current_thread().enable_time().build().unwrap()
 }
 
-/// Runs a test's future on both flavours, inside of a [`LocalSet`] and without. Nothing it sets comes out.
+/// Runs a test's future on both flavours, inside of a [`LocalSet`] and without. Nothing it sets
+/// comes out.
 fn on_each<F: Future<Output = ()>>(test: impl Fn() -> F) {
     for runtime in [current_thread(), multi_thread()] {
         runtime.block_on(ID.scope(1, test()));

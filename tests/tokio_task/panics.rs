@@ -1,4 +1,5 @@
-//! Where misuse panics, it names the caller's line, as tokio does; and yielding works outside of runtimes.
+//! Where misuse panics, it names the caller's line, as tokio does; and yielding works outside of
+//! runtimes.
 
 use std::future::{self, Future};
 use std::panic::{self, AssertUnwindSafe};

@@ -1,5 +1,5 @@
-//! The tests of the feature `wasm`, in JavaScript's event loop. `run.mjs` calls what is exported here, in Node and in a
-//! browser.
+//! The tests of the feature `wasm`, in JavaScript's event loop. `run.mjs` calls what is exported
+//! here, in Node and in a browser.
 
 #![cfg(all(target_family = "wasm", target_os = "unknown"))]
 #![allow(

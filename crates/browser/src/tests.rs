@@ -236,7 +236,8 @@ async fn a_bare_task_is_put_into_a_context_by_hand() {
     assert_eq!((wait.await, ID.get()), (Ok(Some(2)), Some(1)));
 }
 
-/// Runs all tests, each as a task of its own with an empty context. A line for each begins with "ok" or "failed".
+/// Runs all tests, each as a task of its own with an empty context. A line for each begins with
+/// "ok" or "failed".
 #[wasm_bindgen]
 pub async fn tests() -> String {
     AssertUnwindSafe(run()).await

@@ -18,9 +18,10 @@ use crate::harness::{FromOtherThreads, Harness, Nested, Wrapped};
 
 /// An executor that somebody has to drive, such as the main loop of a graphical interface.
 ///
-/// [`Suite::driven`](crate::Suite::driven) is for those whose [`Executor`](Driven::Executor) other threads can submit
-/// work to, and [`Suite::local`](crate::Suite::local) for those whose tasks stay on one thread. Everything but the tasks
-/// of a local executor happens on the thread that calls [`start`](Driven::start), so the type need not be `Send`.
+/// [`Suite::driven`](crate::Suite::driven) is for those whose [`Executor`](Driven::Executor) other
+/// threads can submit work to, and [`Suite::local`](crate::Suite::local) for those whose tasks stay
+/// on one thread. Everything but the tasks of a local executor happens on the thread that calls
+/// [`start`](Driven::start), so the type need not be `Send`.
 ///
 /// # Examples
 ///
@@ -115,9 +116,11 @@ pub trait Driven: Sized + 'static {
     /// What the row wraps, once.
     fn executor(&self) -> Self::Executor;
 
-    /// Runs `future` in a copy of the current context, with the executor as the current one, and the executor with it.
+    /// Runs `future` in a copy of the current context, with the executor as the current one, and
+    /// the executor with it.
     ///
-    /// `wrapper` is the executor in its wrapper: [`enter`](ContextAwareExecutor::enter) makes it the current one.
+    /// `wrapper` is the executor in its wrapper: [`enter`](ContextAwareExecutor::enter) makes it
+    /// the current one.
     fn block_on<F: Future>(
         &self,
         wrapper: &ContextAwareExecutor<Self::Executor>,
@@ -125,7 +128,8 @@ pub trait Driven: Sized + 'static {
     ) -> F::Output;
 }
 
-/// The harness of an executor that other threads can submit work to: the free functions of the shim find it.
+/// The harness of an executor that other threads can submit work to: the free functions of the shim
+/// find it.
 #[derive(Debug)]
 pub struct Anywhere<D: Driven> {
     driven: D,
@@ -181,7 +185,8 @@ where
     }
 }
 
-/// The harness of an executor of one thread: its tasks and callbacks need not be `Send`, and stay on the thread.
+/// The harness of an executor of one thread: its tasks and callbacks need not be `Send`, and stay
+/// on the thread.
 #[derive(Debug)]
 pub struct OneThread<D: Driven> {
     driven: D,

@@ -243,7 +243,8 @@ pub(crate) fn table_timers_fire_in_order(on: On) {
         let log = order.clone();
         let add = move || {
             let now = shim::now();
-            // Out of order, some of them at the same moment, and one past already. The last tells that it is over.
+            // Out of order, some of them at the same moment, and one past already. The last tells
+            // that it is over.
             for (after, name) in [(6, "e"), (2, "b"), (4, "d"), (0, "a"), (2, "c"), (8, "f")] {
                 let order = log.clone();
                 let done = if name == "f" { done.take() } else { None };

@@ -30,10 +30,11 @@ pub(crate) type OnWrapped = &'static Executor<dyn AnyWrapped>;
 /// The executor of a row in which another thread submits work.
 pub(crate) type OnRemote = &'static Executor<dyn AnyRemote>;
 
-/// An executor under test, without its type: a [`Harness`] as a table of functions. So the rows are compiled once, and
-/// not for each executor.
+/// An executor under test, without its type: a [`Harness`] as a table of functions. So the rows are
+/// compiled once, and not for each executor.
 ///
-/// The runtime knows neither the futures that it is given nor their outputs; a row about both is `typed`.
+/// The runtime knows neither the futures that it is given nor their outputs; a row about both is
+/// `typed`.
 pub(crate) struct Executor<S: ?Sized + 'static = dyn AnyHarness> {
     name: fn() -> &'static str,
     pub(crate) nested_block_on: Nested,
@@ -185,8 +186,8 @@ impl<S: ?Sized + 'static> Executor<S> {
         wait.await.unwrap();
     }
 
-    /// Keeps callbacks from running, also on other threads, until what it returns is dropped; that has to be
-    /// before the next await, because the queue may be on this thread.
+    /// Keeps callbacks from running, also on other threads, until what it returns is dropped; that
+    /// has to be before the next await, because the queue may be on this thread.
     pub(crate) fn hold_the_queue(&self) -> mpsc::Sender<()> {
         let (held, released) = mpsc::channel::<()>();
         self.call_soon(move || assert!(released.recv().is_err()));
@@ -362,7 +363,8 @@ impl<E: shim::Executor + Clone> AnyWrapper for ContextAwareExecutor<E> {
     }
 }
 
-/// A future whose output has no type. As the one inside, it is dropped by the runtime, and not when it ends.
+/// A future whose output has no type. As the one inside, it is dropped by the runtime, and not when
+/// it ends.
 struct Erased<T>(BoxFuture<'static, T>);
 
 fn erase<F>(future: F) -> Work

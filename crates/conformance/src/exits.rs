@@ -1,8 +1,9 @@
 //! The exit matrix: every way in which a unit of work can end, and what is seen and dropped then.
 //!
-//! After each step all counters of [`Seen`](probes::Seen) are compared, and the context outside: [`ID`] in the body,
-//! in the destructor of what the future or closure holds (inside its context), in the destructor of a value that
-//! only its context has (in an empty context, and free to use the crate), and how often each was dropped.
+//! After each step all counters of [`Seen`](probes::Seen) are compared, and the context outside:
+//! [`ID`] in the body, in the destructor of what the future or closure holds (inside its context),
+//! in the destructor of a value that only its context has (in an empty context, and free to use the
+//! crate), and how often each was dropped.
 //!
 //! | | task | callback, timer | blocking job | wrapped future, stream | `run`, bound function | guard |
 //! |---|---|---|---|---|---|---|
@@ -17,9 +18,9 @@
 //! | forgotten | its handle | its handle | its handle | yes | yes | yes |
 //! | the thread exits | with its executor | with its executor | the pool's | `thread_exit.rs` | there too | there too |
 //!
-//! A callback and a job are called once, so they have no second poll, and once under way nothing drops them. A
-//! leaked executor keeps all that it has, as anything leaked does. Local tasks and callbacks are those of the
-//! executors of one thread, and are dropped on that thread.
+//! A callback and a job are called once, so they have no second poll, and once under way nothing
+//! drops them. A leaked executor keeps all that it has, as anything leaked does. Local tasks and
+//! callbacks are those of the executors of one thread, and are dropped on that thread.
 //!
 //! [`ID`]: crate::fixtures::ID
 

@@ -108,8 +108,8 @@ pub(crate) fn be_patient(patience: Duration) {
     PATIENCE.store(milliseconds, Ordering::Relaxed);
 }
 
-/// Lets others go on until something has happened. Gives up in the end: a row that is left behind would keep a processor
-/// busy for good.
+/// Lets others go on until something has happened. Gives up in the end: a row that is left behind
+/// would keep a processor busy for good.
 pub(crate) async fn until(has_happened: impl Fn() -> bool) {
     let patience = Duration::from_millis(PATIENCE.load(Ordering::Relaxed));
     let start = Instant::now();

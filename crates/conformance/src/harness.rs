@@ -12,15 +12,16 @@ use futures::future::{BoxFuture, LocalBoxFuture};
 
 /// An executor under test, as a row uses it.
 ///
-/// This is the general form, for a runtime with functions of its own that spawn and schedule. Each default is the free
-/// function of [`shim`] with that name; a runtime's harness has its own functions instead. An executor that is wrapped
-/// in a [`ContextAwareExecutor`] needs no harness: see [`check`](crate::check) and [`Driven`](crate::Driven).
+/// This is the general form, for a runtime with functions of its own that spawn and schedule. Each
+/// default is the free function of [`shim`] with that name; a runtime's harness has its own
+/// functions instead. An executor that is wrapped in a [`ContextAwareExecutor`] needs no harness:
+/// see [`check`](crate::check) and [`Driven`](crate::Driven).
 ///
-/// All rows but one spawn futures of one type, which hide what is in them; so the functions are compiled for few types, and
-/// the rows once, whatever the executors.
+/// All rows but one spawn futures of one type, which hide what is in them; so the functions are
+/// compiled for few types, and the rows once, whatever the executors.
 ///
-/// The functions without `self` are called inside [`block_on`](Harness::block_on), in the executor's tasks and in its
-/// callbacks. [`shim`]'s functions have to find the executor there.
+/// The functions without `self` are called inside [`block_on`](Harness::block_on), in the
+/// executor's tasks and in its callbacks. [`shim`]'s functions have to find the executor there.
 ///
 /// # Examples
 ///
@@ -68,10 +69,12 @@ pub trait Harness: Sized + 'static {
     /// How `block_on` in one of the executor's own tasks fares.
     const NESTED_BLOCK_ON: Nested = Nested::Either;
 
-    /// Whether [`shim::spawn_local`] finds a local executor in the executor's tasks; `None` if that is not known.
+    /// Whether [`shim::spawn_local`] finds a local executor in the executor's tasks; `None` if that
+    /// is not known.
     const HAS_LOCAL: Option<bool> = None;
 
-    /// Whether what `spawn` and `call_soon` are given is polled, called and dropped on the thread that blocks.
+    /// Whether what `spawn` and `call_soon` are given is polled, called and dropped on the thread
+    /// that blocks.
     const STAYS: bool = false;
 
     /// A new executor, for one row.
@@ -98,7 +101,8 @@ pub trait Harness: Sized + 'static {
         shim::spawn_in(context, future)
     }
 
-    /// Schedules a callback in a copy of the current context. Reports of its panics name the caller.
+    /// Schedules a callback in a copy of the current context. Reports of its panics name the
+    /// caller.
     #[track_caller]
     fn call_soon(f: impl FnOnce() + Send + 'static) -> CallHandle {
         shim::call_soon(f)
@@ -147,8 +151,8 @@ pub trait FromOtherThreads: Harness {
     fn wrapper(&self) -> ContextAwareExecutor<Self::Executor>;
 }
 
-// What spawns is compiled for each type of future that it is given. Where a row calls it directly, and not through its
-// executor, the type is hidden here.
+// What spawns is compiled for each type of future that it is given. Where a row calls it directly,
+// and not through its executor, the type is hidden here.
 
 /// Hides the type of a future.
 pub(crate) fn boxed<F: Future + Send + 'static>(future: F) -> BoxFuture<'static, F::Output> {

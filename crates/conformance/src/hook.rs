@@ -1,4 +1,5 @@
-//! The panic hook while a suite runs: panics of rows are in its report, and are not printed as well.
+//! The panic hook while a suite runs: panics of rows are in its report, and are not printed as
+//! well.
 
 use std::panic::{self, PanicHookInfo};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,8 +10,8 @@ use crate::harness::message;
 /// How many suites run.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
-/// Messages and places of the suite's panics since [`forget`], on any thread: a task's panic comes to the row that
-/// awaits it without its place.
+/// Messages and places of the suite's panics since [`forget`], on any thread: a task's panic comes
+/// to the row that awaits it without its place.
 static PLACES: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
 
 fn places() -> MutexGuard<'static, Vec<(String, String)>> {
@@ -31,7 +32,8 @@ fn in_the_suite(info: &PanicHookInfo<'_>) -> Option<String> {
 /// Notes the panics that come from the suite's source instead of printing them, until dropped.
 pub(crate) fn silence() -> Silence {
     static INSTALL: Once = Once::new();
-    // It stays: to take it out would race with those who install theirs. Panics from elsewhere go on to the hook before.
+    // It stays: to take it out would race with those who install theirs. Panics from elsewhere go
+    // on to the hook before.
     INSTALL.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| match in_the_suite(info) {

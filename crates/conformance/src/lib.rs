@@ -1,14 +1,17 @@
-//! The suite of behaviours that every executor of [`aiocontextvars`] is tested with, for authors of others.
+//! The suite of behaviours that every executor of [`aiocontextvars`] is tested with, for authors of
+//! others.
 //!
-//! One line is a whole test: [`check`] runs all rows on executors that a closure makes, and panics with a report if one
-//! fails. An executor that somebody has to drive, or whose tasks stay on one thread, says how in a [`Driven`]; a runtime
-//! with functions of its own that spawn in a [`Harness`]. A [`Suite`] has the options.
+//! One line is a whole test: [`check`] runs all rows on executors that a closure makes, and panics
+//! with a report if one fails. An executor that somebody has to drive, or whose tasks stay on one
+//! thread, says how in a [`Driven`]; a runtime with functions of its own that spawn in a
+//! [`Harness`]. A [`Suite`] has the options.
 //!
-//! A row is one promise, such as that a task starts in a copy of the context of whoever spawned it. It says nothing of
-//! how an executor does its work. What is checked is that all of it is done, once, by [`Runnable::run`] and
-//! [`Job::run`]; that timers follow the clock; that submitting leaves the caller's context alone; that a worker keeps no
-//! one's values; and that nothing in between takes work out of its context. (That a step is run twice is not among the
-//! rows: `run` takes it by value.)
+//! A row is one promise, such as that a task starts in a copy of the context of whoever spawned it.
+//! It says nothing of how an executor does its work. What is checked is that all of it is done,
+//! once, by [`Runnable::run`] and [`Job::run`]; that timers follow the clock; that submitting
+//! leaves the caller's context alone; that a worker keeps no one's values; and that nothing in
+//! between takes work out of its context. (That a step is run twice is not among the rows: `run`
+//! takes it by value.)
 //!
 //! The tests of `aiocontextvars` are the same rows on the executors that it knows.
 //!
@@ -40,8 +43,9 @@
 //!
 //! # Reports
 //!
-//! A row that fails is there with what it is about, its name, its place in the source and the message of the panic. For
-//! an executor whose `schedule` sets a variable, the report begins like this:
+//! A row that fails is there with what it is about, its name, its place in the source and the
+//! message of the panic. For an executor whose `schedule` sets a variable, the report begins like
+//! this:
 //!
 //! ```text
 //! my_crate::MyExecutor fails 8 of 226 rows
@@ -53,8 +57,9 @@
 //!      right: (Some(1), 1)
 //! ```
 //!
-//! Rows build on each other, so one fault may fail several, and the first is the one to look at. A row that does not end
-//! is reported as well, after ten seconds or the [limit](Suite::limit) of the suite; its thread is left behind.
+//! Rows build on each other, so one fault may fail several, and the first is the one to look at. A
+//! row that does not end is reported as well, after ten seconds or the [limit](Suite::limit) of the
+//! suite; its thread is left behind.
 //!
 //! [`Runnable::run`]: aiocontextvars::shim::Runnable::run
 //! [`Job::run`]: aiocontextvars::shim::Job::run
@@ -109,7 +114,8 @@ pub use self::table::{ending, generic, in_a_task, on_a_thread, remote, typed, wr
 
 use aiocontextvars::shim::Executor;
 
-/// Runs all rows on executors made by `make`, one for each row, and panics with the report if one fails.
+/// Runs all rows on executors made by `make`, one for each row, and panics with the report if one
+/// fails.
 ///
 /// It is [`Suite::new`] and [`Suite::check`]: see there.
 ///

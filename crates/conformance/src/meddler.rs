@@ -19,7 +19,8 @@ context_var! {
     #[debug] pub(crate) static MEDDLER: Meddler;
 }
 
-/// What a [`Meddler`] does where its code runs. It leaves everything as it was, and checks what it finds.
+/// What a [`Meddler`] does where its code runs. It leaves everything as it was, and checks what it
+/// finds.
 pub(crate) type Operation = (&'static str, fn());
 
 pub(crate) const OPERATIONS: [Operation; 9] = [
@@ -175,7 +176,8 @@ fn call() {
 }
 
 fn block() {
-    // smol and async-std cannot block in a thread that is exiting, and may be the executor that is found.
+    // smol and async-std cannot block in a thread that is exiting, and may be the executor that is
+    // found.
     if !may_write() && has_executor() {
         return;
     }
@@ -314,7 +316,8 @@ pub(crate) fn meddling_waker(
     mut meddler: Meddler,
     wake: impl Fn() + Send + Sync + 'static,
 ) -> Waker {
-    // Nobody may block in a waker: the thread that calls or drops it may be in the midst of its runtime's own work.
+    // Nobody may block in a waker: the thread that calls or drops it may be in the midst of its
+    // runtime's own work.
     if meddler.operation.0 == "block" {
         meddler.operation = OPERATIONS[0];
     }

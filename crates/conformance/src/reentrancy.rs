@@ -228,7 +228,8 @@ pub(crate) fn r_05_with_closures_may_use_the_crate() {
 
 context_var! { static LAST: Says; }
 
-/// Sets its own variable when it is dropped, if it has something to say, and notes what it found there.
+/// Sets its own variable when it is dropped, if it has something to say, and notes what it found
+/// there.
 struct Says(u8, Option<u8>, Log<Option<u8>>);
 
 impl Drop for Says {
@@ -262,7 +263,8 @@ pub(crate) fn r_05_a_destructor_that_sets_its_variable_comes_last() {
     let guard = LAST.scoped(says(8, Some(9)));
     drop(guard);
     assert_eq!((last(), found.take()), (Some(9), vec![Some(7), Some(9)]));
-    // A context's values go when it has been left, and what their destructors set stays where they run.
+    // A context's values go when it has been left, and what their destructors set stays where they
+    // run.
     let mut context = Context::new();
     context.run(|| drop(LAST.set(says(10, Some(11)))));
     drop(context);
@@ -285,7 +287,8 @@ pub(crate) fn r_05_defaults_may_use_the_crate() {
     context_var! {
         static OWN: u8 = { OWN.set(2); 1 };
     }
-    // Variables of statics are shared by the suite's threads: whoever comes first computes the default.
+    // Variables of statics are shared by the suite's threads: whoever comes first computes the
+    // default.
     let own = ContextVar::<u8>::with_default("own", || {
         CALLS.set(CALLS.get() + 1);
         ID.set(7);
@@ -436,7 +439,8 @@ pub(crate) fn r_05_a_shared_context_may_be_used_by_what_is_in_it() {
         "{seen:?}"
     );
     assert_eq!((shared.len(), shared.get(&ID)), (1, Some(7)));
-    // By wakers: of those who wait, of one who no longer does, and of all when the context has been left.
+    // By wakers: of those who wait, of one who no longer does, and of all when the context has been
+    // left.
     let uses = Inside::of(&shared, &entered);
     let waker = waker(move |_| uses.use_it());
     let mut cx = task::Context::from_waker(&waker);

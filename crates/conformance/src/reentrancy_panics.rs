@@ -261,7 +261,8 @@ pub(crate) fn r_05_a_panicking_destructor_harms_no_other(on: On) {
         assert!(task.remove_done_callback(id));
         task.abort();
         if runs_inline(on).await {
-            // Then who leaves the context may be the one that the queue is held on, and would be waited for in vain.
+            // Then who leaves the context may be the one that the queue is held on, and would be
+            // waited for in vain.
             return;
         }
         // Cancelled while they wait for a shared context, which goes with the last of them.

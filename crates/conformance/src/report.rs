@@ -114,13 +114,14 @@ impl Failure {
         }
     }
 
-    /// The id of the behaviour, which several rows may be about: `"ta_05"`. A row of one of the tables has its name
-    /// for an id.
+    /// The id of the behaviour, which several rows may be about: `"ta_05"`. A row of one of the
+    /// tables has its name for an id.
     pub fn row(&self) -> &'static str {
         self.split().0
     }
 
-    /// The row's own name, for [`Suite::only`](crate::Suite::only): `"ta_05_the_capture_point_is_spawn"`.
+    /// The row's own name, for [`Suite::only`](crate::Suite::only):
+    /// `"ta_05_the_capture_point_is_spawn"`.
     pub fn name(&self) -> &'static str {
         self.name
     }

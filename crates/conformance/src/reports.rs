@@ -19,8 +19,8 @@ fn handlers() -> MutexGuard<'static, Vec<(String, Handler)>> {
     HANDLERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes the rows' handlers the process's, and returns what was set before. For the panics of the exit matrix it only
-/// writes, which none of its rows may see; everybody else's are passed over.
+/// Makes the rows' handlers the process's, and returns what was set before. For the panics of the
+/// exit matrix it only writes, which none of its rows may see; everybody else's are passed over.
 pub(crate) fn install() -> ExceptionHandler {
     shim::set_exception_handler(|error| {
         let handler = handlers()
@@ -41,7 +41,8 @@ pub(crate) fn install() -> ExceptionHandler {
     })
 }
 
-/// Makes the rows' handlers the process's, and those that were before are back when what is returned is dropped.
+/// Makes the rows' handlers the process's, and those that were before are back when what is
+/// returned is dropped.
 pub(crate) fn instead() -> impl Drop {
     struct Restore(ExceptionHandler);
     impl Drop for Restore {

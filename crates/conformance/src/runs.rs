@@ -100,7 +100,8 @@ pub(crate) fn ru_06_one_context_for_a_test_and_its_fixtures(on: On) {
     for _test in 0..2 {
         let seen = Log::new();
         let mut runner = on.start().runner();
-        // Set-up, test and tear-down, as a test harness runs them; isolated from the next test on this thread.
+        // Set-up, test and tear-down, as a test harness runs them; isolated from the next test on
+        // this thread.
         runner.run(async { assert_eq!(replaced(1), None) });
         runner.run(async {
             assert_eq!(replaced(2), Some(1));

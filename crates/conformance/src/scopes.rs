@@ -101,7 +101,8 @@ pub(crate) fn ta_19_a_scope_is_made_at_its_first_use(on: On) {
         });
         ID.set(3);
         let mut scope = pin!(scope);
-        // From its first poll on it has a context of its own, whatever changes outside and wherever it is polled.
+        // From its first poll on it has a context of its own, whatever changes outside and wherever
+        // it is polled.
         assert!(scope.as_mut().now_or_never().is_none());
         ID.set(4);
         let expected = (None, Some(2), Some(3));
@@ -126,7 +127,8 @@ pub(crate) fn ta_19_a_scope_that_is_never_polled(on: On) {
             let probe = SeesOnDrop(log.clone());
             async move { drop(probe) }
         };
-        // It is dropped in a copy of what is current at its drop, in which the variable has its value.
+        // It is dropped in a copy of what is current at its drop, in which the variable has its
+        // value.
         drop(OUTER.scope(1, ID.scope(2, probe(&log))));
         assert_eq!(log.take(), [Some(2)]);
         ID.set(3);

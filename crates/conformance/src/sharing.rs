@@ -1,5 +1,5 @@
-//! Rows TA-18: what acts in the context of whoever polls or calls it. They are the tables of `docs/sharing.md`, with those
-//! of [`isolating`](crate::isolating).
+//! Rows TA-18: what acts in the context of whoever polls or calls it. They are the tables of
+//! `docs/sharing.md`, with those of [`isolating`](crate::isolating).
 
 use std::convert::Infallible;
 use std::future;
@@ -51,7 +51,8 @@ pub(crate) fn ta_18_await(on: On) {
         ID.set(1);
         assert_eq!(calls().await, 1 + 2 + 3);
         assert_eq!(ID.get(), Some(4));
-        // What is made of futures by their adapters is polled, and the functions are called, by whoever awaits.
+        // What is made of futures by their adapters is polled, and the functions are called, by
+        // whoever awaits.
         let adapted = bump()
             .map(|found| (found, add_one()))
             .then(|found| async move { (found, bump().await) })
@@ -290,7 +291,8 @@ pub(crate) fn ta_18_shared_futures(on: On) {
                 here.poll_unpin(&mut Cx::from_waker(Waker::noop()))
                     .is_pending()
             );
-            // Before the spawn: the future is locked while it wakes who waits for it, and a step may run at once.
+            // Before the spawn: the future is locked while it wakes who waits for it, and a step
+            // may run at once.
             go.send(()).unwrap();
             let there = on.spawn_in(Context::new().with_value(&ID, 2), async {
                 (future.await, ID.get())

@@ -57,8 +57,8 @@ const PATIENCE: usize = 3;
 impl Suite {
     /// For an executor that runs by itself: `make` makes one for each row.
     ///
-    /// What is made is kept in an `Arc` until the row has ended, so it need not be `Clone`; it may be a handle of an
-    /// executor that lives longer.
+    /// What is made is kept in an `Arc` until the row has ended, so it need not be `Clone`; it may
+    /// be a handle of an executor that lives longer.
     pub fn new<E: Executor>(make: impl Fn() -> E + Send + Sync + 'static) -> Suite {
         Suite::made_by(type_name::<E>(), Arc::new(move || Arc::new(make())))
     }
@@ -120,8 +120,8 @@ impl Suite {
         suite
     }
 
-    /// Has the rows about the executor's end run as well: those are for an executor that drops all tasks that are
-    /// left before its own drop returns.
+    /// Has the rows about the executor's end run as well: those are for an executor that drops all
+    /// tasks that are left before its own drop returns.
     pub fn ending(mut self) -> Suite {
         self.rows.append(&mut self.ending);
         self
@@ -155,11 +155,12 @@ impl Suite {
 
     /// Runs the rows, one after the other.
     ///
-    /// Each has a thread of its own. One that takes longer than the [limit](Suite::limit) has failed, and its thread is
-    /// left behind; after three of these the others are left out.
+    /// Each has a thread of its own. One that takes longer than the [limit](Suite::limit) has
+    /// failed, and its thread is left behind; after three of these the others are left out.
     ///
-    /// While this runs, the process's exception handler of callbacks is the suite's, and nothing is printed for panics
-    /// whose place is in the suite: they are in the report. Calls wait for each other.
+    /// While this runs, the process's exception handler of callbacks is the suite's, and nothing is
+    /// printed for panics whose place is in the suite: they are in the report. Calls wait for each
+    /// other.
     ///
     /// # Panics
     ///

@@ -103,7 +103,8 @@ pub(crate) fn ta_02_isolation_both_ways(on: On) {
     });
 }
 
-/// Whatever an executor does to get the work run, where somebody spawns, schedules, wakes and aborts.
+/// Whatever an executor does to get the work run, where somebody spawns, schedules, wakes and
+/// aborts.
 pub(crate) fn ta_02_submitting_leaves_the_context_alone(on: On) {
     #[track_caller]
     fn check(step: &str, id: u64) {
@@ -386,7 +387,8 @@ pub(crate) fn ta_12_a_panic_in_a_destructor(on: On) {
         wait.await.unwrap();
         ID.set(2);
         task.abort();
-        // Tokio reports the panic, the others the cancellation; the executor goes on in either case.
+        // Tokio reports the panic, the others the cancellation; the executor goes on in either
+        // case.
         assert!(task.await.is_err());
         assert_eq!((seen.take(), ID.get()), (vec![Some(1)], Some(2)));
         let next = on.spawn(async { ID.get() });

@@ -138,8 +138,8 @@ pub(crate) fn th_05_a_worker_keeps_nothing(on: On) {
     });
 }
 
-/// An output that nobody reads is dropped where it came about, outside of the context of its task or job. What it sees
-/// there is the worker's own.
+/// An output that nobody reads is dropped where it came about, outside of the context of its task
+/// or job. What it sees there is the worker's own.
 pub(crate) fn th_05_a_worker_has_nothing_in_its_own_context(on: OnRemote) {
     struct Looks(Option<oneshot::Sender<usize>>);
     impl Drop for Looks {
@@ -174,7 +174,8 @@ pub(crate) fn th_05_a_worker_has_nothing_in_its_own_context(on: OnRemote) {
     });
 }
 
-/// Neither a worker that is started when work comes, in the context of who brought it, nor a queue of the work.
+/// Neither a worker that is started when work comes, in the context of who brought it, nor a queue
+/// of the work.
 pub(crate) fn th_05_an_executor_keeps_nothing_of_its_submitters(on: On) {
     type Submit = fn(On) -> LocalBoxFuture<'static, ()>;
     let submits: [(&str, Submit); 3] = [

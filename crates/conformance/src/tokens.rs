@@ -164,7 +164,8 @@ pub(crate) fn tk_12_a_guard_restores_once() {
         ID.set(3);
     }
     assert_eq!(ID.get(), Some(3));
-    // A token from before the guard, used under it: the reset goes with the guard, as a plain set does.
+    // A token from before the guard, used under it: the reset goes with the guard, as a plain set
+    // does.
     let token = ID.set(4);
     {
         let _guard = ID.scoped(5);
@@ -349,7 +350,8 @@ pub(crate) fn tk_15_a_token_holds_the_old_value_and_nothing_else() {
 }
 
 pub(crate) fn r_14_a_forgotten_guard_is_harmless() {
-    // Forgotten where a leak checker still finds it: the guard and its mark are all that may stay behind.
+    // Forgotten where a leak checker still finds it: the guard and its mark are all that may stay
+    // behind.
     static FORGOTTEN: Mutex<Vec<Scoped<'static, Counted>>> = Mutex::new(Vec::new());
     context_var! { static VAR: Counted; }
     let drops = Drops::new();

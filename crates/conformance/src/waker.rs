@@ -1,5 +1,5 @@
-//! A waker that hears of all that is done to it. The only unsafe code of the crate: wakers of `std::task::Wake` do not
-//! hear of clones.
+//! A waker that hears of all that is done to it. The only unsafe code of the crate: wakers of
+//! `std::task::Wake` do not hear of clones.
 
 #![allow(unsafe_code, reason = "see above")]
 
@@ -45,6 +45,7 @@ pub(crate) fn waker(f: impl Fn(WakerHook) + Send + Sync + 'static) -> Waker {
     fn raw(hook: OnWaker) -> RawWaker {
         RawWaker::new(Box::into_raw(Box::new(hook)).cast(), &TABLE)
     }
-    // SAFETY: each waker owns a box of what is `Send` and `Sync`, which is freed when the waker is used up or dropped.
+    // SAFETY: each waker owns a box of what is `Send` and `Sync`, which is freed when the waker is
+    // used up or dropped.
     unsafe { Waker::from_raw(raw(Arc::new(f))) }
 }

@@ -1,5 +1,5 @@
-//! Over generations: each task sets a variable and spawns the next, whose context is a copy of its own. Nothing of those
-//! that have ended may be left: there is no chain of parents.
+//! Over generations: each task sets a variable and spawns the next, whose context is a copy of its
+//! own. Nothing of those that have ended may be left: there is no chain of parents.
 
 use std::time::{Duration, Instant};
 
@@ -87,7 +87,8 @@ pub(crate) fn measure(options: &Options, progress: &Progress) -> Result<Page, St
 struct Lineage {
     /// For each of the last generations.
     nanoseconds: f64,
-    /// The bytes in use in the last generation, and when it has ended, without those before the first.
+    /// The bytes in use in the last generation, and when it has ended, without those before the
+    /// first.
     in_last: usize,
     left: usize,
 }

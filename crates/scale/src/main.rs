@@ -1,5 +1,5 @@
-//! How costs grow: over the variables of a context, over the tasks that are parked at once, and over generations of
-//! tasks of which each spawns the next. A table, and plots as SVG.
+//! How costs grow: over the variables of a context, over the tasks that are parked at once, and
+//! over generations of tasks of which each spawns the next. A table, and plots as SVG.
 //!
 //! ```sh
 //! cargo run --release -p scale

@@ -7,8 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// A sample takes at least so long, for the clock to matter little.
 const SAMPLE: Duration = Duration::from_millis(2);
 
-/// How long one of many takes, in nanoseconds: the least of samples, in each of which `many` does it the given number of
-/// times. What else the machine does makes others longer.
+/// How long one of many takes, in nanoseconds: the least of samples, in each of which `many` does
+/// it the given number of times. What else the machine does makes others longer.
 pub(crate) fn nanoseconds(samples: usize, mut many: impl FnMut(u64)) -> f64 {
     let mut time = |times| {
         let start = Instant::now();

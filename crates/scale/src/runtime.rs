@@ -55,7 +55,8 @@ impl Started {
         }
     }
 
-    /// Spawns as a program without this crate does; on the event loop, which is of this crate, without variables.
+    /// Spawns as a program without this crate does; on the event loop, which is of this crate,
+    /// without variables.
     pub(crate) fn spawn_bare(&self, future: impl Future<Output = ()> + Send + 'static) {
         match self {
             Started::EventLoop(event_loop) => {

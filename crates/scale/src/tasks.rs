@@ -1,4 +1,5 @@
-//! Over the tasks that are parked at once: the time to spawn one and poll it once, and the memory that it takes.
+//! Over the tasks that are parked at once: the time to spawn one and poll it once, and the memory
+//! that it takes.
 
 use std::future::{Future, poll_fn};
 use std::hint::black_box;
@@ -81,8 +82,8 @@ struct Parked {
     bytes: f64,
 }
 
-/// Some rounds, each on a fresh runtime: the least time, which is the one with least of what else the machine does, and
-/// the mean of the memory.
+/// Some rounds, each on a fresh runtime: the least time, which is the one with least of what else
+/// the machine does, and the mean of the memory.
 fn park(mut context: Context, runtime: Runtime, is_bare: bool, tasks: usize) -> Parked {
     let rounds = (ENOUGH / tasks).clamp(3, 300);
     let mut parked = Parked {
@@ -121,7 +122,8 @@ fn round(runtime: Runtime, is_bare: bool, tasks: usize, number: usize) -> (f64, 
     })
 }
 
-/// A task with 16, 32 and so on up to 128 bytes of state, in turn: runtimes round up, tokio to multiples of 128.
+/// A task with 16, 32 and so on up to 128 bytes of state, in turn: runtimes round up, tokio to
+/// multiples of 128.
 fn spawn_sized(bare: Option<&Started>, polled: &Arc<AtomicUsize>, turn: usize) {
     match turn % 8 {
         0 => spawn(bare, parked::<16>(polled)),

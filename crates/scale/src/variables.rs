@@ -23,8 +23,8 @@ const NAMES: [&str; 6] = [
     "poll",
 ];
 
-/// Reading all in turn goes so many variables ahead each time, so that neighbours in memory do not follow. A prime, so
-/// that it comes by all.
+/// Reading all in turn goes so many variables ahead each time, so that neighbours in memory do not
+/// follow. A prime, so that it comes by all.
 const STRIDE: usize = 104_729;
 
 pub(crate) fn measure(options: &Options, progress: &Progress) -> Page {

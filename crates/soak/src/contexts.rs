@@ -1,4 +1,5 @@
-//! Contexts inside a unit of work: functions, guards, scopes, shared contexts, and blocking on a future.
+//! Contexts inside a unit of work: functions, guards, scopes, shared contexts, and blocking on a
+//! future.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -161,7 +162,8 @@ pub(crate) async fn scope(unit: &Unit, rng: &mut Rng) {
 }
 
 thread_local! {
-    /// How many times this thread blocks within work. On some executors it runs other tasks meanwhile.
+    /// How many times this thread blocks within work. On some executors it runs other tasks
+    /// meanwhile.
     static BLOCKED: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -170,7 +172,8 @@ pub(crate) fn is_nested() -> bool {
     BLOCKED.get() > 0
 }
 
-/// Blocks on a future where that is possible. It waits for no other task, which might need this thread.
+/// Blocks on a future where that is possible. It waits for no other task, which might need this
+/// thread.
 pub(crate) fn nested_block_on(unit: &Unit, rng: &mut Rng) {
     struct Leave;
 

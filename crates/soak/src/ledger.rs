@@ -193,7 +193,8 @@ pub(crate) fn watch_panics() {
                 .location()
                 .map_or_else(String::new, Location::to_string);
             let message = text_of(info.payload()).to_owned();
-            // tokio's own: after `block_in_place` a task goes on while its runtime ends, and then has no timers.
+            // tokio's own: after `block_in_place` a task goes on while its runtime ends, and then
+            // has no timers.
             if !message.contains("it is being shutdown") {
                 LEDGER.fault(|| format!("a panic that nobody provoked, at {location}: {message}"));
             }

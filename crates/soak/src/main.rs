@@ -1,15 +1,17 @@
-//! Every runtime at once in one process, with random work on each, and a check of every context that is seen.
+//! Every runtime at once in one process, with random work on each, and a check of every context
+//! that is seen.
 //!
 //! ```sh
 //! cargo run --release -p soak -- --seconds 60
 //! cargo run --release -p soak -- --parked 1000000
 //! ```
 //!
-//! Requests are spawned on tokio (three ways), async-std, smol (three ways), the event loop, the pools of `futures` and
-//! a closure. Each is a random program of tasks and their children, callbacks, timers, blocking jobs, threads, groups,
-//! guards, shared contexts, work on one of the other runtimes, aborts and panics; and some runtimes are dropped in the
-//! middle of it. Every unit of work knows whose context it must see: at its start, after each step, in its destructor.
-//! At the end all units, all values and all memory have to be gone.
+//! Requests are spawned on tokio (three ways), async-std, smol (three ways), the event loop, the
+//! pools of `futures` and a closure. Each is a random program of tasks and their children,
+//! callbacks, timers, blocking jobs, threads, groups, guards, shared contexts, work on one of the
+//! other runtimes, aborts and panics; and some runtimes are dropped in the middle of it. Every unit
+//! of work knows whose context it must see: at its start, after each step, in its destructor. At
+//! the end all units, all values and all memory have to be gone.
 //!
 //! Where to look: `truth.rs` has what is checked, `work.rs` the programs.
 

@@ -11,7 +11,8 @@ struct Counting;
 
 static LIVE: AtomicIsize = AtomicIsize::new(0);
 
-// SAFETY: every method hands its arguments on to `System` unchanged, and its result back; counting allocates nothing.
+// SAFETY: every method hands its arguments on to `System` unchanged, and its result back; counting
+// allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LIVE.fetch_add(layout.size() as isize, Ordering::Relaxed);

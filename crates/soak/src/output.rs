@@ -34,8 +34,9 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// With `dangerous`, it panics when it is dropped by somebody who has not read it. Not that of a unit which may
-    /// be aborted: `JoinSet::shutdown`, for example, drops the outputs of tasks that have finished in time.
+    /// With `dangerous`, it panics when it is dropped by somebody who has not read it. Not that of
+    /// a unit which may be aborted: `JoinSet::shutdown`, for example, drops the outputs of tasks
+    /// that have finished in time.
     pub(crate) fn new(unit: &Unit, dangerous: bool) -> Output {
         let dangerous = dangerous && !unit.facts.may_vanish();
         Output {

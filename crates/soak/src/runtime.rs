@@ -79,7 +79,8 @@ impl Runtime {
         !matches!(self.name(), "futures-local-pool" | "smol-local-executor")
     }
 
-    /// Whether the thread that drives it runs nobody else's tasks, and may have a context of its own.
+    /// Whether the thread that drives it runs nobody else's tasks, and may have a context of its
+    /// own.
     fn has_own_thread(self) -> bool {
         self.name().starts_with("futures")
             || matches!(self, Runtime::EventLoop | Runtime::FromSchedule)
@@ -271,8 +272,9 @@ mod smol {
 
     use crate::round::Witness;
 
-    // smol's executors are not dropped in the middle of work: a task that another thread, such as that of the timers, is
-    // waking just then is handed to the queue of an executor that is gone, where it stays.
+    // smol's executors are not dropped in the middle of work: a task that another thread, such as
+    // that of the timers, is waking just then is handed to the queue of an executor that is gone,
+    // where it stays.
     pub(super) fn play(this: Runtime, rng: &mut Rng) {
         match this {
             Runtime::Smol => {

@@ -18,7 +18,8 @@ use crate::threads;
 /// Work that takes longer than this after the end hangs.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// What the pools of the process may keep for themselves: threads that come and go, and room in their queues.
+/// What the pools of the process may keep for themselves: threads that come and go, and room in
+/// their queues.
 const SLACK: usize = 256 << 10;
 
 /// How many of the units that hang are named.
@@ -90,7 +91,8 @@ fn tell(seed: u64) -> bool {
     count == 0
 }
 
-/// Works on all runtimes until `end`, and waits until nothing is left of it. Otherwise says what hangs.
+/// Works on all runtimes until `end`, and waits until nothing is left of it. Otherwise says what
+/// hangs.
 fn work(seed: u64, end: Instant, start: Instant, bar: &ProgressBar) -> bool {
     let (done, wait) = mpsc::channel();
     let drivers: Vec<_> = Runtime::ALL
@@ -159,7 +161,8 @@ fn tell_what_hangs() {
     }
 }
 
-/// The memory in use, when threads have had the time to end, or as soon as it is back to what it was.
+/// The memory in use, when threads have had the time to end, or as soon as it is back to what it
+/// was.
 fn settled(before: usize) -> usize {
     let limit = Instant::now() + Duration::from_secs(2);
     let mut least = live_bytes();

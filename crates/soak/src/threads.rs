@@ -1,5 +1,5 @@
-//! Threads: that inherit and that do not, with runtimes of their own, and at their exit. And what the threads of
-//! the runtimes see outside of all work.
+//! Threads: that inherit and that do not, with runtimes of their own, and at their exit. And what
+//! the threads of the runtimes see outside of all work.
 
 use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};

@@ -16,8 +16,8 @@ pub(crate) fn chance(rng: &mut Rng, of: u8) -> bool {
     rng.u8(..) < of
 }
 
-/// The body of a task: a few steps, among them other units of work as deep as `depth`. Some panic, some leave
-/// something behind whose destructor does.
+/// The body of a task: a few steps, among them other units of work as deep as `depth`. Some panic,
+/// some leave something behind whose destructor does.
 pub(crate) fn body(unit: Unit, mut rng: Rng, depth: u32) -> BoxFuture<'static, Output> {
     Box::pin(async move {
         unit.start();

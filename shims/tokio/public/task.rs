@@ -1,12 +1,15 @@
-//! `tokio::task`, with tokio's own handles and errors, in which every task and job inherits the current context.
+//! `tokio::task`, with tokio's own handles and errors, in which every task and job inherits the
+//! current context.
 //!
-//! To move a program over, change its `use` lines: this module has what the stable `tokio::task` has. Each task and blocking
-//! job starts in a copy of the context that is current where it is spawned, taken at the call. Everything else is tokio's.
+//! To move a program over, change its `use` lines: this module has what the stable `tokio::task`
+//! has. Each task and blocking job starts in a copy of the context that is current where it is
+//! spawned, taken at the call. Everything else is tokio's.
 //!
-//! A `JoinHandle` of this module is tokio's, and what else there is to the [shim](crate::shim), such as done-callbacks, has
-//! the shim's own handles: see [`shim::spawn`](crate::shim::spawn). `tokio::spawn` is [`spawn`] here. [`JoinSet`] and
-//! [`LocalSet`] are types of their own around tokio's. [`LocalKey`] is what [`task_local!`](crate::task_local) declares.
-//! `Builder`, which tokio has in unstable builds only, is not here.
+//! A `JoinHandle` of this module is tokio's, and what else there is to the [shim](crate::shim),
+//! such as done-callbacks, has the shim's own handles: see [`shim::spawn`](crate::shim::spawn).
+//! `tokio::spawn` is [`spawn`] here. [`JoinSet`] and [`LocalSet`] are types of their own around
+//! tokio's. [`LocalKey`] is what [`task_local!`](crate::task_local) declares. `Builder`, which
+//! tokio has in unstable builds only, is not here.
 //!
 //! # Examples
 //!
@@ -68,8 +71,9 @@ where
     native::spawn(facade::task::<Runtime, _>(future))
 }
 
-/// `tokio::task::spawn_local`, in a copy of the current context, taken now: on the `LocalSet`, be it tokio's or
-/// [this module's](LocalSet), or the local runtime that this thread is in. So it works in actix's workers too.
+/// `tokio::task::spawn_local`, in a copy of the current context, taken now: on the `LocalSet`, be
+/// it tokio's or [this module's](LocalSet), or the local runtime that this thread is in. So it
+/// works in actix's workers too.
 ///
 /// # Panics
 ///
@@ -99,7 +103,8 @@ where
     native::spawn_local(facade::local_task::<Runtime, _>(future))
 }
 
-/// `tokio::task::spawn_blocking`, in a copy of the current context, taken now. The thread keeps nothing of it.
+/// `tokio::task::spawn_blocking`, in a copy of the current context, taken now. The thread keeps
+/// nothing of it.
 ///
 /// # Panics
 ///

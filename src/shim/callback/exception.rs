@@ -86,8 +86,8 @@ impl fmt::Display for CallError {
 
 impl std::error::Error for CallError {}
 
-/// What is called when a callback panics: a function, or the default. Returned by [`set_exception_handler`], for what was
-/// set before.
+/// What is called when a callback panics: a function, or the default. Returned by
+/// [`set_exception_handler`], for what was set before.
 ///
 /// # Examples
 ///
@@ -158,13 +158,13 @@ impl fmt::Debug for ExceptionHandler {
 
 static HANDLER: RwLock<ExceptionHandler> = RwLock::new(ExceptionHandler(None));
 
-/// Sets what happens when a callback panics, on any executor of the process, and returns what was set before. By default
-/// one line on standard error names the callback's call site.
+/// Sets what happens when a callback panics, on any executor of the process, and returns what was
+/// set before. By default one line on standard error names the callback's call site.
 ///
-/// The handler runs in the callback's context (CS-06), when the callback has been unwound and before
-/// the next one runs; in an empty context if it was the destructor of a value that panicked when that context went. If
-/// it panics itself, the default does its work. It may use the crate, and replace itself: then it is dropped when it has
-/// returned.
+/// The handler runs in the callback's context (CS-06), when the callback has been unwound and
+/// before the next one runs; in an empty context if it was the destructor of a value that panicked
+/// when that context went. If it panics itself, the default does its work. It may use the crate,
+/// and replace itself: then it is dropped when it has returned.
 ///
 /// # Examples
 ///

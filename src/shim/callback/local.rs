@@ -1,5 +1,5 @@
-//! Callbacks that stay on their thread: the closures wait in a thread-local, and queues and handles, which are
-//! `Send`, hold tickets.
+//! Callbacks that stay on their thread: the closures wait in a thread-local, and queues and
+//! handles, which are `Send`, hold tickets.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -54,7 +54,8 @@ thread_local! {
     };
 }
 
-/// The threads on which closures may wait, with the keys of those that other threads have cancelled.
+/// The threads on which closures may wait, with the keys of those that other threads have
+/// cancelled.
 static TRASH: Mutex<BTreeMap<u64, Vec<usize>>> = Mutex::new(BTreeMap::new());
 
 /// Whether there is any, so that queues need no lock to see that there is none.

@@ -26,8 +26,8 @@ pub(crate) enum RunOutcome {
 /// A closure in its context. Dropped, called or not, inside it.
 pub(super) struct Work<F, C: TaskContext> {
     f: WithContext<F, C>,
-    /// The context of the fixed executor that it was submitted to. Wrappers of one executor share a queue, whose
-    /// driver has a frame of its own.
+    /// The context of the fixed executor that it was submitted to. Wrappers of one executor share a
+    /// queue, whose driver has a frame of its own.
     fixed: Option<Arc<Context>>,
     location: &'static Location<'static>,
 }

@@ -114,7 +114,8 @@ impl Future for LoopSleep {
                     let alarm = Arc::new(Alarm::default());
                     let ring = Ring(Arc::clone(&alarm));
                     let call = Call::new(Context::new(), None, move || drop(ring));
-                    // The loop drives its queue as long as it exists; a driver has nowhere to run after that.
+                    // The loop drives its queue as long as it exists; a driver has nowhere to run
+                    // after that.
                     self.queue.push(&call, Some(self.at), &mut drop);
                     let handle = TimerHandle::new(call, self.at, &self.queue);
                     self.state = SleepState::Waiting(handle, alarm);

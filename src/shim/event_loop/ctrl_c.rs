@@ -18,16 +18,18 @@ static INSTALLED: Mutex<bool> = Mutex::new(false);
 const INTERRUPTED: i32 = 130;
 
 impl EventLoop {
-    /// Stops the loop on Ctrl-C, as [`stop`](Self::stop) does. Without this call, Ctrl-C is left alone.
+    /// Stops the loop on Ctrl-C, as [`stop`](Self::stop) does. Without this call, Ctrl-C is left
+    /// alone.
     ///
     /// [`run_forever`](Self::run_forever) returns then, and
-    /// [`try_run_until_complete`](Self::try_run_until_complete) gives an error. A second Ctrl-C before the run has
-    /// returned ends the process with the code 130, and so does one while no such loop is running. Several loops may ask.
+    /// [`try_run_until_complete`](Self::try_run_until_complete) gives an error. A second Ctrl-C
+    /// before the run has returned ends the process with the code 130, and so does one while no
+    /// such loop is running. Several loops may ask.
     ///
     /// # Errors
     ///
-    /// If the process has another handler for Ctrl-C or ignores it, as background jobs of a shell script do, or if none
-    /// can be set. A program may go on then.
+    /// If the process has another handler for Ctrl-C or ignores it, as background jobs of a shell
+    /// script do, or if none can be set. A program may go on then.
     ///
     /// # Examples
     ///

@@ -52,7 +52,8 @@ impl SlowCallback {
         self.duration
     }
 
-    /// Where the callback was scheduled or the task was spawned. `None` for the future of `run_until_complete`.
+    /// Where the callback was scheduled or the task was spawned. `None` for the future of
+    /// `run_until_complete`.
     pub fn location(&self) -> Option<&'static Location<'static>> {
         self.location
     }

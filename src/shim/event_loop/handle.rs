@@ -14,7 +14,8 @@ use crate::shim::platform::Instant;
 use crate::shim::runnable::Runnable;
 use crate::task_context::TaskContext;
 
-/// A handle to an [`EventLoop`](super::EventLoop), for other threads and for [`ContextAwareExecutor`].
+/// A handle to an [`EventLoop`](super::EventLoop), for other threads and for
+/// [`ContextAwareExecutor`].
 ///
 /// A handle that outlives its loop is harmless: what it submits is dropped.
 ///
@@ -99,8 +100,8 @@ impl LoopHandle {
         self.aware().spawn_in(context, future)
     }
 
-    /// Schedules `f` from any thread, in a copy of that thread's context, taken now (CS-02), and wakes the
-    /// loop.
+    /// Schedules `f` from any thread, in a copy of that thread's context, taken now (CS-02), and
+    /// wakes the loop.
     ///
     /// # Examples
     ///

@@ -31,8 +31,8 @@ pub(super) fn start_running() -> Result<Marked, BlockOnError> {
 }
 
 impl EventLoop {
-    /// Turns until `main` is done or somebody calls `stop`, and returns whether `main` is. It is asked when its turn
-    /// comes.
+    /// Turns until `main` is done or somebody calls `stop`, and returns whether `main` is. It is
+    /// asked when its turn comes.
     pub(super) fn run(&self, main: &mut dyn FnMut() -> bool) -> bool {
         current::enter_again(&self.scope(), || self.run_entered(main))
     }
@@ -87,7 +87,8 @@ impl EventLoop {
         let waker = Waker::from(Arc::clone(&main));
         waker.wake_by_ref();
         let done = self.run(&mut || {
-            // Not a store: this has to see what was done before the mark was set, by those who left it at that.
+            // Not a store: this has to see what was done before the mark was set, by those who left
+            // it at that.
             main.queued.swap(false, Ordering::AcqRel);
             let mut cx = task::Context::from_waker(&waker);
             future.as_mut().poll(&mut cx).is_ready()

@@ -9,7 +9,8 @@ use crate::shim::callback::Call;
 use crate::shim::queue::Reservation;
 use crate::sync::{Mutex, MutexGuard};
 
-/// Names a callback that was added by [`JoinHandle::add_done_callback`](super::JoinHandle::add_done_callback), for
+/// Names a callback that was added by
+/// [`JoinHandle::add_done_callback`](super::JoinHandle::add_done_callback), for
 /// [`remove_done_callback`](super::JoinHandle::remove_done_callback).
 ///
 /// Closures cannot be compared, as asyncio compares functions.
@@ -31,8 +32,8 @@ pub(crate) enum Notice {
 }
 
 impl Notice {
-    /// Gives notices, in order. Calls for one queue take their places at once, so that nothing that one of them schedules
-    /// comes before the others.
+    /// Gives notices, in order. Calls for one queue take their places at once, so that nothing that
+    /// one of them schedules comes before the others.
     fn give(notices: impl IntoIterator<Item = Notice>) {
         let mut calls: Vec<(Call, Reservation)> = Vec::new();
         for notice in notices {
@@ -73,8 +74,8 @@ struct State {
 enum Task {
     #[default]
     Pending,
-    /// It has ended, and somebody gives the notices: those that come in between as well, so that none overtakes
-    /// another.
+    /// It has ended, and somebody gives the notices: those that come in between as well, so that
+    /// none overtakes another.
     Ending,
     Ended,
 }
@@ -111,7 +112,8 @@ impl Done {
         was_there
     }
 
-    /// The task has ended: gives all notices, in the order in which they were added, and keeps none.
+    /// The task has ended: gives all notices, in the order in which they were added, and keeps
+    /// none.
     pub(crate) fn end(&self) {
         {
             let mut state = self.lock();

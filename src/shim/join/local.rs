@@ -30,8 +30,8 @@ pub(crate) fn local_task<F: Future>(future: F) -> (LocalTask<F>, LocalJoin<F::Ou
 }
 
 pin_project! {
-    /// Sends the outcome of a task to its handle when the task's destructors have run. When this is dropped, the order of
-    /// the fields does the same.
+    /// Sends the outcome of a task to its handle when the task's destructors have run. When this is
+    /// dropped, the order of the fields does the same.
     pub(crate) struct LocalTask<F: Future> {
         #[pin]
         task: CatchPanic<F>,

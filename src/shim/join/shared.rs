@@ -8,15 +8,17 @@
 //!                  └──────────────────────────────▲
 //! ```
 //!
-//! A handle stays `Own`, without an allocation, unless somebody else than its owner has to reach the task: an abort handle,
-//! or a notice. A runtime whose handles can abort by reference needs no `Shared` for that.
+//! A handle stays `Own`, without an allocation, unless somebody else than its owner has to reach
+//! the task: an abort handle, or a notice. A runtime whose handles can abort by reference needs no
+//! `Shared` for that.
 //!
-//! Polling, cancelling and asking run code of users: wakers, schedule functions, destructors. So no lock is held meanwhile.
-//! Whoever works on the task takes it out of its [`Slot`]; whoever wants something in between leaves a note there, which is
-//! answered when the task is put back.
+//! Polling, cancelling and asking run code of users: wakers, schedule functions, destructors. So no
+//! lock is held meanwhile. Whoever works on the task takes it out of its [`Slot`]; whoever wants
+//! something in between leaves a note there, which is answered when the task is put back.
 //!
-//! Only one waker is registered with the task. It is the awaiter's, until there is a notice; then it is a watcher's, and the
-//! awaiter's is kept here. That is also why `Own` keeps the awaiter's waker: the watcher takes its place in the task.
+//! Only one waker is registered with the task. It is the awaiter's, until there is a notice; then
+//! it is a watcher's, and the awaiter's is kept here. That is also why `Own` keeps the awaiter's
+//! waker: the watcher takes its place in the task.
 
 use std::mem;
 use std::sync::{Arc, OnceLock, PoisonError, Weak};
@@ -42,7 +44,8 @@ pub(super) struct Shareable<T: 'static> {
 enum State<T: 'static> {
     Own(Own<T>),
     Local(LocalJoin<T>),
-    /// On an event loop, where its output need not be `Send`. With its id, if anybody has asked for it.
+    /// On an event loop, where its output need not be `Send`. With its id, if anybody has asked for
+    /// it.
     Listed(ListedJoin<T>, Option<TaskId>),
     Shared(Arc<SharedTask<T>>),
     /// The outcome has been given out. With the task's id, if anybody has asked for it.
@@ -58,7 +61,8 @@ enum Notices {
     Watched,
 }
 
-/// A task that nobody else reaches. Its output is `Send`, which is not known any more where a handle may be a local task's.
+/// A task that nobody else reaches. Its output is `Send`, which is not known any more where a
+/// handle may be a local task's.
 struct Own<T: 'static> {
     task: AlwaysSend<NativeJoin<T>>,
     is_send: IsSend<T>,
@@ -358,13 +362,14 @@ impl<T: 'static> Held<T> {
         joined
     }
 
-    /// Polls the task for somebody else than the awaiter, who is returned if it has to hear of the end.
+    /// Polls the task for somebody else than the awaiter, who is returned if it has to hear of the
+    /// end.
     fn look(&mut self) -> Option<Waker> {
         if self.has_ended() {
             return None;
         }
-        // With the waker that is registered, which stays so while the task runs. At the end, the task assumes that the
-        // owner of the waker that polls knows.
+        // With the waker that is registered, which stays so while the task runs. At the end, the
+        // task assumes that the owner of the waker that polls knows.
         let registered = self.watcher.as_ref().or(self.awaiter.as_ref());
         let registered = registered.cloned();
         let waker = registered.unwrap_or_else(|| Waker::noop().clone());
@@ -421,7 +426,8 @@ impl<T: 'static> Held<T> {
 }
 
 impl<T: 'static> SharedTask<T> {
-    /// Calls `f` on the task and wakes the waker that it returns. If somebody else works on the task, `note` is called.
+    /// Calls `f` on the task and wakes the waker that it returns. If somebody else works on the
+    /// task, `note` is called.
     fn operate<R>(
         &self,
         note: impl FnOnce(&mut Notes) -> Option<Waker>,
@@ -536,8 +542,8 @@ impl<T: 'static> Wake for Release<T> {
     }
 }
 
-/// Looks at the task when it has ended, for its notices. Keeps the task's handle, also when nobody awaits it any more; the
-/// end takes the two apart.
+/// Looks at the task when it has ended, for its notices. Keeps the task's handle, also when nobody
+/// awaits it any more; the end takes the two apart.
 struct Watch<T: 'static>(Arc<SharedTask<T>>);
 
 impl<T: 'static> Wake for Watch<T> {

@@ -262,7 +262,8 @@ impl Driver {
             self.parked.remove(&context);
         }
         let mut location = None;
-        // If it was cancelled just now, the frame is left without it, and nobody takes a panic of the values.
+        // If it was cancelled just now, the frame is left without it, and nobody takes a panic of
+        // the values.
         contain(|| {
             if let RunOutcome::Called(at) = call.run_in(frame) {
                 location = Some(at);
@@ -296,8 +297,8 @@ pub(crate) struct Running<'a> {
 }
 
 impl Running<'_> {
-    /// Runs what is due now, at most `limit` of it, and returns whether anything was. What is scheduled meanwhile has
-    /// to wait for the next turn.
+    /// Runs what is due now, at most `limit` of it, and returns whether anything was. What is
+    /// scheduled meanwhile has to wait for the next turn.
     pub(crate) fn turn(&mut self, limit: usize, turns: &mut impl Turns) -> bool {
         drop_remote_cancelled();
         let driver = &mut *self.driver;
@@ -362,9 +363,9 @@ impl Future for Driver {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
         if thread_state::is(|state| &state.is_adding) || inline::is_inline() {
-            // The executor runs steps where they are scheduled. A callback never runs within the call that
-            // schedules it, and a line of callbacks must not become a stack of them, so this has to come from
-            // elsewhere.
+            // The executor runs steps where they are scheduled. A callback never runs within the
+            // call that schedules it, and a line of callbacks must not become a stack of them, so
+            // this has to come from elsewhere.
             inline::wake_after_runnables(cx.waker().clone());
             return Poll::Pending;
         }
@@ -395,8 +396,9 @@ impl Future for Driver {
     }
 }
 
-/// Lets go of a shared context, which may go now with its values: not in the frame of the driver, which may be the
-/// thread's, and would keep what their destructors set. What else waits is not to hear of a panic there.
+/// Lets go of a shared context, which may go now with its values: not in the frame of the driver,
+/// which may be the thread's, and would keep what their destructors set. What else waits is not to
+/// hear of a panic there.
 fn let_go(parked: Parked) {
     contain(|| current::enter_empty(|| drop(parked)));
 }

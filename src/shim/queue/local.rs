@@ -1,7 +1,8 @@
 //! [`LocalQueue`]: the part of a queue that belongs to the thread which runs its turns. What is added from within needs no lock.
 //!
-//! A callback that schedules another is the common case, on every executor. The order stays that of scheduling: what others
-//! have added before, under the lock, is put into the local queue first; what they add later comes after it.
+//! A callback that schedules another is the common case, on every executor. The order stays that of
+//! scheduling: what others have added before, under the lock, is put into the local queue first;
+//! what they add later comes after it.
 
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
@@ -66,7 +67,8 @@ pub(super) fn push<F: FnOnce() -> Entry>(queue: &Queue, entry: F) -> Result<(), 
     }
 }
 
-/// Adds a step if this thread is running turns of the queue with this address. Otherwise gives it back.
+/// Adds a step if this thread is running turns of the queue with this address. Otherwise gives it
+/// back.
 #[inline]
 pub(super) fn push_step(queue: usize, step: Runnable<Step>) -> Result<(), Runnable<Step>> {
     match &mut *here() {

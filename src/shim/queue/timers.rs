@@ -9,8 +9,9 @@ use crate::shim::platform::Instant;
 
 /// What is not due yet, by deadline and then in the order of scheduling.
 ///
-/// A cancelled timer leaves its closure and context at once, and its entry here until it comes first or until half of
-/// the entries are like it. So cancelling takes constant time on average, and the room is bounded by the live timers.
+/// A cancelled timer leaves its closure and context at once, and its entry here until it comes
+/// first or until half of the entries are like it. So cancelling takes constant time on average,
+/// and the room is bounded by the live timers.
 #[derive(Default)]
 pub(super) struct Timers {
     heap: BinaryHeap<Timer>,
@@ -41,7 +42,8 @@ impl Timers {
         self.heap.peek().is_some_and(|first| first.serial == serial)
     }
 
-    /// When the first of the timers is due. Clears away cancelled ones before it, so that nobody waits for them.
+    /// When the first of the timers is due. Clears away cancelled ones before it, so that nobody
+    /// waits for them.
     pub(super) fn first(&mut self) -> Option<Instant> {
         while let Some(timer) = self.heap.peek() {
             if timer.call.is_pending() {

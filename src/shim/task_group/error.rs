@@ -24,8 +24,8 @@ impl<E: Display> Display for TaskFailure<E> {
     }
 }
 
-/// What the tasks of a [`TaskGroup`](super::TaskGroup) have failed with, the first failure first. Python's
-/// `ExceptionGroup`.
+/// What the tasks of a [`TaskGroup`](super::TaskGroup) have failed with, the first failure first.
+/// Python's `ExceptionGroup`.
 ///
 /// # Examples
 ///

@@ -52,7 +52,8 @@ impl When {
     }
 }
 
-/// A callback whose value goes with it. What is returned is completed when the closure has been dropped.
+/// A callback whose value goes with it. What is returned is completed when the closure has been
+/// dropped.
 fn start(on: On, when: When, probe: &Probe, exit: Exit) -> (Scheduled, oneshot::Receiver<()>) {
     reports::install();
     let function = probes::function(probe, exit, on.stays);
@@ -250,7 +251,8 @@ pub(crate) fn exit_a_callback_whose_handle_is_forgotten(on: On) {
     });
 }
 
-/// For executors that end with their harness: a timer waits, and a callback for a context that is held elsewhere.
+/// For executors that end with their harness: a timer waits, and a callback for a context that is
+/// held elsewhere.
 pub(crate) fn exit_callbacks_with_their_executor(on: On) {
     let (aside, later) = (Probe::new(), Probe::new());
     let shared = aside.context().share();

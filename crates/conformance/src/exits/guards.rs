@@ -19,7 +19,8 @@ use crate::harness::boxed;
 
 const GUARDED: Option<u64> = Some(30);
 
-/// Two guards, of which the first that is made goes last, and what they leave: their values go when they do.
+/// Two guards, of which the first that is made goes last, and what they leave: their values go when
+/// they do.
 type Guards = (Scoped<'static, u64>, Scoped<'static, Value>);
 
 fn guards(probe: &Probe) -> Guards {
@@ -156,8 +157,8 @@ pub(crate) fn exit_a_guard_in_a_future_dropped_while_pending() {
     ID.unset();
 }
 
-/// Guards of this context in a future that never uses them: they end where the future is dropped, and nothing changes
-/// there.
+/// Guards of this context in a future that never uses them: they end where the future is dropped,
+/// and nothing changes there.
 pub(crate) fn exit_a_guard_in_a_future_that_is_never_polled() {
     for (wrap, away) in [(false, false), (false, true), (true, false), (true, true)] {
         ID.set(OUTSIDE.unwrap());

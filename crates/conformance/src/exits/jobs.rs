@@ -128,8 +128,9 @@ pub(crate) fn exit_a_job_whose_handle_is_forgotten(on: On) {
     run(on, handle_goes(leak, Exit::Returns.seen()));
 }
 
-/// For executors that end with their harness, while one job is under way and another waits for a context that is
-/// held elsewhere. Whether that one still runs is the executor's; in either case it is gone, once.
+/// For executors that end with their harness, while one job is under way and another waits for a
+/// context that is held elsewhere. Whether that one still runs is the executor's; in either case it
+/// is gone, once.
 pub(crate) fn exit_jobs_with_their_executor(on: On) {
     let (busy, waiting) = (Probe::new(), Probe::new());
     let shared = waiting.context().share();

@@ -35,7 +35,8 @@ pub(super) struct Seen {
     pub(super) body: Vec<Option<u64>>,
     /// [`ID`] when what the future or the closure holds is dropped.
     pub(super) dropped: Vec<Option<u64>>,
-    /// [`ID`] when the value in its context is dropped; an error if the destructor could not use the crate.
+    /// [`ID`] when the value in its context is dropped; an error if the destructor could not use
+    /// the crate.
     pub(super) values: Vec<Result<Option<u64>, String>>,
     /// How many outputs have been dropped.
     pub(super) outputs: usize,
@@ -56,12 +57,14 @@ impl Seen {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Probe {
     seen: Arc<Mutex<Seen>>,
-    /// Locked while the unit of work is being made, which must not begin before its value is its own.
+    /// Locked while the unit of work is being made, which must not begin before its value is its
+    /// own.
     making: Arc<Mutex<()>>,
     maker: Arc<Mutex<Maker>>,
 }
 
-/// Who makes the unit of work: an executor may begin it there, before the call that makes it has returned.
+/// Who makes the unit of work: an executor may begin it there, before the call that makes it has
+/// returned.
 #[derive(Debug, Default)]
 struct Maker {
     thread: Option<ThreadId>,
@@ -77,7 +80,8 @@ impl Probe {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Compares all counters, also those that should be what they were, and the context of the caller.
+    /// Compares all counters, also those that should be what they were, and the context of the
+    /// caller.
     #[track_caller]
     pub(super) fn check(&self, step: &str, expected: &Seen, outside: Option<u64>) {
         assert_eq!((&self.seen(), ID.get()), (expected, outside), "{step}");
@@ -128,8 +132,8 @@ impl Probe {
         self.maker.lock().unwrap().began
     }
 
-    /// Calls `f`, which captures the current context, with a value in it that nobody else keeps. Afterwards the
-    /// current context is another.
+    /// Calls `f`, which captures the current context, with a value in it that nobody else keeps.
+    /// Afterwards the current context is another.
     pub(super) fn captured<R>(&self, f: impl FnOnce() -> R) -> R {
         let _making = self.making.lock().unwrap();
         self.maker.lock().unwrap().thread = Some(thread::current().id());
@@ -195,7 +199,8 @@ impl Drop for Panics {
     }
 }
 
-/// Reads, writes, enters and copies, and leaves the current context as it was. Returns what [`ID`] is.
+/// Reads, writes, enters and copies, and leaves the current context as it was. Returns what [`ID`]
+/// is.
 fn use_the_crate() -> Option<u64> {
     let (before, size) = (ID.get(), copy_context().len());
     assert_eq!(TENANT.get(), "public");
@@ -234,8 +239,9 @@ pub(super) struct Early;
 pub(super) type Ended = Result<Output, Early>;
 
 impl Exit {
-    /// What a body that takes this exit has seen when it has ended in a context captured by [`Probe::captured`],
-    /// its output included if it has one. The value is dropped in an empty context.
+    /// What a body that takes this exit has seen when it has ended in a context captured by
+    /// [`Probe::captured`], its output included if it has one. The value is dropped in an empty
+    /// context.
     pub(super) fn seen(self) -> Seen {
         let (body, last) = match self {
             Exit::PanicsFirst => (vec![CAPTURED], FIRST),
@@ -293,8 +299,8 @@ fn second_step(probe: &Probe, exit: Exit) -> Ended {
     Ok(probe.output())
 }
 
-/// Controls a future made by [`future`]: its first step is over when `stepped` is completed, and the second
-/// comes when `go` is sent.
+/// Controls a future made by [`future`]: its first step is over when `stepped` is completed, and
+/// the second comes when `go` is sent.
 #[derive(Debug)]
 pub(super) struct Gate {
     pub(super) stepped: oneshot::Receiver<()>,

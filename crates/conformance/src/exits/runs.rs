@@ -32,7 +32,8 @@ fn ended(exit: Exit) -> Seen {
     }
 }
 
-/// Runs a function in a context for each exit, and drops its context afterwards on this thread or another.
+/// Runs a function in a context for each exit, and drops its context afterwards on this thread or
+/// another.
 fn ends<C: Send>(
     make: impl Fn(Context) -> C,
     run: impl Fn(&mut C, &mut dyn FnMut() -> Ended) -> Ended,
@@ -123,8 +124,8 @@ type Bound = Box<dyn FnOnce() -> Ended + Send>;
 
 type Bind = fn(Context, Bound) -> Bound;
 
-/// Every way to bind a function to a context. The last is called again and again, each time in its own copy, so
-/// the value stays until it is dropped.
+/// Every way to bind a function to a context. The last is called again and again, each time in its
+/// own copy, so the value stays until it is dropped.
 const BINDS: [(&str, Bind); 3] = [
     ("bind", |context, f| Box::new(context.bind(f))),
     ("bind_mut", |context, f| {
@@ -217,7 +218,8 @@ pub(crate) fn exit_a_thread_that_inherits() {
     ID.unset();
 }
 
-/// A value whose destructor panics leaves the thread where it was, and the other values are dropped.
+/// A value whose destructor panics leaves the thread where it was, and the other values are
+/// dropped.
 pub(crate) fn exit_a_context_whose_value_panics() {
     ID.set(OUTSIDE.unwrap());
     let drops: [fn(Context); 4] = [

@@ -18,8 +18,8 @@ thread_local! {
     static KEPT: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
 }
 
-/// For executors that end with their harness: one that is left to the end of its thread's locals, of which it is the
-/// first or the last to go.
+/// For executors that end with their harness: one that is left to the end of its thread's locals,
+/// of which it is the first or the last to go.
 pub(crate) fn exit_a_thread_that_keeps_its_executor(on: On) {
     for goes_last in [true, false] {
         let (task, timer) = (Probe::new(), Probe::new());
@@ -50,7 +50,8 @@ pub(crate) fn exit_a_thread_that_keeps_its_executor(on: On) {
     }
 }
 
-/// What is wrapped in a task is dropped in its own context, and that of the task is dropped around it.
+/// What is wrapped in a task is dropped in its own context, and that of the task is dropped around
+/// it.
 async fn wrapped_in_a_task(on: On, exit: Exit, streams: bool) {
     ID.set(OUTSIDE.unwrap());
     let (inner, outer) = (Probe::new(), Probe::new());

@@ -11,7 +11,8 @@ use crate::shim::adapters::tokio::Runtime;
 use super::LocalSet;
 use crate::shim::facade;
 
-/// `tokio::task::JoinSet`, whose tasks and jobs each start in a copy of the context that is current where they are spawned.
+/// `tokio::task::JoinSet`, whose tasks and jobs each start in a copy of the context that is current
+/// where they are spawned.
 ///
 /// Its methods are tokio's, and so is what they return. The one that works on every executor is
 /// [`shim::JoinSet`](crate::shim::JoinSet).
@@ -99,7 +100,8 @@ impl<T: 'static> JoinSet<T> {
         self.set.spawn_on(facade::task::<Runtime, _>(future), handle)
     }
 
-    /// Spawns a task on the `LocalSet` or local runtime that this thread is in, in a copy of the current context, taken now.
+    /// Spawns a task on the `LocalSet` or local runtime that this thread is in, in a copy of the
+    /// current context, taken now.
     ///
     /// # Panics
     ///
@@ -177,7 +179,8 @@ impl<T: 'static> JoinSet<T> {
         self.set.spawn_blocking_on(facade::job(f), handle)
     }
 
-    /// Waits until one of the tasks has ended, and takes its result out. `None` if the set is empty.
+    /// Waits until one of the tasks has ended, and takes its result out. `None` if the set is
+    /// empty.
     ///
     /// # Cancel safety
     ///

@@ -13,10 +13,12 @@ use crate::shim::adapters::tokio::Runtime;
 use crate::shim::facade;
 
 pin_project! {
-    /// `tokio::task::LocalSet`, whose tasks each start in a copy of the context that is current where they are spawned.
+    /// `tokio::task::LocalSet`, whose tasks each start in a copy of the context that is current
+    /// where they are spawned.
     ///
-    /// Its methods are tokio's, and so is what they return. In it, [`spawn_local`](super::spawn_local) inherits too; tokio's
-    /// own spawns bare tasks. What is [run](Self::run_until) in it is part of whoever runs it, and has that context.
+    /// Its methods are tokio's, and so is what they return. In it,
+    /// [`spawn_local`](super::spawn_local) inherits too; tokio's own spawns bare tasks. What is
+    /// [run](Self::run_until) in it is part of whoever runs it, and has that context.
     ///
     /// # Examples
     ///
@@ -51,7 +53,8 @@ impl LocalSet {
         &self.set
     }
 
-    /// Sends what [`spawn_local`](super::spawn_local) spawns on this thread to the set, until the guard is dropped.
+    /// Sends what [`spawn_local`](super::spawn_local) spawns on this thread to the set, until the
+    /// guard is dropped.
     ///
     /// # Examples
     ///
@@ -69,7 +72,8 @@ impl LocalSet {
         self.set.enter()
     }
 
-    /// Spawns a task on the set, in a copy of the current context, taken now. It runs when the set does.
+    /// Spawns a task on the set, in a copy of the current context, taken now. It runs when the set
+    /// does.
     ///
     /// # Examples
     ///
