@@ -4,7 +4,7 @@
 set -euo pipefail
 
 runtimes=(tokio async-std smol)
-others=(async-channel futures-executor rayon hyper http http-body tower ctrl-c)
+others=(async-channel futures-executor rayon hyper http http-body tower tracing ctrl-c)
 all=$(IFS=,; echo "${others[*]}")
 
 for ((subset = 0; subset < 1 << ${#runtimes[@]}; subset++)); do
@@ -53,5 +53,6 @@ for feature in "${others[@]}"; do
     done < <(grep -rl "feature = \"$feature\"" tests --include='*.rs')
     # Those that are not built without it.
     [[ $feature != rayon ]] || tests+=(--test rayon --test rayon_global)
+    [[ $feature != tracing ]] || tests+=(--test tracing)
     alone "$feature" --lib "${tests[@]}"
 done

@@ -4,7 +4,7 @@ set -euo pipefail
 
 cargo fmt --all --check
 cargo fmt --manifest-path fuzz/Cargo.toml --check
-for features in "" tokio async-std smol async-channel futures-executor rayon hyper http http-body tower ctrl-c; do
+for features in "" tokio async-std smol async-channel futures-executor rayon hyper http http-body tower tracing ctrl-c; do
     echo "+ clippy, features: ${features:-none}"
     cargo clippy --quiet -p aiocontextvars --all-targets --features "$features" -- -D warnings
 done

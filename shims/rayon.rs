@@ -387,7 +387,7 @@ pub fn on(pool: &ThreadPool) -> Pool<'_> {
 
 /// `f`, called and dropped in `context`.
 fn job<T>(context: Context, f: impl FnOnce() -> T) -> impl FnOnce() -> T {
-    let f = f.in_context(context);
+    let f = f.in_context(context.apart());
     || run(f, |f| f())
 }
 

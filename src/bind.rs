@@ -114,7 +114,13 @@ impl<F> WithContext<F, Context> {
     pub(crate) fn run<R>(self, scope: Option<&dyn Any>, f: impl FnOnce(F) -> R) -> R {
         let (mut context, inner) = self.take_apart();
         let kind = &Kind::call();
-        context.run_last(Entering { kind, scope }, || f(inner))
+        context.run_last(
+            Entering {
+                scope,
+                ..Entering::from(kind)
+            },
+            || f(inner),
+        )
     }
 
     /// The same, and what `f` returns takes the place of what was wrapped.
@@ -128,7 +134,13 @@ impl<F> WithContext<F, Context> {
         let mut empty = ().in_context(context);
         let (context, ()) = empty.parts_mut();
         let kind = &Kind::call();
-        let inner = context.run_now(Entering { kind, scope }, || f(inner));
+        let inner = context.run_now(
+            Entering {
+                scope,
+                ..Entering::from(kind)
+            },
+            || f(inner),
+        );
         inner.in_context(empty.into_parts().1)
     }
 
@@ -155,6 +167,12 @@ impl<F> WithContext<F, Context> {
     {
         let mut context = self.context().clone();
         let kind = &Kind::call();
-        context.run_last(Entering { kind, scope }, || (self.inner())(argument))
+        context.run_last(
+            Entering {
+                scope,
+                ..Entering::from(kind)
+            },
+            || (self.inner())(argument),
+        )
     }
 }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use triomphe::UniqueArc;
 
-use crate::id::{self, VarKey};
+use crate::companion;
+use crate::id::VarKey;
+use crate::identity::{Captured, Identity};
 use crate::node::{self, Garbage, Node, NodeRef};
 use crate::slot::{Guard, Slot};
 use crate::value::{self, AnyValue, ShowValue, Value};
@@ -40,12 +42,10 @@ use crate::var::ContextVar;
 /// // Nothing leaked out of `run`.
 /// assert_eq!(USER.get(), None);
 /// ```
-#[derive(Default)]
 pub struct Context {
     /// `None` is the empty context.
     node: Option<NodeRef>,
-    /// 0 until the first write, so that a copy accepts no token or guard of its original.
-    id: u64,
+    identity: Identity,
 }
 
 // Bindings are immutable: a panic cannot leave one half written. (What a value does with interior
@@ -64,7 +64,10 @@ impl Context {
     /// assert!(Context::new().is_empty());
     /// ```
     pub const fn new() -> Context {
-        Context { node: None, id: 0 }
+        Context {
+            node: None,
+            identity: Identity::NONE,
+        }
     }
 
     /// This context with `var` bound to `value`. Guards of `var` that are live in this context no
@@ -115,7 +118,7 @@ impl Context {
     /// or the reset of a token that was made under one, would bring back older values.
     pub(crate) fn with_stored(mut self, var: VarKey, value: Option<Value>) -> Context {
         if let Some(slot) = self.node.as_ref().and_then(|node| node.slot(var)) {
-            slot.end_guards(self.id);
+            slot.end_guards(self.id());
         }
         let replaced = node::replace(&mut self.node, var, Slot::plain(value));
         drop(replaced);
@@ -164,7 +167,7 @@ impl Context {
     /// assert_eq!(Context::new().with_value(&LEVEL, 1).with_value(&LEVEL, 2).len(), 1);
     /// ```
     pub fn len(&self) -> usize {
-        self.node.as_ref().map_or(0, |node| node.len(self.id))
+        self.node.as_ref().map_or(0, |node| node.len(self.id()))
     }
 
     /// Whether no variable is bound.
@@ -195,7 +198,7 @@ impl Context {
     pub fn iter(&self) -> Iter<'_> {
         let (left, values) = match &self.node {
             Some(node) => {
-                let (count, values) = node.snapshot(self.id);
+                let (count, values) = node.snapshot(self.id());
                 (count, Some(values))
             }
             None => (0, None),
@@ -206,13 +209,51 @@ impl Context {
         }
     }
 
+    /// Whether [companions](crate::companion) were captured with this context.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aiocontextvars::copy_context;
+    /// // A copy takes values only.
+    /// assert!(!copy_context().has_companions());
+    /// ```
+    pub fn has_companions(&self) -> bool {
+        self.identity.companions().is_some()
+    }
+
+    /// This context without [companions](crate::companion): where it is entered, what is current on
+    /// the thread stays so.
+    ///
+    /// For what is registered in a request and lives on, such as a listener: with the companions it
+    /// would keep the request's span open.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::{context_var, inherit_context};
+    ///
+    /// context_var! { static TENANT: &'static str; }
+    ///
+    /// TENANT.set("acme");
+    /// let context = inherit_context().without_companions();
+    /// let listener = move |event: &str| context.call(|| format!("{event} of {:?}", TENANT.get()));
+    /// assert_eq!(listener("order"), r#"order of Some("acme")"#);
+    /// ```
+    #[must_use = "`without_companions` returns the new context"]
+    pub fn without_companions(mut self) -> Context {
+        let companions = mem::replace(&mut self.identity, Identity::NONE);
+        self.identity = companions.alone();
+        self
+    }
+
     pub(crate) fn value(&self, var: VarKey) -> Option<&Value> {
-        self.node.as_ref()?.value(var, self.id)
+        self.node.as_ref()?.value(var, self.id())
     }
 
     /// The variables that are bound, and their values.
     pub(crate) fn values(&self) -> impl Iterator<Item = (VarKey, &Value)> {
-        self.node.iter().flat_map(|node| node.values(self.id))
+        self.node.iter().flat_map(|node| node.values(self.id()))
     }
 
     /// The slot of a variable as a write finds it.
@@ -220,7 +261,7 @@ impl Context {
         let slot = self.node.as_ref().and_then(|node| node.slot(var));
         let mut slot = slot.cloned().unwrap_or_default();
         // What it takes out, the context still has.
-        let _kept = slot.settle(self.id);
+        let _kept = slot.settle(self.id());
         slot
     }
 
@@ -230,15 +271,37 @@ impl Context {
         self.node.as_ref()
     }
 
+    #[inline]
     pub(crate) fn id(&self) -> u64 {
-        self.id
+        self.identity.id()
     }
 
     pub(crate) fn ensure_id(&mut self) -> u64 {
-        if self.id == 0 {
-            self.id = id::next();
+        self.identity.ensure_id()
+    }
+
+    /// This context, in which nothing is current if nothing was captured with it.
+    #[inline]
+    pub(crate) fn apart(mut self) -> Context {
+        if companion::any() && !self.identity.is_marked() {
+            self.identity.set_apart();
         }
-        self.id
+        self
+    }
+
+    #[inline]
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub(crate) fn identity_mut(&mut self) -> &mut Identity {
+        &mut self.identity
+    }
+
+    /// A copy of these bindings with what was captured.
+    pub(crate) fn accompanied(mut self, captured: Captured) -> Context {
+        self.identity = Identity::new(captured);
+        self
     }
 
     /// Replaces the value of a variable. Returns the slot as it was, and what is to be dropped.
@@ -258,8 +321,9 @@ impl Context {
         var: VarKey,
         value: &mut Option<Value>,
     ) -> Option<(Value, Option<NodeRef>)> {
+        let has_id = self.id() != 0;
         match &mut self.node {
-            Some(node) if self.id != 0 => node::swap_value(node, var, value),
+            Some(node) if has_id => node::swap_value(node, var, value),
             _ => None,
         }
     }
@@ -272,8 +336,9 @@ impl Context {
         var: VarKey,
         value: &mut Option<Value>,
     ) -> Option<Arc<Guard>> {
+        let id = self.id();
         match &mut self.node {
-            Some(node) if self.id != 0 => node::push_in_place(node, var, self.id, value),
+            Some(node) if id != 0 => node::push_in_place(node, var, id, value),
             _ => None,
         }
     }
@@ -298,20 +363,31 @@ impl Context {
         let Some(mut slot) = self.node.as_ref().and_then(|node| node.slot(var)).cloned() else {
             return Garbage::default();
         };
-        match slot.settle(self.id) {
+        match slot.settle(self.id()) {
             Some(_kept_by_the_context) => node::replace(&mut self.node, var, slot),
             None => Garbage::default(),
         }
     }
 
-    /// A copy, if that takes no more than a count.
+    /// A copy without companions.
+    pub(crate) fn values_only(&self) -> Context {
+        Context {
+            node: node::copy(&self.node, self.id()),
+            identity: Identity::NONE,
+        }
+    }
+
+    /// A copy without companions, if that takes no more than a count.
     #[inline]
     pub(crate) fn quick_copy(&self) -> Option<Context> {
         let node = match &self.node {
             Some(node) => Some(node::quick_copy(node)?),
             None => None,
         };
-        Some(Context { node, id: 0 })
+        Some(Context {
+            node,
+            identity: Identity::NONE,
+        })
     }
 
     /// What [`inherit`](Self::inherit) gives, if that takes no more than a count.
@@ -321,22 +397,26 @@ impl Context {
             Some(node) => Some(node::quick_inherit(node)?),
             None => None,
         };
-        Some(Context { node, id: 0 })
+        Some(Context {
+            node,
+            identity: Identity::NONE,
+        })
     }
 
     #[inline]
     pub(crate) fn inherit(&self) -> Context {
         Context {
-            node: node::inherit(&self.node, self.id),
-            id: 0,
+            node: node::inherit(&self.node, self.id()),
+            identity: Identity::NONE,
         }
     }
 
     /// The same context, id included, for a shared context and the frame in which it is entered.
+    /// Without companions: a shared context that nobody is in keeps none.
     pub(crate) fn alias(&self) -> Context {
         Context {
             node: self.node.clone(),
-            id: self.id,
+            identity: self.identity.alone(),
         }
     }
 
@@ -352,12 +432,19 @@ impl Context {
     }
 }
 
+impl Default for Context {
+    /// [`Context::new`].
+    fn default() -> Context {
+        Context::new()
+    }
+}
+
 impl Clone for Context {
-    /// PEP 567's `copy()`: the same bindings, a new identity.
+    /// PEP 567's `copy()`: the same bindings and [companions](crate::companion), a new identity.
     fn clone(&self) -> Context {
         Context {
-            node: node::copy(&self.node, self.id),
-            id: 0,
+            node: node::copy(&self.node, self.id()),
+            identity: self.identity.copy(),
         }
     }
 }

@@ -27,14 +27,18 @@
 
 use std::any::Any;
 use std::mem;
+use std::panic::{self, AssertUnwindSafe};
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::companion;
+use crate::companion::captured::Companions;
 use crate::contain::{contain, in_destructor};
 use crate::context::Context;
 use crate::error::SetErrorKind;
 use crate::id::VarKey;
+use crate::identity::{Captured, SharedCompanions};
 use crate::node::{Garbage, Node};
 use crate::raw::{Contexts, Lookup, Reading};
 use crate::running_task::RunningTask;
@@ -47,8 +51,17 @@ use crate::var::ContextVar;
 /// How a context came to be current.
 pub(crate) struct Kind {
     users: Users,
+    origin: Origin,
+}
+
+/// What the context of a frame has beside it.
+#[derive(Clone)]
+enum Origin {
+    Own,
     /// The shared context that writes are published to.
-    shared: Option<SharedContext>,
+    Shared(SharedContext),
+    /// The companions that were captured with the context. They are here while it is entered.
+    Accompanied(SharedCompanions),
 }
 
 /// Who may use a frame. See the head of this file.
@@ -134,7 +147,16 @@ impl Kind {
     const fn new(users: Users) -> Kind {
         Kind {
             users,
-            shared: None,
+            origin: Origin::Own,
+        }
+    }
+
+    /// The shared context that writes are published to.
+    #[inline]
+    fn shared(&self) -> Option<&SharedContext> {
+        match &self.origin {
+            Origin::Shared(shared) => Some(shared),
+            _ => None,
         }
     }
 
@@ -222,6 +244,7 @@ impl Drop for RootGuard {
         });
         // A panic here would end the process.
         contain(|| drop(garbage));
+        companion::thread_exits();
     }
 }
 
@@ -269,19 +292,37 @@ fn copy_if_allowed(thorough: impl FnOnce(&Context) -> Context) -> Context {
 /// A copy of the current context.
 #[inline]
 pub(crate) fn copy() -> Context {
-    copy_by(Context::quick_copy, Context::clone)
+    copy_by(Context::quick_copy, Context::values_only)
 }
 
 /// A copy of the current context for a new unit of work: without `local` variables.
 #[inline]
 pub(crate) fn inherit() -> Context {
-    copy_by(Context::quick_inherit, Context::inherit)
+    let context = copy_by(Context::quick_inherit, Context::inherit);
+    if companion::any() {
+        return context.accompanied(capture_companions());
+    }
+    context
+}
+
+/// What is current on this thread, beside the current context.
+#[inline(never)]
+fn capture_companions() -> Captured {
+    let before = glance(|_, kind| match &kind.origin {
+        Origin::Accompanied(companions) => Some(companions.clone()),
+        _ => None,
+    });
+    match before {
+        Some(before) => companion::capture(before.as_ref()),
+        // Busy: an allocator or a signal handler, which calls no code of others.
+        None => Captured::No,
+    }
 }
 
 /// Whether `shared` is the context of the innermost frame.
 pub(crate) fn is_innermost(shared: &SharedContext) -> bool {
     let is_same = |current: &SharedContext| current.ptr_eq(shared);
-    glance(|_, kind| kind.shared.as_ref().is_some_and(is_same)).unwrap_or_default()
+    glance(|_, kind| kind.shared().is_some_and(is_same)).unwrap_or_default()
 }
 
 /// Whether a write would stay within the work that makes it.
@@ -307,7 +348,7 @@ pub(crate) fn writable_id() -> Option<u64> {
 pub(crate) fn replace(var: VarKey, value: Option<Value>) -> (u64, Slot) {
     let mut value = value;
     // Most variables have a value and no guards, and most contexts need not be published.
-    let swapped = contexts().change(|context, kind| match kind.shared {
+    let swapped = contexts().change(|context, kind| match kind.shared() {
         Some(_) => None,
         None if value.is_none() => None,
         None => Some((context.swap_value(var, &mut value)?, context.id())),
@@ -328,7 +369,7 @@ pub(crate) fn replace(var: VarKey, value: Option<Value>) -> (u64, Slot) {
 #[inline]
 pub(crate) fn push(var: VarKey, value: Value) -> (u64, Arc<Guard>) {
     let mut value = Some(value);
-    let pushed = contexts().change(|context, kind| match kind.shared {
+    let pushed = contexts().change(|context, kind| match kind.shared() {
         Some(_) => None,
         None => Some((context.id(), context.push_in_place(var, &mut value)?)),
     });
@@ -350,7 +391,7 @@ pub(crate) fn pop(var: VarKey, context: u64, guard: &Arc<Guard>) {
     if writable_id() != Some(context) {
         return;
     }
-    let popped = contexts().change(|context, kind| match kind.shared {
+    let popped = contexts().change(|context, kind| match kind.shared() {
         Some(_) => None,
         None => context.pop_in_place(var, guard),
     });
@@ -379,7 +420,7 @@ pub(crate) fn replace_all(values: &Context) {
 fn change<R>(f: impl FnOnce(&mut Context) -> (R, Garbage)) -> R {
     let changed = contexts().change(|context, kind| {
         let (result, garbage) = f(context);
-        let shared = kind.shared.as_ref();
+        let shared = kind.shared();
         let published = shared.map(|shared| shared.publish(context));
         (result, garbage, published)
     });
@@ -403,12 +444,30 @@ pub(crate) struct Entering<'a> {
     pub(crate) kind: &'a Kind,
     /// Without one, the frame shares that of the frame around it.
     pub(crate) scope: Option<&'a dyn Any>,
+    /// Whether it is for a drop: the companions' panics stay here then, and what is called inside
+    /// is called all the same.
+    pub(crate) is_drop: bool,
+}
+
+impl Entering<'_> {
+    /// The same for a drop.
+    #[inline]
+    pub(crate) fn to_drop(self) -> Self {
+        Entering {
+            is_drop: true,
+            ..self
+        }
+    }
 }
 
 impl<'a> From<&'a Kind> for Entering<'a> {
     #[inline]
     fn from(kind: &'a Kind) -> Entering<'a> {
-        Entering { kind, scope: None }
+        Entering {
+            kind,
+            scope: None,
+            is_drop: false,
+        }
     }
 }
 
@@ -454,8 +513,103 @@ pub(crate) fn enter<'a, R>(
     entering: impl Into<Entering<'a>>,
     f: impl FnOnce() -> R,
 ) -> R {
-    let Entering { kind, scope } = entering.into();
+    let Entering {
+        kind,
+        scope,
+        is_drop,
+    } = entering.into();
+    if context.identity().is_marked() {
+        return enter_accompanied(context, kind, scope, is_drop, f);
+    }
     contexts().enter(context, kind, scope, f)
+}
+
+/// The same with the companions that were captured with the context, inside the frame.
+#[cold]
+#[inline(never)]
+fn enter_accompanied<R>(
+    context: &mut Context,
+    kind: &Kind,
+    scope: Option<&dyn Any>,
+    is_drop: bool,
+    f: impl FnOnce() -> R,
+) -> R {
+    let (mut f, mut result) = (Some(f), None);
+    let entering = Entering {
+        kind,
+        scope,
+        is_drop,
+    };
+    enter_with_companions(context, entering, &mut || {
+        if let Some(f) = f.take() {
+            result = Some(f());
+        }
+    });
+    match result {
+        Some(result) => result,
+        None => unreachable!("`Companion::enter` returns what its closure returns"),
+    }
+}
+
+fn enter_with_companions(context: &mut Context, entering: Entering<'_>, f: &mut dyn FnMut()) {
+    /// Puts the companions back into the context when it has been left.
+    struct Entered<'a> {
+        context: &'a mut Context,
+        kind: Kind,
+    }
+    impl Drop for Entered<'_> {
+        fn drop(&mut self) {
+            if let Origin::Accompanied(companions) =
+                mem::replace(&mut self.kind.origin, Origin::Own)
+            {
+                self.context.identity_mut().put_back(companions);
+            }
+        }
+    }
+    let Entering {
+        kind,
+        scope,
+        is_drop,
+    } = entering;
+    if !companion::may_call() {
+        return contexts().enter(context, kind, scope, f);
+    }
+    let Some(companions) = context.identity_mut().take_companions() else {
+        return contexts().enter(context, kind, scope, || call_accompanied(None, is_drop, f));
+    };
+    let entered = Entered {
+        context,
+        kind: Kind {
+            users: kind.users,
+            origin: Origin::Accompanied(companions),
+        },
+    };
+    let companions = match &entered.kind.origin {
+        Origin::Accompanied(companions) => Some(companions.get()),
+        _ => None,
+    };
+    contexts().enter(entered.context, &entered.kind, scope, || {
+        call_accompanied(companions, is_drop, f);
+    });
+}
+
+/// Calls `f` while these companions are current, and nothing of the others is.
+fn call_accompanied(companions: Option<&Companions>, is_drop: bool, f: &mut dyn FnMut()) {
+    if !is_drop {
+        return companion::enter(companions, f);
+    }
+    // The companions' panics stay here, and those of `f` go on.
+    let mut outcome = None;
+    contain(|| {
+        companion::enter(companions, &mut || {
+            outcome = Some(panic::catch_unwind(AssertUnwindSafe(&mut *f)));
+        });
+    });
+    match outcome {
+        None => f(),
+        Some(Ok(())) => {}
+        Some(Err(payload)) => panic::resume_unwind(payload),
+    }
 }
 
 /// Calls `f` in a frame of its own for the same context, which is that of a synchronous call.
@@ -465,15 +619,15 @@ pub(crate) fn enter_call<R>(f: impl FnOnce() -> R) -> R {
 
 /// Calls `f` in a frame of its own for the same context, with these users and this scope.
 pub(crate) fn enter_again_as<R>(users: Users, scope: Option<&dyn Any>, f: impl FnOnce() -> R) -> R {
-    let shared = glance(|_, kind| kind.shared.clone()).flatten();
-    contexts().enter_again(&Kind { users, shared }, scope, f)
+    let origin = glance(|_, kind| kind.origin.clone()).unwrap_or(Origin::Own);
+    contexts().enter_again(&Kind { users, origin }, scope, f)
 }
 
 /// Calls `f` in a frame of its own for the same context, with this scope.
 pub(crate) fn enter_again<R>(scope: &dyn Any, f: impl FnOnce() -> R) -> R {
     let kind = glance(|_, kind| Kind {
         users: kind.users,
-        shared: kind.shared.clone(),
+        origin: kind.origin.clone(),
     });
     match kind {
         Some(kind) => contexts().enter_again(&kind, Some(scope), f),
@@ -484,14 +638,16 @@ pub(crate) fn enter_again<R>(scope: &dyn Any, f: impl FnOnce() -> R) -> R {
 
 /// Calls `f` in an empty context, for user code that is called outside of any context of its own.
 pub(crate) fn enter_empty<R>(f: impl FnOnce() -> R) -> R {
-    Frame::new(Context::new(), Users::call()).enter(f)
+    let frame = Frame::new(Context::new().apart(), Users::call());
+    frame.enter_scope(None, true, f)
 }
 
 /// Calls `f` in an empty context that cannot be written to, and in this scope, for waits in which a
 /// thread may run work of others.
 #[cfg(feature = "rayon")]
 pub(crate) fn enter_wait<R>(scope: &dyn Any, f: impl FnOnce() -> R) -> R {
-    Frame::new(Context::new(), Users::Wait).enter_scope(Some(scope), f)
+    let frame = Frame::new(Context::new().apart(), Users::Wait);
+    frame.enter_scope(Some(scope), false, f)
 }
 
 /// A context to be entered once, and let go of then.
@@ -517,39 +673,54 @@ impl Frame {
             context,
             kind: Kind {
                 users,
-                shared: Some(shared),
+                origin: Origin::Shared(shared),
             },
         }
+    }
+
+    /// The same, in which nothing is current that was not captured.
+    pub(crate) fn apart(mut self) -> Frame {
+        self.context = mem::take(&mut self.context).apart();
+        self
     }
 
     /// Calls `f` in it.
     #[inline]
     pub(crate) fn enter<R>(self, f: impl FnOnce() -> R) -> R {
-        self.enter_scope(None, f)
+        self.enter_scope(None, false, f)
     }
 
     /// Calls `f` in it, with this scope.
     #[inline]
-    pub(crate) fn enter_scope<R>(mut self, scope: Option<&dyn Any>, f: impl FnOnce() -> R) -> R {
+    pub(crate) fn enter_scope<R>(
+        mut self,
+        scope: Option<&dyn Any>,
+        is_drop: bool,
+        f: impl FnOnce() -> R,
+    ) -> R {
         let entering = Entering {
             kind: &self.kind,
             scope,
+            is_drop,
         };
         enter(&mut self.context, entering, f)
     }
 
-    /// Calls `f` in the frame, with this scope. Without a frame, in one of its own for the current
+    /// Calls `f` in the frame, in this way. Without a frame, in one of its own for the current
     /// context, which is that of these users: whoever entered that is not who runs now.
     #[inline]
     pub(crate) fn enter_any<R>(
         frame: Option<Frame>,
-        users: Users,
-        scope: Option<&dyn Any>,
+        Entering {
+            kind,
+            scope,
+            is_drop,
+        }: Entering<'_>,
         f: impl FnOnce() -> R,
     ) -> R {
         match frame {
-            Some(frame) => frame.enter_scope(scope, f),
-            None => enter_again_as(users, scope, f),
+            Some(frame) => frame.enter_scope(scope, is_drop, f),
+            None => enter_again_as(kind.users, scope, f),
         }
     }
 }
@@ -558,12 +729,12 @@ impl Drop for Frame {
     /// The thread is in the outer frame, if this one was entered, so values may be dropped here.
     #[inline]
     fn drop(&mut self) {
-        let shared = self.kind.shared.take();
-        if let Some(shared) = &shared {
+        let origin = mem::replace(&mut self.kind.origin, Origin::Own);
+        if let Origin::Shared(shared) = &origin {
             shared.release();
         }
         drop_values(mem::take(&mut self.context));
-        if let Some(shared) = shared {
+        if let Origin::Shared(shared) = origin {
             shared.into_last().into_iter().for_each(drop_values);
         }
     }
@@ -596,8 +767,13 @@ fn drop_last(node: Node) {
         } else {
             Users::Closed
         };
-        let mut frame = Frame::new(Context::new(), users);
-        enter(&mut frame.context, &frame.kind, || {
+        let mut frame = Frame::new(Context::new().apart(), users);
+        let entering = Entering {
+            kind: &frame.kind,
+            scope: None,
+            is_drop: true,
+        };
+        enter(&mut frame.context, entering, || {
             in_destructor(|| drop(node));
         });
         next = mem::take(&mut frame.context).into_last_node();

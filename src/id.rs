@@ -12,8 +12,8 @@ const BLOCK: u64 = 1024;
 /// An id that [`next`] never gives.
 pub(crate) const RESERVED: u64 = 1;
 
-/// A fresh id for a context, or a stamp for its bindings. Neither 0 nor [`RESERVED`], and no
-/// process counts as far as `u64::MAX`.
+/// A fresh stamp for the bindings of a context, or what its id is made of. Neither 0 nor
+/// [`RESERVED`], and no process counts as far as `u64::MAX`.
 ///
 /// Drawn from a block that the thread owns, so that two threads that create contexts do not share a
 /// cache line.
@@ -31,6 +31,11 @@ pub(crate) fn next() -> u64 {
         range.set((next + 1, end));
         next
     })
+}
+
+/// A fresh id for a context. Neither 0 nor [`RESERVED`], and its last two bits are free.
+pub(crate) fn next_context() -> u64 {
+    next() << 2
 }
 
 /// A fresh id for a variable. Never 0, and dense, because the map of a context branches on its low

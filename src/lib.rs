@@ -63,6 +63,8 @@
 //! - [`Context`] and [`SharedContext`]: bindings as a value, and as an object that several share.
 //! - [`task_local!`]: tokio's task-locals, inherited by what is spawned.
 //! - [`Carried`] and [`channel`]: messages that bring the context they were sent from.
+//! - [`companion`]: spans, log contexts and thread-locals of others that follow the work with the
+//!   context.
 //! - [`shim`]: spawning, callbacks, timers, threads,
 //!   [`ContextAwareExecutor`](shim::ContextAwareExecutor), and the adapters of the runtimes.
 //! - [`propagation`]: declared variables in the headers of messages, as W3C Baggage.
@@ -94,6 +96,7 @@
 //! - `hyper`: `hyper::rt::Executor` for `ContextAwareExecutor`.
 //! - `tower`: `shim::tower`, layers with which each request has a context of its own. For HTTP,
 //!   together with `http-body`: `HttpContextLayer`, and with `http`: `InjectLayer`.
+//! - `tracing`: `bridge::tracing`, by which the current span and subscriber follow the work.
 //!
 //! The crate `aiocontextvars-conformance` is the suite that executors are tested with, for authors
 //! of others.
@@ -117,13 +120,16 @@
 mod access;
 mod bind;
 mod bindings;
+pub mod bridge;
 mod carried;
 pub mod channel;
+pub mod companion;
 mod contain;
 mod context;
 mod current;
 mod error;
 mod id;
+mod identity;
 mod macros;
 mod name;
 mod node;

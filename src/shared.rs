@@ -133,7 +133,8 @@ impl SharedContext {
     pub(crate) fn from_context(context: Context) -> SharedContext {
         SharedContext {
             state: Arc::new(Mutex::new(State {
-                context,
+                // Kept here, they would be where nobody works.
+                context: context.without_companions(),
                 ..State::default()
             })),
         }

@@ -91,6 +91,11 @@ mod sealed {
             None
         }
 
+        /// The same for a unit of work: without a capture, nothing is current in it.
+        fn apart(self) -> Self {
+            self
+        }
+
         /// Polls `f` in the context, or asks to be woken when that can be entered.
         #[inline]
         fn poll_in<R>(
@@ -117,6 +122,11 @@ mod sealed {
 
     #[allow(private_interfaces, reason = "as in the trait")]
     impl EnterContext for Context {
+        #[inline]
+        fn apart(self) -> Context {
+            Context::apart(self)
+        }
+
         #[inline]
         fn to_context(&self) -> Context {
             self.alias()
@@ -153,6 +163,10 @@ mod sealed {
             Waiter::shared(self)
         }
 
+        fn apart(self) -> Waiter {
+            Waiter::apart(self)
+        }
+
         fn to_context(&self) -> Context {
             Waiter::shared(self).map_or_else(Context::new, SharedContext::copy)
         }
@@ -163,21 +177,18 @@ mod sealed {
             cx: &mut task::Context<'_>,
             f: impl FnOnce(&mut task::Context<'_>) -> Poll<R>,
         ) -> Poll<R> {
-            let users = entering.kind.users();
-            let frame = ready!(self.poll_frame(users, cx));
-            Frame::enter_any(frame, users, entering.scope, || f(cx))
+            let frame = ready!(self.poll_frame(entering.kind.users(), cx));
+            Frame::enter_any(frame, entering, || f(cx))
         }
 
         fn run_now<R>(&mut self, entering: Entering<'_>, f: impl FnOnce() -> R) -> R {
-            let users = entering.kind.users();
-            Frame::enter_any(self.frame_now(users), users, entering.scope, f)
+            Frame::enter_any(self.frame_now(entering.kind.users()), entering, f)
         }
 
         fn run_last<R>(&mut self, entering: Entering<'_>, f: impl FnOnce() -> R) -> R {
             let waiter = mem::take(self);
-            let users = entering.kind.users();
-            let frame = waiter.frame_now(users);
-            Frame::enter_any(frame, users, entering.scope, || {
+            let frame = waiter.frame_now(entering.kind.users());
+            Frame::enter_any(frame, entering, || {
                 // Goes inside. What the frame has of the context is the last then, and the values
                 // go as in a context of one's own.
                 let _waiter = waiter;

@@ -13,7 +13,7 @@ use futures_sink::Sink;
 use pin_project_lite::pin_project;
 
 use crate::context::Context;
-use crate::current::{self, Kind};
+use crate::current::{self, Entering, Kind};
 use crate::raw::{Around, Inside};
 use crate::shared::SharedContext;
 use crate::task_context::{EnterContext, TaskContext};
@@ -37,9 +37,7 @@ pub trait ContextExt: Sized {
     /// assert_eq!(shim::block_on(async { LEVEL.get() }.in_context(context)), Some(3));
     /// ```
     fn in_context<C: TaskContext>(self, context: C) -> WithContext<Self, C::Owned> {
-        WithContext {
-            inside: Inside::new(Placed(context.into_place()), self),
-        }
+        WithContext::new(context.into_place(), self)
     }
 
     /// Runs `self` in a copy of the current context, taken now and not at the first poll (TA-05).
@@ -68,6 +66,12 @@ pub trait ContextExt: Sized {
 
 impl<T> ContextExt for T {}
 
+/// Runs `inner` in `context` as a unit of work: without a capture, nothing is current in it.
+#[inline]
+pub(crate) fn for_unit<T, C: TaskContext>(inner: T, context: C) -> WithContext<T, C::Owned> {
+    WithContext::new(context.into_place().apart(), inner)
+}
+
 pin_project! {
     /// A future, stream, sink, reader or writer that is polled *and dropped* inside its context.
     ///
@@ -95,7 +99,7 @@ struct Placed<P: EnterContext>(P);
 impl<P: EnterContext> Around for Placed<P> {
     #[inline]
     fn around(&mut self, f: impl FnOnce()) {
-        self.0.run_last((&Kind::call()).into(), f);
+        self.0.run_last(Entering::from(&Kind::call()).to_drop(), f);
     }
 
     #[inline]
@@ -105,6 +109,13 @@ impl<P: EnterContext> Around for Placed<P> {
 }
 
 impl<T, C: TaskContext> WithContext<T, C> {
+    #[inline]
+    pub(crate) fn new(place: C::Place, inner: T) -> WithContext<T, C> {
+        WithContext {
+            inside: Inside::new(Placed(place), inner),
+        }
+    }
+
     /// What is wrapped.
     ///
     /// # Examples

@@ -14,8 +14,11 @@ use aiocontextvars::{
     AccessError, AlreadyEntered, ApplyError, Carried, Context, ContextVar, Entry, Iter, LocalKey,
     LookupError, NoDefault, ResetError, ResetErrorKind, Scope, ScopeContext, Scoped, SetError,
     SetErrorKind, SharedContext, TaskLocalFuture, Token, WithContext, WithDefault, channel,
-    event_loop, propagation, shim,
+    companion, event_loop, propagation, shim,
 };
+
+#[cfg(feature = "tracing")]
+use aiocontextvars::bridge;
 
 mod public_types;
 
@@ -154,6 +157,14 @@ fn types() -> Vec<Row> {
         shim::JoinHandle<u8>:                   1 1 1 1 1;
         shim::JoinHandle<NotSync>:              1 1 1 1 1;
         shim::JoinHandle<NotSend>:              0 0 1 1 1;
+        companion::AlreadyRegistered:           1 1 1 1 1;
+        #[cfg(feature = "tracing")]
+        bridge::tracing::CurrentSpan:           1 1 1 1 1;
+        #[cfg(feature = "tracing")]
+        bridge::tracing::CurrentDispatch:       1 1 1 1 1;
+        #[cfg(feature = "tracing")]
+        bridge::tracing::ScopedDispatch:        1 1 1 0 0;
+
         propagation::Propagator:                1 1 1 0 0;
         propagation::Extracted:                 1 1 1 1 1;
         propagation::Problem:                   1 1 1 1 1;

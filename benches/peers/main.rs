@@ -31,6 +31,7 @@ mod rayon_jobs;
 mod reads;
 mod report;
 mod sampling;
+mod spans;
 mod spawning;
 mod targets;
 mod threads;
@@ -45,7 +46,7 @@ use crate::report::Json;
 use crate::sampling::{Outcome, Row};
 
 /// Times first, then counts.
-const ROWS: [&[Row]; 8] = [
+const ROWS: [&[Row]; 9] = [
     reads::ROWS,
     writes::ROWS,
     polls::ROWS,
@@ -54,6 +55,7 @@ const ROWS: [&[Row]; 8] = [
     callbacks::ROWS,
     parked::ROWS,
     allocations::ROWS,
+    spans::ROWS,
 ];
 
 fn all() -> Vec<&'static Row> {

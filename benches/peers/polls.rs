@@ -33,7 +33,7 @@ pub(crate) const ROWS: &[Row] = &[
 ];
 
 /// Never ready, and nothing that a compiler could look into.
-struct Waiting;
+pub(crate) struct Waiting;
 
 impl Future for Waiting {
     type Output = ();
@@ -43,7 +43,7 @@ impl Future for Waiting {
     }
 }
 
-fn polls(carrier: impl Carrier) -> impl FnMut(u32) -> f64 {
+pub(crate) fn polls(carrier: impl Carrier) -> impl FnMut(u32) -> f64 {
     let mut future = Box::pin(carried(carrier, Waiting));
     move |n| {
         let mut cx = Context::from_waker(Waker::noop());

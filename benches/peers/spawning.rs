@@ -151,7 +151,7 @@ fn two_workers() -> Rc<Runtime> {
 
 /// Which of ours spawns.
 #[derive(Clone, Copy)]
-enum Spawn {
+pub(crate) enum Spawn {
     /// It finds out which runtime this is.
     Free,
     Tokio,
@@ -159,7 +159,7 @@ enum Spawn {
     AsyncStd,
 }
 
-async fn ours(n: u32, spawn: Spawn) -> f64 {
+pub(crate) async fn ours(n: u32, spawn: Spawn) -> f64 {
     match spawn {
         Spawn::Free => repeat!(n, shim::spawn(Turn::default()).await.unwrap()),
         Spawn::Tokio => repeat!(n, shim::tokio::spawn(Turn::default()).await.unwrap()),
@@ -180,7 +180,10 @@ where
     }
 }
 
-fn tokio_carried<C: Carrier>(runtime: &Rc<Runtime>, carrier: C) -> impl FnMut(u32) -> f64 + use<C> {
+pub(crate) fn tokio_carried<C: Carrier>(
+    runtime: &Rc<Runtime>,
+    carrier: C,
+) -> impl FnMut(u32) -> f64 + use<C> {
     let runtime = Rc::clone(runtime);
     move |n| {
         let tasks = async move {

@@ -60,7 +60,15 @@ impl Held {
     fn enter<T>(&mut self, f: impl FnOnce() -> T) -> T {
         let kind = &Kind::call();
         let scope = Some(NOWHERE as &dyn Any);
-        current::enter(&mut self.0, Entering { kind, scope }, f)
+        current::enter(
+            &mut self.0,
+            Entering {
+                kind,
+                scope,
+                is_drop: false,
+            },
+            f,
+        )
     }
 }
 

@@ -47,7 +47,7 @@ impl<'scope> Scope<'_, 'scope> {
     /// });
     /// ```
     pub fn spawn_in(self, context: Context, f: impl FnOnce(Scope<'_, 'scope>) + Send + 'scope) {
-        let f = f.in_context(context);
+        let f = f.in_context(context.apart());
         self.0.spawn(|scope| run(f, |f| f(Scope::new(scope))));
     }
 }

@@ -80,20 +80,64 @@ impl task::Wake for Unpark {
 pub struct Waiter {
     /// `None` once moved out.
     shared: Option<SharedContext>,
-    /// Our place in the line, if we ever had to wait since we were last inside.
-    ticket: Option<NonZeroU64>,
+    ticket: Ticket,
+}
+
+/// Our place in the line, if we ever had to wait since we were last inside. Beside it, in the
+/// highest bit, whether what is current on a thread is hidden inside.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ticket(u64);
+
+impl Ticket {
+    const APART: u64 = 1 << 63;
+
+    fn get(self) -> Option<NonZeroU64> {
+        NonZeroU64::new(self.0 & !Ticket::APART)
+    }
+
+    fn set(&mut self, ticket: NonZeroU64) {
+        self.0 = ticket.get() | self.0 & Ticket::APART;
+    }
+
+    fn take(&mut self) -> Option<NonZeroU64> {
+        let ticket = self.get();
+        self.0 &= Ticket::APART;
+        ticket
+    }
+
+    fn set_apart(&mut self) {
+        self.0 |= Ticket::APART;
+    }
+
+    fn is_apart(self) -> bool {
+        self.0 & Ticket::APART != 0
+    }
 }
 
 impl From<SharedContext> for Waiter {
     fn from(shared: SharedContext) -> Waiter {
         Waiter {
             shared: Some(shared),
-            ticket: None,
+            ticket: Ticket::default(),
         }
     }
 }
 
 impl Waiter {
+    /// The same for a unit of work, in which nothing is current: a shared context has no
+    /// companions.
+    pub(crate) fn apart(mut self) -> Waiter {
+        self.ticket.set_apart();
+        self
+    }
+
+    fn enters(&self, frame: Frame) -> Frame {
+        match self.ticket.is_apart() {
+            true => frame.apart(),
+            false => frame,
+        }
+    }
+
     pub(crate) fn shared(&self) -> Option<&SharedContext> {
         self.shared.as_ref()
     }
@@ -111,20 +155,21 @@ impl Waiter {
         if current::is_innermost(shared) {
             return Poll::Ready(None);
         }
-        if self.ticket.is_none() {
+        if self.ticket.get().is_none() {
             // The common case needs no waker.
             if let Some(frame) = shared.acquire(users) {
-                return Poll::Ready(Some(frame));
+                return Poll::Ready(Some(self.enters(frame)));
             }
         }
         // Wakers are user code: cloned before the lock is taken, dropped after it is released.
         let waker = cx.waker().clone();
         let mut state = shared.lock();
         if state.entered {
-            let ticket = *self.ticket.get_or_insert_with(|| {
+            let ticket = self.ticket.get().unwrap_or_else(|| {
                 state.last_ticket += 1;
                 NonZeroU64::MIN.saturating_add(state.last_ticket)
             });
+            self.ticket.set(ticket);
             let old = state.waiters.insert(ticket, waker);
             drop(state);
             drop(old);
@@ -139,7 +184,7 @@ impl Waiter {
         drop(state);
         // If a destructor panics, the frame goes, and so the context is left.
         current::enter_empty(|| drop((old, waker)));
-        Poll::Ready(Some(frame))
+        Poll::Ready(Some(self.enters(frame)))
     }
 
     /// The frame for the context, or for a copy of it if it is taken. `None`: it is this thread's
@@ -150,7 +195,7 @@ impl Waiter {
             return None;
         }
         let taken = || Frame::new(shared.copy(), users);
-        Some(shared.acquire(users).unwrap_or_else(taken))
+        Some(self.enters(shared.acquire(users).unwrap_or_else(taken)))
     }
 }
 

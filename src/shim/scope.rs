@@ -113,7 +113,7 @@ impl ExecutorScope {
 #[inline]
 pub(crate) fn new_context(fixed: Option<&Arc<Context>>) -> Context {
     match fixed {
-        Some(fixed) => Context::clone(fixed),
+        Some(fixed) => Context::clone(fixed).apart(),
         None => current::inherit(),
     }
 }

@@ -68,22 +68,23 @@ impl<F, P: EnterContext, S: TaskScope> TaskFuture<F, P, S> {
     /// A task.
     #[inline]
     pub(crate) fn new(context: impl TaskContext<Place = P>, scope: S, future: F) -> Self {
-        TaskFuture::of(context, scope, future)
+        TaskFuture::of(context.into_place().apart(), scope, future)
     }
 }
 
 impl<F, P: EnterContext, S: TaskScope> TaskFuture<F, P, S, BlockOn> {
     /// The future of a `block_on`.
     pub(crate) fn to_block_on(context: impl TaskContext<Place = P>, scope: S, future: F) -> Self {
-        TaskFuture::of(context, scope, future)
+        // What its caller has stays current, in a runner's context for example.
+        TaskFuture::of(context.into_place(), scope, future)
     }
 }
 
 impl<F, P: EnterContext, S: TaskScope, O: FrameOwner> TaskFuture<F, P, S, O> {
     #[inline]
-    fn of(context: impl TaskContext<Place = P>, scope: S, future: F) -> Self {
+    fn of(context: P, scope: S, future: F) -> Self {
         let entry = Entry {
-            context: context.into_place(),
+            context,
             scope,
             _owner: PhantomData,
         };
@@ -107,7 +108,11 @@ where
         let (entry, future) = self.project().inside.project();
         let scope = entry.scope.polled();
         O::with_kind(|kind| {
-            let entering = Entering { kind, scope };
+            let entering = Entering {
+                kind,
+                scope,
+                is_drop: false,
+            };
             entry.context.poll_in(entering, cx, |cx| future.poll(cx))
         })
     }
@@ -117,7 +122,14 @@ impl<P: EnterContext, S: TaskScope, O: FrameOwner> Around for Entry<P, S, O> {
     #[inline]
     fn around(&mut self, f: impl FnOnce()) {
         let scope = self.scope.dropped();
-        O::with_kind(|kind| self.context.run_last(Entering { kind, scope }, f));
+        O::with_kind(|kind| {
+            let entering = Entering {
+                kind,
+                scope,
+                is_drop: true,
+            };
+            self.context.run_last(entering, f);
+        });
     }
 
     #[inline]

@@ -19,7 +19,8 @@ pub(crate) fn check<'a>(table: impl IntoIterator<Item = &'a str>, left_out: &[&s
         feature = "http-body",
         feature = "rayon",
         feature = "smol",
-        feature = "tower"
+        feature = "tower",
+        feature = "tracing"
     )) {
         assert_eq!(table, types);
     } else {

@@ -66,6 +66,7 @@
 
 mod adapters;
 mod callbacks;
+mod companions;
 mod contexts;
 mod done;
 mod executor;

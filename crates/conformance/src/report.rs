@@ -153,6 +153,7 @@ impl Failure {
             "cx" | "cc" | "hm" => "contexts",
             "rn" => "running in a context",
             "ta" => "tasks",
+            "co" => "companions",
             "cs" => "callbacks",
             "hd" => "handles of callbacks and timers",
             "fu" => "callbacks at the end of a task",

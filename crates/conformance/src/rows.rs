@@ -331,6 +331,22 @@ macro_rules! __rows {
                 exit_a_wrapped_future_in_a_task
                 exit_a_wrapped_stream_in_a_task
             }
+            companions {
+                co_01_each_poll_of_a_task_has_what_was_current_at_the_call
+                co_01_grandchildren_inherit
+                co_01_a_new_one_replaces_it_in_the_task
+                co_02_callbacks_and_timers
+                co_03_blocking_jobs_and_threads
+                co_04_wrapped_bound_and_carried
+                co_05_nothing_is_current_where_nothing_was_captured
+                co_05_values_only_pin_nothing
+                co_06_a_panic_leaves_nothing
+                co_07_dropped_with_what_is_current_in_it
+                co_08_what_nobody_works_in_keeps_nothing
+                co_08_a_runner_between_its_runs
+                co_09_work_from_a_thread_has_that_threads
+                exit_a_companions_value
+            }
         }
     };
     (typed, $then:ident, $with:tt) => {
@@ -369,6 +385,7 @@ macro_rules! __rows {
                 exit_a_guard_with_its_executor
             }
             reentrancy_work { r_05_destructors_at_the_executors_end_may_use_the_crate }
+            companions { co_10_the_executors_end_drops_with_what_is_current }
         }
     };
 }

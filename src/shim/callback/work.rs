@@ -7,11 +7,11 @@ use std::sync::Arc;
 use super::exception::report_panic;
 use crate::contain::contain;
 use crate::context::Context;
-use crate::current::{self, Entering, Frame, Kind, Users};
+use crate::current::{self, Entering, Frame, Kind};
 use crate::shared::SharedContext;
 use crate::shim::scope;
 use crate::task_context::{EnterContext, TaskContext};
-use crate::with_context::{ContextExt, WithContext};
+use crate::with_context::{self, WithContext};
 
 /// What came of running a callback.
 pub(crate) enum RunOutcome {
@@ -39,7 +39,7 @@ impl<F: FnOnce(), C: TaskContext> Work<F, C> {
         D: TaskContext<Owned = C>,
     {
         Work {
-            f: f.in_context(context),
+            f: with_context::for_unit(f, context),
             fixed,
             location: Location::caller(),
         }
@@ -89,7 +89,13 @@ impl<P: EnterContext> Enter<P> for Free {
     #[inline]
     fn enter(self, mut context: P, scope: Option<&dyn Any>, f: impl FnOnce()) {
         let kind = &Kind::call();
-        context.run_last(Entering { kind, scope }, f);
+        context.run_last(
+            Entering {
+                scope,
+                ..Entering::from(kind)
+            },
+            f,
+        );
     }
 }
 
@@ -98,7 +104,12 @@ struct Entered(Option<Frame>);
 
 impl<P> Enter<P> for Entered {
     fn enter(self, context: P, scope: Option<&dyn Any>, f: impl FnOnce()) {
-        Frame::enter_any(self.0, Users::call(), scope, || {
+        let entering = Entering {
+            kind: &Kind::call(),
+            scope,
+            is_drop: false,
+        };
+        Frame::enter_any(self.0, entering, || {
             // Goes first, as in `EnterContext::run_last`.
             let _context = context;
             f();

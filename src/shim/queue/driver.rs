@@ -224,7 +224,7 @@ impl Driver {
         // Behind the calls for the same context that wait already, or first in a new line.
         let context = shared.address();
         let parked = self.parked.entry(context).or_insert_with(|| Parked {
-            waiter: Waiter::from(shared.clone()),
+            waiter: Waiter::from(shared.clone()).apart(),
             shared,
             calls: VecDeque::new(),
         });

@@ -1,0 +1,227 @@
+//! `tracing`: the current span and the current subscriber follow the work.
+//!
+//! ```
+//! use aiocontextvars::bridge::tracing::CurrentSpan;
+//! use aiocontextvars::{companion, shim};
+//! use tracing::{Span, info_span};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     # use tracing_subscriber::layer::SubscriberExt;
+//!     # tracing::subscriber::set_global_default(tracing_subscriber::registry())?;
+//!     companion::register(CurrentSpan)?;
+//!     let seen = shim::block_on(async {
+//!         let request = info_span!("request");
+//!         let task = request.in_scope(|| {
+//!             // No `.in_current_span()`.
+//!             shim::spawn(async { Span::current().metadata().unwrap().name() })
+//!         });
+//!         task.await.unwrap()
+//!     });
+//!     assert_eq!(seen, "request");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! A context that has captured a span keeps it open, as an `Instrumented` future does. A unit of
+//! work lets go of it when it ends. What is to outlive its request takes
+//! [`without_companions`](crate::Context::without_companions).
+//!
+//! # Other spans on the thread
+//!
+//! Where work runs while its thread is in another span, as a stolen job or a task of an inline
+//! executor does, that span is left meanwhile and entered again afterwards, and layers hear of
+//! both. So the span of the work is the current one, though it may be entered further out as well.
+//! (Entered within itself, a registry would not take it for the current one.)
+
+use std::fmt::{self, Write};
+use std::sync::OnceLock;
+use std::thread;
+
+use ::tracing::dispatcher::{self, Dispatch};
+use ::tracing::span::{self, Span};
+
+use crate::companion::Companion;
+
+/// The current span of `tracing`, as a [companion](crate::companion).
+///
+/// # Examples
+///
+/// See the [module](self).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CurrentSpan;
+
+impl Companion for CurrentSpan {
+    type Value = Span;
+
+    fn capture(&self) -> Option<Span> {
+        let span = Span::current();
+        (!span.is_disabled()).then_some(span)
+    }
+
+    fn is_current(&self, span: &Span) -> bool {
+        let same =
+            |(id, dispatch): (&span::Id, &Dispatch)| dispatch.current_span().id() == Some(id);
+        span.with_subscriber(same).unwrap_or_default()
+    }
+
+    fn enter<R>(&self, span: &Span, f: impl FnOnce() -> R) -> R {
+        let left = span.with_subscriber(|(_, dispatch)| Left::leave(dispatch));
+        let result = span.in_scope(f);
+        drop(left);
+        result
+    }
+
+    fn enter_none<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _left = dispatcher::get_default(Left::leave);
+        f()
+    }
+}
+
+/// Spans that were current, innermost first, and are to be so again.
+struct Left {
+    dispatch: Dispatch,
+    ids: Vec<span::Id>,
+}
+
+impl Left {
+    /// So many at most, for subscribers whose current span does not go by what is entered.
+    const MOST: usize = 256;
+
+    #[inline]
+    fn leave(dispatch: &Dispatch) -> Option<Left> {
+        let first = dispatch.current_span();
+        let first = first.id()?;
+        Some(Left::leave_all(dispatch, first.clone()))
+    }
+
+    #[cold]
+    fn leave_all(dispatch: &Dispatch, first: span::Id) -> Left {
+        let mut left = Left {
+            dispatch: dispatch.clone(),
+            ids: Vec::new(),
+        };
+        let mut next = Some(first);
+        while let Some(id) = next.filter(|_| left.ids.len() < Left::MOST) {
+            // Kept open meanwhile.
+            left.ids.push(dispatch.clone_span(&id));
+            dispatch.exit(&id);
+            next = dispatch.current_span().id().cloned();
+        }
+        left
+    }
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        while let Some(id) = self.ids.pop() {
+            self.dispatch.enter(&id);
+            self.dispatch.try_close(id);
+        }
+    }
+}
+
+/// The subscriber that was made the default of a scope (by `set_default`, `with_default` or
+/// `with_subscriber`), as a [companion](crate::companion). The global default is everywhere anyway.
+///
+/// For tests that run at once, each with a subscriber of its own. Register it before
+/// [`CurrentSpan`], so that spans are entered where their subscriber is.
+///
+/// # Examples
+///
+/// ```
+/// use aiocontextvars::bridge::tracing::{CurrentDispatch, CurrentSpan};
+/// use aiocontextvars::companion;
+///
+/// companion::register(CurrentDispatch)?;
+/// companion::register(CurrentSpan)?;
+/// # Ok::<(), companion::AlreadyRegistered>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CurrentDispatch;
+
+/// A subscriber, and its address.
+#[derive(Clone, Debug)]
+pub struct ScopedDispatch {
+    dispatch: Dispatch,
+    address: Address,
+}
+
+impl Companion for CurrentDispatch {
+    type Value = ScopedDispatch;
+
+    fn capture(&self) -> Option<ScopedDispatch> {
+        dispatcher::get_default(|dispatch| {
+            Some(ScopedDispatch {
+                address: Address::of_scoped(dispatch)?,
+                dispatch: dispatch.clone(),
+            })
+        })
+    }
+
+    fn is_current(&self, value: &ScopedDispatch) -> bool {
+        dispatcher::get_default(|dispatch| Address::of_scoped(dispatch) == Some(value.address))
+    }
+
+    fn enter<R>(&self, value: &ScopedDispatch, f: impl FnOnce() -> R) -> R {
+        dispatcher::with_default(&value.dispatch, f)
+    }
+
+    fn enter_none<R>(&self, f: impl FnOnce() -> R) -> R {
+        let is_scoped = dispatcher::get_default(|dispatch| Address::of_scoped(dispatch).is_some());
+        match is_scoped {
+            true => dispatcher::with_default(&global(), f),
+            false => f(),
+        }
+    }
+}
+
+/// The global default, or none.
+fn global() -> Dispatch {
+    static GLOBAL: OnceLock<Dispatch> = OnceLock::new();
+    if let Some(global) = GLOBAL.get() {
+        return global.clone();
+    }
+    // Where no scope is, the default is the global one.
+    let global = thread::spawn(|| dispatcher::get_default(Dispatch::clone)).join();
+    let global = global.unwrap_or_else(|_| Dispatch::none());
+    // It is set once, perhaps later.
+    if !global.is::<::tracing::subscriber::NoSubscriber>() {
+        GLOBAL.get_or_init(|| global.clone());
+    }
+    global
+}
+
+/// Where the subscriber of a scope is. A `Dispatch` tells by its `Debug` only.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Address(u64);
+
+impl Address {
+    fn of_scoped(dispatch: &Dispatch) -> Option<Address> {
+        let mut text = Text {
+            is_scoped: false,
+            hash: 0,
+        };
+        // An error as soon as it is known not to be a scope's.
+        write!(text, "{dispatch:?}").ok()?;
+        text.is_scoped.then_some(Address(text.hash))
+    }
+}
+
+/// Reads `Dispatch::Scoped(0x…)` without keeping it. 16 digits of an address leave none out.
+struct Text {
+    is_scoped: bool,
+    hash: u64,
+}
+
+impl Write for Text {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        if !self.is_scoped {
+            self.is_scoped = part.ends_with("Scoped");
+            return self.is_scoped.then_some(()).ok_or(fmt::Error);
+        }
+        for digit in part.chars().filter_map(|digit| digit.to_digit(16)) {
+            self.hash = self.hash << 4 | u64::from(digit);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,47 @@
+//! [`Companion`]: what another crate's thread-bound state owes the context.
+
+/// Something that another crate keeps current on a thread, and that is to follow the work with its
+/// context.
+///
+/// A panic in [`capture`](Self::capture) or in the drop of a value stays there; then nothing was
+/// captured. A panic in [`enter`](Self::enter) is one of the unit of work that is entered. Where a
+/// future is dropped, it is dropped all the same, and the panic stays there.
+///
+/// Once the thread's own context is gone, while its thread-locals are destroyed, none of this is
+/// called any more.
+///
+/// # Examples
+///
+/// See the [module](super).
+pub trait Companion: Send + Sync + 'static {
+    /// What a context keeps.
+    type Value: Send + Sync + 'static;
+
+    /// What is current on this thread, if there is anything to be taken along.
+    ///
+    /// Called where a context is captured. What it captures itself, as by a `spawn`, has no
+    /// companions.
+    fn capture(&self) -> Option<Self::Value>;
+
+    /// Whether `value` is what is current on this thread already. Then it is neither entered again
+    /// nor captured anew: the new context shares what the current one has.
+    fn is_current(&self, value: &Self::Value) -> bool {
+        let _ = value;
+        false
+    }
+
+    /// Calls `f` while `value` is current: at each poll, call, job and drop inside the context.
+    /// What was current before is so again afterwards, also after a panic.
+    ///
+    /// The only way to an `R` is to call `f`, so that this cannot be forgotten or done twice.
+    fn enter<R>(&self, value: &Self::Value, f: impl FnOnce() -> R) -> R;
+
+    /// Calls `f` while nothing is current: for a unit of work that has captured nothing, and runs
+    /// where something else is current, as a stolen job does.
+    ///
+    /// It is called at each of its polls. Without an implementation, what the thread has stays
+    /// current.
+    fn enter_none<R>(&self, f: impl FnOnce() -> R) -> R {
+        f()
+    }
+}

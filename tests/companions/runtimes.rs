@@ -1,0 +1,183 @@
+//! Hops that no row of the conformance suite has: rayon, bare runtimes around, two runtimes.
+
+#[cfg(feature = "rayon")]
+mod rayon_jobs {
+    use aiocontextvars::{Context, ContextExt, shim};
+    use rayon::prelude::*;
+
+    use crate::{Ambient, Current};
+
+    fn pool() -> rayon::ThreadPool {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(2)
+            .build()
+            .unwrap()
+    }
+
+    #[test]
+    fn jobs_and_parallel_iterators() {
+        let (pool, one) = (pool(), Ambient::new(1));
+        let on = shim::rayon::on(&pool);
+        let (joined, mut items) = Current::around(&one, || {
+            let joined = on.join(Current::number, || {
+                shim::rayon::join(Current::number, Current::number)
+            });
+            let items = on.install(|context| {
+                let iterator = (0..1000).into_par_iter().in_context(context.clone());
+                iterator.map(|_| Current::number()).collect::<Vec<_>>()
+            });
+            (joined, items)
+        });
+        assert_eq!(joined, (Some(1), (Some(1), Some(1))));
+        items.dedup();
+        assert_eq!(items, [Some(1)]);
+        let in_scope = std::sync::Mutex::new(Vec::new());
+        Current::around(&one, || {
+            on.scope(|scope| {
+                scope.spawn(|_| in_scope.lock().unwrap().push(Current::number()));
+                scope.spawn_in(Context::new(), |_| {
+                    in_scope.lock().unwrap().push(Current::number())
+                });
+            });
+        });
+        let mut seen = in_scope.into_inner().unwrap();
+        seen.sort();
+        assert_eq!(seen, [None, Some(1)]);
+        let left = pool.broadcast(|_| Current::number());
+        assert_eq!((left, one.keepers()), (vec![None; 2], 0));
+    }
+
+    #[test]
+    fn a_stolen_bare_job_finds_nothing() {
+        // The only worker waits in a job that has something, and runs a bare job meanwhile.
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(1)
+            .build()
+            .unwrap();
+        let one = Ambient::new(1);
+        let seen = std::sync::Mutex::new(Vec::new());
+        Current::around(&one, || {
+            shim::rayon::on(&pool).scope(|scope| {
+                scope.spawn(|_| {
+                    shim::rayon::scope(|_| {
+                        rayon::spawn(|| ());
+                    });
+                    shim::rayon::apart(|_| {
+                        rayon::scope(|bare| {
+                            bare.spawn(|_| seen.lock().unwrap().push(Current::number()));
+                        });
+                    });
+                    seen.lock().unwrap().push(Current::number());
+                });
+            });
+        });
+        assert_eq!(seen.into_inner().unwrap(), [None, Some(1)]);
+    }
+}
+
+#[cfg(feature = "tokio")]
+mod tokio_around {
+    use aiocontextvars::{Context, ContextExt, copy_context, shim};
+    use tokio::runtime::{Builder, Runtime};
+
+    use crate::{Ambient, Current};
+
+    fn runtimes() -> [Runtime; 2] {
+        let multi = Builder::new_multi_thread().worker_threads(2).build();
+        [
+            Builder::new_current_thread().build().unwrap(),
+            multi.unwrap(),
+        ]
+    }
+
+    #[test]
+    fn what_is_around_the_runtime_is_no_tasks_own() {
+        let (one, two) = (Ambient::new(1), Ambient::new(2));
+        for runtime in runtimes() {
+            let handle = runtime.handle().clone();
+            let executor = shim::ContextAwareExecutor::new(handle);
+            let early = executor.spawn(async {
+                shim::yield_now().await;
+                Current::number()
+            });
+            let with_two = Current::around(&two, || executor.spawn(async { Current::number() }));
+            let seen = Current::around(&one, || {
+                runtime.block_on(async move {
+                    let in_bare = async { Current::number() }.in_current_context();
+                    let bare = tokio::spawn(in_bare);
+                    (
+                        early.await.unwrap(),
+                        with_two.await.unwrap(),
+                        bare.await.unwrap(),
+                    )
+                })
+            });
+            assert_eq!(seen, (None, Some(2), Some(1)));
+            drop(runtime);
+            assert_eq!((one.keepers(), two.keepers()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn aborted_and_shut_down_tasks_are_dropped_with_theirs() {
+        use std::sync::{Arc, Mutex};
+        struct Sees(Arc<Mutex<Vec<Option<u64>>>>);
+        impl Drop for Sees {
+            fn drop(&mut self) {
+                self.0.lock().unwrap().push(Current::number());
+            }
+        }
+        let one = Ambient::new(1);
+        for runtime in runtimes() {
+            let seen = Arc::new(Mutex::new(Vec::new()));
+            let pends = || {
+                let sees = Sees(Arc::clone(&seen));
+                async move {
+                    let _sees = sees;
+                    std::future::pending::<()>().await;
+                }
+            };
+            runtime.block_on(async {
+                let aborted = Current::around(&one, || shim::tokio::spawn(pends()));
+                let left = Current::around(&one, || shim::tokio::spawn(pends()));
+                let wrapped = Current::around(&one, || tokio::spawn(pends().in_current_context()));
+                shim::yield_now().await;
+                aborted.abort();
+                assert!(aborted.await.is_err());
+                drop((left, wrapped));
+            });
+            drop(runtime);
+            assert_eq!(*seen.lock().unwrap(), [Some(1); 3]);
+            assert_eq!((one.keepers(), Current::number()), (0, None));
+        }
+    }
+
+    #[test]
+    fn a_fixed_context_keeps_them_out() {
+        let one = Ambient::new(1);
+        for runtime in runtimes() {
+            let handle = runtime.handle().clone();
+            let executor = shim::ContextAwareExecutor::fixed(handle, Context::new());
+            let (spawned, here) = Current::around(&one, || {
+                let task = executor.spawn(async { Current::number() });
+                let here = executor.block_on(async { Current::number() });
+                (runtime.block_on(task).unwrap(), here)
+            });
+            assert_eq!((spawned, here, one.keepers()), (None, None, 0));
+        }
+    }
+
+    #[test]
+    fn a_bare_task_captures_them_though_it_has_no_values() {
+        let one = Ambient::new(1);
+        let [runtime, _] = runtimes();
+        let seen = runtime.block_on(async {
+            let bare = tokio::spawn(async move {
+                let task = Current::around(&one, || shim::spawn(async { Current::number() }));
+                (copy_context().len(), task.await.unwrap())
+            });
+            bare.await.unwrap()
+        });
+        assert_eq!(seen, (0, Some(1)));
+    }
+}

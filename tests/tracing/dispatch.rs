@@ -1,0 +1,82 @@
+//! The current subscriber: tests that run at once have all events of their own, and no others.
+
+use aiocontextvars::shim::{self, ContextAwareExecutor, Executor, Runnable};
+use aiocontextvars::{Context, copy_context};
+use std::sync::mpsc;
+use std::thread;
+
+use tracing::dispatcher::with_default;
+use tracing::{info, info_span};
+
+use super::recorder::Recorder;
+use super::set_up;
+
+/// One thread that everybody's work runs on.
+struct OneThread(mpsc::Sender<Runnable>);
+
+impl OneThread {
+    fn new() -> OneThread {
+        let (sender, receiver) = mpsc::channel::<Runnable>();
+        thread::spawn(move || receiver.into_iter().for_each(Runnable::run));
+        OneThread(sender)
+    }
+}
+
+impl Executor for OneThread {
+    fn schedule(&self, task: Runnable) {
+        let _ = self.0.send(task);
+    }
+}
+
+#[test]
+fn two_tests_at_once_on_one_executor() {
+    set_up();
+    let executor = std::sync::Arc::new(ContextAwareExecutor::new(OneThread::new()));
+    let tests = ["one", "two"].map(|name| {
+        let executor = std::sync::Arc::clone(&executor);
+        thread::spawn(move || {
+            let (recorder, dispatch) = Recorder::new();
+            with_default(&dispatch, || {
+                let tasks: Vec<_> = (0..50)
+                    .map(|_| {
+                        info_span!("test").in_scope(|| {
+                            executor.spawn(async move {
+                                shim::yield_now().await;
+                                info!("{name}");
+                                shim::spawn_blocking(move || info!("{name}")).await.unwrap();
+                            })
+                        })
+                    })
+                    .collect();
+                for task in tasks {
+                    futures::executor::block_on(task).unwrap();
+                }
+            });
+            (name, recorder)
+        })
+    });
+    for test in tests {
+        let (name, recorder) = test.join().unwrap();
+        let expected = vec![(name.to_owned(), "test".to_owned()); 100];
+        assert_eq!((recorder.events(), recorder.open()), (expected, 0));
+    }
+}
+
+#[test]
+fn work_that_has_captured_none_is_not_in_the_one_around() {
+    set_up();
+    let inline = ContextAwareExecutor::from_schedule(|step: Runnable| {
+        step.run();
+    });
+    let (recorder, dispatch) = Recorder::new();
+    let early = shim::bind(|| info!("captured outside"));
+    with_default(&dispatch, || {
+        early();
+        inline
+            .spawn_in(Context::new(), async { info!("in a context of its own") })
+            .detach();
+        copy_context().run(|| info!("only values are its own"));
+    });
+    let expected = ("only values are its own".to_owned(), String::new());
+    assert_eq!(recorder.events(), [expected]);
+}

@@ -1,0 +1,256 @@
+//! The current span.
+
+use std::time::Duration;
+
+use aiocontextvars::event_loop::EventLoop;
+use aiocontextvars::shim::{self, ContextAwareExecutor, Runnable, Runner};
+use aiocontextvars::{
+    Carried, Context, ContextExt, channel, context_var, copy_context, inherit_context,
+};
+use futures::channel::mpsc;
+use futures::channel::oneshot;
+use tracing::{Instrument, Span, info, info_span};
+
+use super::recorder::Recorder;
+use super::set_up;
+
+context_var! { static REQUEST: u64; }
+
+/// Runs `test` with a recorder, and checks that no span is left open or current.
+fn recorded(test: impl FnOnce(&Recorder)) {
+    set_up();
+    let (recorder, dispatch) = Recorder::new();
+    tracing::dispatcher::with_default(&dispatch, || {
+        test(&recorder);
+        assert!(Span::current().is_none());
+    });
+    assert_eq!(recorder.open(), 0, "{recorder:?}");
+}
+
+/// Every hop there is, from inside a span, and what it finds there.
+async fn hops() {
+    info!("main");
+    let (told, tells) = oneshot::channel();
+    let task = shim::spawn(async {
+        shim::yield_now().await;
+        info!("task");
+        shim::spawn(async { info!("grandchild") }).await.unwrap();
+    });
+    shim::call_soon(move || {
+        info!("callback");
+        shim::call_later(Duration::from_micros(1), move || {
+            info!("timer");
+            told.send(()).unwrap();
+        });
+    });
+    task.await.unwrap();
+    tells.await.unwrap();
+    shim::spawn_blocking(|| info!("job")).await.unwrap();
+    shim::thread::spawn(|| info!("thread")).join().unwrap();
+    let bound = shim::bind(|| info!("bound"));
+    std::thread::spawn(bound).join().unwrap();
+    let (sender, mut receiver) = channel::carrying(mpsc::unbounded());
+    sender.unbounded_send("message").unwrap();
+    drop(sender);
+    let actor = shim::spawn_in(Context::new(), async move {
+        receiver.run(async |text| info!("{text}")).await;
+    });
+    actor.await.unwrap();
+    Carried::new(()).run(|()| info!("carried"));
+}
+
+/// Their events in the order of the alphabet, which are in this span.
+fn all_in(span: &str) -> Vec<(String, String)> {
+    let hops = [
+        "bound",
+        "callback",
+        "carried",
+        "grandchild",
+        "job",
+        "main",
+        "message",
+        "task",
+        "thread",
+        "timer",
+    ];
+    hops.map(|hop| (hop.to_owned(), span.to_owned())).to_vec()
+}
+
+fn on_the_event_loop() -> impl FnMut(futures::future::BoxFuture<'static, ()>) {
+    |future| EventLoop::new().run_until_complete(future)
+}
+
+fn follows(mut run: impl FnMut(futures::future::BoxFuture<'static, ()>)) {
+    recorded(|recorder| {
+        let request = info_span!("request");
+        run(Box::pin(hops().instrument(request)));
+        assert_eq!(recorder.events(), all_in("request"));
+        assert_eq!(recorder.closed(), ["request"]);
+        // In a span around, and a second time where nothing is.
+        info_span!("outer").in_scope(|| run(Box::pin(hops())));
+        run(Box::pin(hops()));
+        let mut both = [all_in("outer"), all_in("")].concat();
+        both.sort();
+        assert_eq!(recorder.events(), both);
+    });
+}
+
+#[test]
+fn every_hop_on_the_event_loop() {
+    follows(on_the_event_loop());
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn every_hop_on_tokio() {
+    let current = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+    };
+    follows(move |future| current().unwrap().block_on(future));
+    let multi = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_time()
+            .build()
+    };
+    follows(move |future| multi().unwrap().block_on(future));
+}
+
+#[cfg(feature = "smol")]
+#[test]
+fn every_hop_on_smol() {
+    follows(|future| shim::smol::block_on(async { shim::smol::spawn(future).await.unwrap() }));
+}
+
+#[cfg(feature = "async-std")]
+#[test]
+fn every_hop_on_async_std() {
+    follows(|future| {
+        shim::async_std::block_on(async { shim::async_std::spawn(future).await.unwrap() })
+    });
+}
+
+#[cfg(feature = "rayon")]
+#[test]
+fn jobs_of_rayon() {
+    use rayon::prelude::*;
+    recorded(|recorder| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(2)
+            .build()
+            .unwrap();
+        info_span!("request").in_scope(|| {
+            shim::rayon::on(&pool).join(|| info!("left"), || info!("right"));
+            let items = [1].par_iter().in_current_context();
+            items.for_each(|_| info!("item"));
+        });
+        pool.broadcast(|_| assert!(Span::current().is_none()));
+        let expected = ["item", "left", "right"].map(|hop| (hop.to_owned(), "request".to_owned()));
+        assert_eq!(recorder.events(), expected);
+    });
+}
+
+#[test]
+fn work_that_runs_in_another_span_is_in_its_own() {
+    recorded(|recorder| {
+        // Runs each step inside the call that wakes the task.
+        let executor = ContextAwareExecutor::from_schedule(|step: Runnable| {
+            step.run();
+        });
+        // With this subscriber, and no span.
+        let apart = inherit_context();
+        let outer = info_span!("outer");
+        outer.in_scope(|| {
+            let inherited = shim::bind(|| info!("again in the outer"));
+            info_span!("inner").in_scope(|| {
+                inherited();
+                executor
+                    .spawn_in(apart, async { info!("in none") })
+                    .detach();
+                info!("in the inner");
+            });
+            info!("back in the outer");
+        });
+        let expected = [
+            ("again in the outer", "outer"),
+            ("back in the outer", "outer"),
+            ("in none", ""),
+            ("in the inner", "outer/inner"),
+        ];
+        let expected = expected.map(|(event, spans)| (event.to_owned(), spans.to_owned()));
+        assert_eq!(recorder.events(), expected);
+    });
+}
+
+#[test]
+fn destructors_of_aborted_work_are_in_its_span() {
+    struct Tells;
+    impl Drop for Tells {
+        fn drop(&mut self) {
+            info!("dropped with {:?}", REQUEST.get());
+        }
+    }
+    recorded(|recorder| {
+        EventLoop::new().run_until_complete(async {
+            REQUEST.set(7);
+            let tells = Tells;
+            let task = info_span!("request").in_scope(|| {
+                shim::spawn(async move {
+                    let _tells = tells;
+                    std::future::pending::<()>().await;
+                })
+            });
+            shim::yield_now().await;
+            task.abort();
+            assert!(task.await.unwrap_err().is_cancelled());
+            assert_eq!(recorder.closed(), ["request"]);
+        });
+        let dropped = ("dropped with Some(7)".to_owned(), "request".to_owned());
+        assert_eq!(recorder.events(), [dropped]);
+    });
+}
+
+#[test]
+fn no_span_stays_open_by_what_is_kept() {
+    recorded(|recorder| {
+        let mut runner = Runner::new();
+        let kept = info_span!("request").in_scope(|| {
+            let inherited = inherit_context();
+            let alone = inherited.clone().without_companions();
+            let task = runner.run(async {
+                let task = shim::spawn(async { info!("task") });
+                while !task.is_finished() {
+                    shim::yield_now().await;
+                }
+                (task,)
+            });
+            (task, alone, copy_context(), inherited.share())
+        });
+        assert_eq!(recorder.closed(), ["request"]);
+        assert_eq!(
+            recorder.events(),
+            [("task".to_owned(), "request".to_owned())]
+        );
+        drop((kept, runner));
+    });
+}
+
+#[test]
+fn a_panic_leaves_no_span() {
+    recorded(|recorder| {
+        EventLoop::new().run_until_complete(async {
+            let task = info_span!("request").in_scope(|| {
+                shim::spawn(async {
+                    shim::yield_now().await;
+                    std::panic::resume_unwind(Box::new("on purpose"));
+                })
+            });
+            let error = task.await.unwrap_err();
+            assert!(error.is_panic() && Span::current().is_none());
+            info!("after");
+        });
+        assert_eq!(recorder.events(), [("after".to_owned(), String::new())]);
+        assert_eq!(recorder.closed(), ["request"]);
+    });
+}
