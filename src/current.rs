@@ -17,13 +17,14 @@
 //! block_on         by what it was entered under   the same
 //! call             by all                         by what it was entered under
 //! poll, drop       by all                         by all
-//! wait             it is empty                    by nobody
+//! wait, run        it is empty                    by nobody
 //! ```
 //!
 //! A call is `Context::run`, a scope, a bound function, a callback, a job, a thread, or the poll of
 //! a future that has a context of its own: all that it runs is meant to see its values, and no
 //! foreign task can have written them. A poll is that of a task of the shim, and asking there would
-//! double the price of a `set`.
+//! double the price of a `set`. A wait is one in which a worker runs jobs of others, and a run is
+//! that of an executor by a `block_on`, whose future has a frame of its own inside.
 
 use std::any::Any;
 use std::mem;
@@ -81,6 +82,8 @@ pub(crate) enum Users {
         expect(dead_code, reason = "only rayon waits so")
     )]
     Wait,
+    /// An executor that is run here, for a `block_on`.
+    Run,
     /// Destructors whose values have set variables too often.
     Closed,
 }
@@ -101,7 +104,9 @@ impl Users {
     #[inline]
     fn reading(self) -> Reading {
         let expected = match self {
-            Users::Poll | Users::Call(_) | Users::Wait | Users::Closed => return Reading::Free,
+            Users::Poll | Users::Call(_) | Users::Wait | Users::Run | Users::Closed => {
+                return Reading::Free;
+            }
             // There is no other task to be found.
             Users::Root | Users::BlockOn(_) if size_of::<RunningTask>() == 0 => {
                 return Reading::Free;
@@ -120,6 +125,7 @@ impl Users {
         let expected = match self {
             Users::Poll => return Ok(()),
             Users::Wait => return Err(SetErrorKind::ForeignJob),
+            Users::Run => return Err(SetErrorKind::ForeignTask),
             Users::Closed => return Err(SetErrorKind::Busy),
             Users::Root => RunningTask::NONE,
             Users::BlockOn(task) | Users::Call(task) => task,
@@ -298,11 +304,17 @@ pub(crate) fn copy() -> Context {
 /// A copy of the current context for a new unit of work: without `local` variables.
 #[inline]
 pub(crate) fn inherit() -> Context {
-    let context = copy_by(Context::quick_inherit, Context::inherit);
     if companion::any() {
-        return context.accompanied(capture_companions());
+        return inherit_accompanied();
     }
-    context
+    copy_by(Context::quick_inherit, Context::inherit)
+}
+
+/// The same with what companions have current.
+#[inline(never)]
+fn inherit_accompanied() -> Context {
+    let context = copy_by(Context::quick_inherit, Context::inherit);
+    context.accompanied(capture_companions())
 }
 
 /// What is current on this thread, beside the current context.
@@ -471,8 +483,9 @@ impl<'a> From<&'a Kind> for Entering<'a> {
     }
 }
 
-/// What overrides the scope of a frame for a while.
-pub(crate) type Override = Rc<Box<dyn Any>>;
+/// What overrides the scope of a frame for a while, and the task that has it do so: others that run in
+/// the same frame are not sent there.
+pub(crate) type Override = Rc<(RunningTask, Box<dyn Any>)>;
 
 /// Calls `f`, which must neither call user code nor override a scope, on the current scope.
 #[inline]
@@ -480,7 +493,9 @@ pub(crate) fn scope<R>(f: impl FnOnce(Option<&dyn Any>) -> R) -> R {
     contexts()
         .frames()
         .scope(|current| match current.overriding {
-            Some(overriding) => f(Some(&***overriding)),
+            // Entered by another task, which runs on this thread too.
+            Some(overriding) if overriding.0 != RunningTask::now() => f(current.scope),
+            Some(overriding) => f(Some(&*overriding.1)),
             None => f(current.scope),
         })
 }
@@ -492,8 +507,8 @@ pub(crate) fn scope_frame() -> Option<usize> {
     contexts()
         .frames()
         .scope(|current| match current.overriding {
-            Some(_) => None,
-            None => Some(current.frame),
+            Some(overriding) if overriding.0 == RunningTask::now() => None,
+            _ => Some(current.frame),
         })
 }
 
@@ -648,6 +663,19 @@ pub(crate) fn enter_empty<R>(f: impl FnOnce() -> R) -> R {
 pub(crate) fn enter_wait<R>(scope: &dyn Any, f: impl FnOnce() -> R) -> R {
     let frame = Frame::new(Context::new().apart(), Users::Wait);
     frame.enter_scope(Some(scope), false, f)
+}
+
+/// Calls `f`, which runs an executor here, in an empty context that cannot be written to: the tasks
+/// that others have given to the executor may run in it. The scope is that around.
+///
+/// Not if the current context is a shared one: what is run may have to enter that again, and finds it
+/// entered by this thread, which is right as long as it is the innermost.
+pub(crate) fn enter_run<R>(f: impl FnOnce() -> R) -> R {
+    let is_shared = glance(|_, kind| kind.shared().is_some());
+    match is_shared {
+        Some(false) => Frame::new(Context::new(), Users::Run).enter(f),
+        Some(true) | None => f(),
+    }
 }
 
 /// A context to be entered once, and let go of then.

@@ -288,7 +288,8 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
         // stack.
         let mut next = unsafe { self.innermost.get().as_ref() };
         while let Some(link) = next {
-            if link.scope.is_some() {
+            // SAFETY: nobody replaces it meanwhile.
+            if link.scope.is_some() || unsafe { &*link.overriding.as_ptr() }.is_some() {
                 break;
             }
             // SAFETY: as above.
@@ -304,7 +305,8 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
         frame: Option<usize>,
         overriding: Option<O>,
     ) -> (usize, Option<O>) {
-        let mut link = self.scope_link();
+        // SAFETY: as in `innermost`.
+        let mut link = unsafe { self.innermost.get().as_ref() };
         let number =
             |link: Option<&Link<T, K, O>>| link.map_or(0, |link| ptr::from_ref(link).addr());
         while let (Some(frame), Some(inner)) = (frame, link) {

@@ -5,6 +5,7 @@ use std::future;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, mpsc};
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -839,4 +840,31 @@ fn a_loop_stops_on_ctrl_c_if_asked() {
     other.call_soon(interrupt);
     drop(asked);
     other.run_until_complete(future::pending::<()>());
+}
+
+#[test]
+fn sleeps_of_a_virtual_clock_end_on_other_threads() {
+    let event_loop = EventLoop::with_virtual_clock();
+    let handle = event_loop.handle();
+    let other = thread::spawn(move || {
+        let executor = ContextAwareExecutor::new(handle.clone());
+        for _ in 0..2_000 {
+            // Asked again and again, so that the time comes in the middle of it.
+            executor.block_on(async {
+                let mut sleep = shim::sleep(Duration::from_secs(2));
+                future::poll_fn(|cx| {
+                    let asked = (0..50).any(|_| sleep.poll_unpin(cx).is_ready());
+                    if asked {
+                        Poll::Ready(())
+                    } else {
+                        Poll::Pending
+                    }
+                })
+                .await;
+            });
+        }
+        handle.stop();
+    });
+    event_loop.run_forever();
+    other.join().unwrap();
 }

@@ -228,3 +228,23 @@ fn a_task_of_a_group_gives_its_output_or_none() {
     });
     assert_eq!(outputs, ((Some(1), None), None));
 }
+
+#[test]
+fn who_waits_for_the_next_task_is_not_forgotten_for_one_who_asks() {
+    EventLoop::new().run_until_complete(async {
+        let mut tasks = JoinSet::new();
+        let (end, ended) = oneshot::channel::<()>();
+        tasks.spawn(async { ended.await.is_ok() });
+        let mut end = Some(end);
+        let next = future::poll_fn(|cx| {
+            let next = tasks.poll_join_next(cx);
+            if next.is_pending() {
+                assert!(tasks.try_join_next().is_none());
+                // What the poll has left is a task that is to be woken by this alone.
+                end.take().into_iter().for_each(|end| end.send(()).unwrap());
+            }
+            next
+        });
+        assert!(next.await.unwrap().unwrap());
+    });
+}

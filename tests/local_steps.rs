@@ -398,3 +398,29 @@ fn the_callers_that_cannot_block_are_told() {
     assert!(text.contains("block"), "{text}");
     assert_eq!(drops.count(), 1);
 }
+
+/// Runs each step where it is scheduled.
+struct AtOnce;
+
+impl LocalExecutor for AtOnce {
+    fn schedule_local(&self, task: LocalRunnable) {
+        task.run();
+    }
+}
+
+#[test]
+fn callbacks_on_an_executor_that_runs_steps_at_once() {
+    let executor = ContextAwareExecutor::new(Rc::new(AtOnce));
+    let calls = Rc::new(Cell::new(0));
+    for n in 1..=3 {
+        let counted = Rc::clone(&calls);
+        executor.call_soon_local(move || counted.set(counted.get() + 1));
+        // Never within the call that schedules it; another thread has the step come back.
+        assert_eq!(calls.get(), n - 1);
+        while calls.get() < n {
+            shim::deliver_remote_wakes();
+            thread::yield_now();
+        }
+    }
+    assert_eq!(calls.get(), 3);
+}

@@ -11,7 +11,9 @@ use super::task::TaskFuture;
 
 impl<E: Executor> ContextAwareExecutor<E> {
     /// Sends what the free functions of [`shim`](super) spawn on this thread to this executor,
-    /// until the guard is dropped.
+    /// until the guard is dropped or the poll or call that this is in ends, whichever comes first.
+    /// So not across an await: use the methods of the executor there. Other tasks on this thread are
+    /// not sent there, as far as their runtime tells them apart.
     ///
     /// # Examples
     ///

@@ -17,6 +17,7 @@ use super::clock::{Clock, StdClock};
 use super::platform;
 use super::runnable::{Job, LocalRunnable, Runnable};
 use super::task_list::TaskList;
+use crate::current;
 
 /// An executor: something that can run a closure.
 ///
@@ -285,7 +286,7 @@ impl Hooks<'_, ExecutorName> {
         future: Pin<&mut dyn Future<Output = ()>>,
     ) -> Result<(), BlockOnError> {
         match self.adapter {
-            Some(adapter) => adapter.block_on(future),
+            Some(adapter) => current::enter_run(|| adapter.block_on(future)),
             None => block::park_on(future),
         }
     }
@@ -297,7 +298,7 @@ impl Hooks<'_, LocalName> {
         future: Pin<&mut dyn Future<Output = ()>>,
     ) -> Result<(), BlockOnError> {
         match self.adapter {
-            Some(adapter) => adapter.block_on(future),
+            Some(adapter) => current::enter_run(|| adapter.block_on(future)),
             None => Err(BlockOnError::unsupported()),
         }
     }

@@ -60,6 +60,9 @@ pub(crate) fn is_inline() -> bool {
 /// its runnables: an executor that runs them where they are scheduled would run the task within
 /// them.
 pub(crate) fn wake_after_runnables(waker: Waker) {
+    if thread_state::with(|state| state.runnables.get()) == 0 {
+        return wake_elsewhere(waker);
+    }
     let mut waker = Some(waker);
     let _at_exit = LATER.try_with(|later| later.borrow_mut().extend(waker.take()));
     waker.into_iter().for_each(wake_elsewhere);

@@ -364,10 +364,20 @@ impl<T: 'static> JoinSet<T> {
         }
         // First: a task may end while the others are asked.
         self.woken.register(cx.waker());
+        if let Some(ended) = self.ask_woken() {
+            return Poll::Ready(Some(ended));
+        }
+        // Each had its turn. Who is woken over and over must not keep the thread.
+        if self.woken.any() {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Asks the tasks that were woken, each at most once, until one has ended.
+    fn ask_woken(&mut self) -> Option<(TaskId, Result<T, JoinError>)> {
         for _ in 0..self.tasks.len() {
-            let Some(key) = self.woken.next() else {
-                return Poll::Pending;
-            };
+            let key = self.woken.next()?;
             // It may have been taken out since.
             let Some(member) = self.tasks.get_mut(key) else {
                 continue;
@@ -377,14 +387,10 @@ impl<T: 'static> JoinSet<T> {
             let mut cx = task::Context::from_waker(&waker);
             if let Poll::Ready(result) = Pin::new(&mut member.task).poll(&mut cx) {
                 let id = self.tasks.remove(key).id;
-                return Poll::Ready(Some((id, result)));
+                return Some((id, result));
             }
         }
-        // Each had its turn. Who is woken over and over must not keep the thread.
-        if self.woken.any() {
-            cx.waker().wake_by_ref();
-        }
-        Poll::Pending
+        None
     }
 
     /// The result of a task that has ended. `None` if there is no such task.
@@ -416,11 +422,12 @@ impl<T: 'static> JoinSet<T> {
     ///
     /// See [`join_next_with_id`](Self::join_next_with_id).
     pub fn try_join_next_with_id(&mut self) -> Option<(TaskId, Result<T, JoinError>)> {
-        let mut cx = task::Context::from_waker(task::Waker::noop());
-        match self.poll_join_next_with_id(&mut cx) {
-            Poll::Ready(result) => result,
-            Poll::Pending => None,
+        // Whoever waits for the next task keeps waiting, and may be told of what is left.
+        let ended = self.ask_woken();
+        if self.woken.any() {
+            self.woken.wake();
         }
+        ended
     }
 
     /// Waits for all tasks. The outputs are in the order in which the tasks have ended.

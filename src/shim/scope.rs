@@ -16,6 +16,7 @@ use super::task::TaskScope;
 use super::task_list::TaskList;
 use crate::context::Context;
 use crate::current::{self, Override};
+use crate::running_task::RunningTask;
 
 /// What a frame knows of executors.
 #[derive(Clone)]
@@ -223,7 +224,9 @@ impl TaskScope for LocalScope {
 /// Sends what this thread spawns to one executor until it is dropped; made by
 /// [`ContextAwareExecutor::enter`](super::ContextAwareExecutor::enter).
 ///
-/// Guards of one thread are dropped in the reverse order of their making.
+/// Guards of one thread are dropped in the reverse order of their making; in another order, what is
+/// sent where may be wrong from then on. A guard ends with the poll or call in which it was made,
+/// also if it is kept for longer.
 ///
 /// # Examples
 ///
@@ -238,7 +241,9 @@ pub struct EnterGuard<'a> {
 impl EnterGuard<'_> {
     /// Overrides the current scope.
     pub(crate) fn new(scope: impl TaskScope) -> Self {
-        let (frame, before) = current::override_scope(None, Some(Rc::new(Box::new(scope))));
+        let scope: Box<dyn Any> = Box::new(scope);
+        let overriding = Rc::new((RunningTask::now(), scope));
+        let (frame, before) = current::override_scope(None, Some(overriding));
         EnterGuard {
             frame,
             before,

@@ -14,6 +14,8 @@ mod fixtures;
 mod frames;
 #[cfg(any(feature = "tokio", feature = "async-std"))]
 mod refused;
+#[cfg(any(feature = "tokio", feature = "smol"))]
+mod runs;
 #[cfg(any(feature = "tokio", feature = "async-std"))]
 mod shared;
 #[cfg(feature = "smol")]

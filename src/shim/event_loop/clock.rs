@@ -125,7 +125,8 @@ impl Future for LoopSleep {
                     if !alarm.rung.load(Ordering::Acquire) {
                         return Poll::Pending;
                     }
-                    if is_over {
+                    // Asked again: the time may have come since.
+                    if self.at <= self.queue.clock().now() {
                         return Poll::Ready(());
                     }
                     self.state = SleepState::Orphaned(StdClock.sleep_until(self.at));

@@ -34,6 +34,11 @@ impl Woken {
         self.lock().pop_front()
     }
 
+    /// Wakes the task that waits, if there is one.
+    pub(super) fn wake(&self) {
+        self.waiter.wake();
+    }
+
     pub(super) fn any(&self) -> bool {
         !self.lock().is_empty()
     }

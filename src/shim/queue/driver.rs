@@ -277,6 +277,11 @@ impl Driver {
 
     /// Ends a driver that has nothing to do. Gives it back if something came in between.
     fn finish(&mut self) -> bool {
+        // Added by the destructor of a waker, after the last look.
+        let is_news = |local: &LocalQueue| !local.entries.is_empty();
+        if self.local.as_deref().is_some_and(is_news) {
+            return false;
+        }
         let mut state = self.queue().lock();
         if !state.ready.is_empty() || !state.timers.is_empty() || state.reserved > 0 {
             return false;
