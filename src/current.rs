@@ -172,16 +172,6 @@ impl Kind {
         Kind::new(Users::call())
     }
 
-    /// That of the poll of a future that user code has put into a context. In the poll of a task of
-    /// the shim nobody is asked, there or here; elsewhere other tasks may run inside it.
-    #[inline]
-    pub(crate) fn poll_within() -> Kind {
-        match glance(|_, kind| kind.users) {
-            Some(Users::Poll) => Kind::new(Users::Poll),
-            _ => Kind::call(),
-        }
-    }
-
     /// That of a `block_on` from here.
     pub(crate) fn block_on() -> Kind {
         Kind::new(Users::block_on())

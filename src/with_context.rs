@@ -205,7 +205,7 @@ impl<T, C: TaskContext> WithContext<T, C> {
         f: impl FnOnce(Pin<&'a mut T>, &mut task::Context<'_>) -> Poll<R>,
     ) -> Poll<R> {
         let (Placed(place), inner) = self.project().inside.project();
-        place.poll_in((&Kind::poll_within()).into(), cx, |cx| f(inner, cx))
+        place.poll_in((&Kind::call()).into(), cx, |cx| f(inner, cx))
     }
 
     /// The same for what cannot wait: in a copy of the context, if that is taken.

@@ -412,7 +412,9 @@ impl<E: Executor> ContextAwareExecutor<E> {
     /// # use aiocontextvars::{Context, context_var, shim::ContextAwareExecutor};
     /// # context_var! { static ID: u64; }
     /// # let executor = ContextAwareExecutor::from_schedule(|step| drop(std::thread::spawn(|| step.run())));
-    /// #     /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// use std::time::Instant;
+    ///
+    /// let (sender, receiver) = std::sync::mpsc::channel();
     /// ID.set(7);
     /// executor.call_at(Instant::now(), move || sender.send(ID.get()).unwrap());
     /// assert_eq!(receiver.recv(), Ok(Some(7)));
