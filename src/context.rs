@@ -282,8 +282,16 @@ impl Context {
 
     /// This context, in which nothing is current if nothing was captured with it.
     #[inline]
-    pub(crate) fn apart(mut self) -> Context {
-        if companion::any() && !self.identity.is_marked() {
+    pub(crate) fn apart(self) -> Context {
+        match companion::any() {
+            true => self.marked_apart(),
+            false => self,
+        }
+    }
+
+    #[inline(never)]
+    fn marked_apart(mut self) -> Context {
+        if !self.identity.is_marked() {
             self.identity.set_apart();
         }
         self

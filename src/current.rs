@@ -292,7 +292,7 @@ pub(crate) fn copy() -> Context {
 }
 
 /// A copy of the current context for a new unit of work: without `local` variables.
-#[inline]
+#[inline(always)]
 pub(crate) fn inherit() -> Context {
     if companion::any() {
         return inherit_accompanied();

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "rayon")]
+use aiocontextvars::ContextExt;
 use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::shim::{self, ContextAwareExecutor, Runnable, Runner};
-use aiocontextvars::{
-    Carried, Context, ContextExt, channel, context_var, copy_context, inherit_context,
-};
+use aiocontextvars::{Carried, Context, channel, context_var, copy_context, inherit_context};
 use futures::channel::mpsc;
 use futures::channel::oneshot;
 use tracing::{Instrument, Span, info, info_span};
