@@ -27,6 +27,7 @@
 //! that of an executor by a `block_on`, whose future has a frame of its own inside.
 
 use std::any::Any;
+use std::cell::{Cell, OnceCell};
 use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr::NonNull;
@@ -185,7 +186,7 @@ impl Kind {
 const ROOT_KIND: &Kind = &Kind::new(Users::Root);
 
 thread_local! {
-    static CONTEXTS: Contexts<Context, Kind, Override> =
+    static CONTEXTS: Contexts<Context, Kind, Rc<Overriding>> =
         const { Contexts::new(Context::new(), ROOT_KIND) };
     static ROOT: RootGuard = const { RootGuard };
 }
@@ -216,7 +217,7 @@ impl Lookup for Context {
 }
 
 #[inline]
-fn contexts() -> &'static Contexts<Context, Kind, Override> {
+fn contexts() -> &'static Contexts<Context, Kind, Rc<Overriding>> {
     Contexts::here(&CONTEXTS)
 }
 
@@ -473,9 +474,56 @@ impl<'a> From<&'a Kind> for Entering<'a> {
     }
 }
 
-/// What overrides the scope of a frame for a while, and the task that has it do so: others that run in
-/// the same frame are not sent there.
-pub(crate) type Override = Rc<(RunningTask, Box<dyn Any>)>;
+/// What overrides the scope of a frame for a while.
+pub(crate) struct Overriding {
+    scope: Box<dyn Any>,
+    /// The task that has it do so. Others that run in the same frame are not sent there.
+    task: RunningTask,
+    is_live: Cell<bool>,
+    /// What did so before in this frame.
+    below: OnceCell<Rc<Overriding>>,
+}
+
+/// Overrides the current scope until it is dropped, or its frame is left. Those of one frame may be
+/// dropped in any order: the last one that is left counts.
+pub(crate) struct ScopeOverride {
+    frame: usize,
+    overriding: Rc<Overriding>,
+}
+
+impl ScopeOverride {
+    pub(crate) fn new(scope: Box<dyn Any>) -> ScopeOverride {
+        let overriding = Rc::new(Overriding {
+            scope,
+            task: RunningTask::now(),
+            is_live: Cell::new(true),
+            below: OnceCell::new(),
+        });
+        let (frame, before) = contexts()
+            .frames()
+            .override_scope(None, Some(Rc::clone(&overriding)));
+        if let Some(before) = before {
+            let _is_new = overriding.below.set(before);
+        }
+        ScopeOverride { frame, overriding }
+    }
+}
+
+impl Drop for ScopeOverride {
+    fn drop(&mut self) {
+        self.overriding.is_live.set(false);
+        // If the frame is gone, another may have its number by now. Then nothing changes there.
+        let frames = contexts().frames();
+        let (_, mut top) = frames.override_scope(Some(self.frame), None);
+        // Scopes are user code when they are dropped: not before the frame has another.
+        let mut ended = Vec::new();
+        while let Some(dead) = top.take_if(|top| !top.is_live.get()) {
+            top = dead.below.get().cloned();
+            ended.push(dead);
+        }
+        frames.override_scope(Some(self.frame), top);
+    }
+}
 
 /// Calls `f`, which must neither call user code nor override a scope, on the current scope.
 #[inline]
@@ -484,8 +532,8 @@ pub(crate) fn scope<R>(f: impl FnOnce(Option<&dyn Any>) -> R) -> R {
         .frames()
         .scope(|current| match current.overriding {
             // Entered by another task, which runs on this thread too.
-            Some(overriding) if overriding.0 != RunningTask::now() => f(current.scope),
-            Some(overriding) => f(Some(&*overriding.1)),
+            Some(overriding) if overriding.task != RunningTask::now() => f(current.scope),
+            Some(overriding) => f(Some(&*overriding.scope)),
             None => f(current.scope),
         })
 }
@@ -497,18 +545,9 @@ pub(crate) fn scope_frame() -> Option<usize> {
     contexts()
         .frames()
         .scope(|current| match current.overriding {
-            Some(overriding) if overriding.0 == RunningTask::now() => None,
+            Some(overriding) if overriding.task == RunningTask::now() => None,
             _ => Some(current.frame),
         })
-}
-
-/// Has `overriding` count in place of the current scope, or of that of the frame with this number,
-/// if that is there. Returns the frame's number and what did so before.
-pub(crate) fn override_scope(
-    frame: Option<usize>,
-    overriding: Option<Override>,
-) -> (usize, Option<Override>) {
-    contexts().frames().override_scope(frame, overriding)
 }
 
 /// Calls `f` while `context` is current; then `context` has what was set inside.

@@ -407,3 +407,33 @@ fn values_of_a_fixed_context_that_panic_when_they_are_dropped() {
     event_loop.run_until_complete(shim::yield_now());
     assert_eq!(wait.try_recv(), Ok(()));
 }
+
+#[test]
+fn guards_may_be_dropped_in_any_order() {
+    let (sender, receiver) = mpsc::channel();
+    let executors = [0, 1, 2].map(|n| {
+        let sender = sender.clone();
+        ContextAwareExecutor::from_schedule(move |step| {
+            sender.send(n).unwrap();
+            step.run();
+        })
+    });
+    let goes_to = || {
+        shim::spawn(async {}).detach();
+        receiver.try_iter().next()
+    };
+    let outermost = executors[0].enter();
+    let (first, second) = (executors[1].enter(), executors[2].enter());
+    assert_eq!(goes_to(), Some(2));
+    drop(first);
+    assert_eq!(goes_to(), Some(2));
+    drop(second);
+    assert_eq!(goes_to(), Some(0));
+    let again = executors[1].enter();
+    drop(outermost);
+    assert_eq!(goes_to(), Some(1));
+    drop(again);
+    // Nothing is entered: that of the process, or of nobody.
+    let _ = shim::try_spawn(async {});
+    assert_eq!(receiver.try_iter().next(), None);
+}

@@ -7,7 +7,6 @@
 use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
-use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
 use super::dispatch::{Listed, RuntimeName};
@@ -15,8 +14,7 @@ use super::executor::{Executor, ExecutorName, LocalName, LocalRef};
 use super::task::TaskScope;
 use super::task_list::TaskList;
 use crate::context::Context;
-use crate::current::{self, Override};
-use crate::running_task::RunningTask;
+use crate::current::{self, ScopeOverride};
 
 /// What a frame knows of executors.
 #[derive(Clone)]
@@ -224,38 +222,25 @@ impl TaskScope for LocalScope {
 /// Sends what this thread spawns to one executor until it is dropped; made by
 /// [`ContextAwareExecutor::enter`](super::ContextAwareExecutor::enter).
 ///
-/// Guards of one thread are dropped in the reverse order of their making; in another order, what is
-/// sent where may be wrong from then on. A guard ends with the poll or call in which it was made,
-/// also if it is kept for longer.
+/// Guards may be dropped in any order: the last one that is left counts. A guard ends with the poll or
+/// call in which it was made, also if it is kept for longer.
 ///
 /// # Examples
 ///
 /// See [`ContextAwareExecutor::enter`](super::ContextAwareExecutor::enter).
 #[must_use = "the executor is left when the guard is dropped; bind it to a variable: `let _guard = …`"]
 pub struct EnterGuard<'a> {
-    frame: usize,
-    before: Option<Override>,
+    _overriding: ScopeOverride,
     _executor: PhantomData<&'a ()>,
 }
 
 impl EnterGuard<'_> {
     /// Overrides the current scope.
     pub(crate) fn new(scope: impl TaskScope) -> Self {
-        let scope: Box<dyn Any> = Box::new(scope);
-        let overriding = Rc::new((RunningTask::now(), scope));
-        let (frame, before) = current::override_scope(None, Some(overriding));
         EnterGuard {
-            frame,
-            before,
+            _overriding: ScopeOverride::new(Box::new(scope)),
             _executor: PhantomData,
         }
-    }
-}
-
-impl Drop for EnterGuard<'_> {
-    fn drop(&mut self) {
-        let (_, ours) = current::override_scope(Some(self.frame), self.before.take());
-        drop(ours);
     }
 }
 
