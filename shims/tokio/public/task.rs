@@ -40,7 +40,9 @@ pub use ::tokio::task::coop;
 #[doc(hidden)]
 pub use ::tokio::task::coop::{Unconstrained, consume_budget, unconstrained};
 pub use ::tokio::task::{AbortHandle, Id, JoinError, JoinHandle, LocalEnterGuard};
-pub use ::tokio::task::{block_in_place, id, try_id, yield_now};
+#[cfg(not(target_family = "wasm"))]
+pub use ::tokio::task::block_in_place;
+pub use ::tokio::task::{id, try_id, yield_now};
 
 pub use self::join_set::JoinSet;
 pub use self::local_set::LocalSet;
