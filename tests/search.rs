@@ -1,6 +1,8 @@
 //! Which executor the free functions of the shim go to. The default is the process's, so that only
 //! the first test may go without an executor of its own.
 
+#[path = "common/leak.rs"]
+mod leak;
 #[path = "common/threads.rs"]
 mod threads;
 
@@ -14,6 +16,8 @@ use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::shim::{self, ContextAwareExecutor, EnterGuard, FromSchedule, Runnable};
 use aiocontextvars::{Context, context_var};
 use futures::channel::oneshot;
+
+use leak::leak;
 
 context_var! {
     static ID: u64;
@@ -367,7 +371,7 @@ fn a_guard_that_is_dropped_in_an_inner_frame_ends_all_the_same() {
     let event_loop = EventLoop::new();
     event_loop.call_soon_in(Context::new(), {
         // Neither `Send` nor of this frame.
-        let guard: EnterGuard<'static> = Box::leak(Box::new(named("third"))).enter();
+        let guard: EnterGuard<'static> = leak(named("third")).enter();
         move || drop(guard)
     });
     assert_eq!(spawned_on().as_deref(), Some("third"));

@@ -9,6 +9,9 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![allow(unsafe_code, reason = "a signal handler cannot be installed without")]
 
+#[path = "common/leak.rs"]
+mod leak;
+
 use std::arch::asm;
 use std::cell::Cell;
 use std::env;
@@ -19,6 +22,8 @@ use std::ptr;
 use std::sync::{LazyLock, Once};
 use std::task::{self, Poll, Waker};
 use std::time::{Duration, Instant};
+
+use leak::leak;
 
 use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::shim::ContextAwareExecutor;
@@ -519,7 +524,7 @@ fn executors() {
 
 #[test]
 fn a_default_that_is_computed_for_the_first_time() {
-    let placeholder: &'static _ = Box::leak(Box::new(variable()));
+    let placeholder: &'static _ = leak(variable());
     fn variable() -> ContextVar<u64, WithDefault> {
         ContextVar::with_default("FIRST", || {
             COMPUTES.set(true);
@@ -530,7 +535,7 @@ fn a_default_that_is_computed_for_the_first_time() {
     }
     let looks = &[Look::Default(placeholder)];
     at_every_instruction("a default", looks, |_| {
-        let first: &'static _ = Box::leak(Box::new(variable()));
+        let first: &'static _ = leak(variable());
         LOOK.set(Look::Default(first));
         let found = step(&[0], || (first.get(), first.with(|value| value.copied())));
         assert_eq!(found, (9, Some(9)));

@@ -1,5 +1,6 @@
 //! 64 members and 8192 bytes, and the length of one value.
 
+use crate::leak::leak;
 use aiocontextvars::propagation::{MAX_BYTES, MAX_MEMBERS, ProblemKind, Propagator};
 use aiocontextvars::{Context, ContextVar};
 
@@ -48,8 +49,8 @@ fn a_propagator_lists_64_variables_and_sends_them_all() {
     let mut context = Context::new();
     let mut expected = Vec::new();
     for n in 0..MAX_MEMBERS {
-        let key: &'static str = Box::leak(format!("key{n}").into_boxed_str());
-        let var: &'static ContextVar<usize> = Box::leak(Box::new(ContextVar::new(key)));
+        let key: &'static str = leak(format!("key{n}"));
+        let var: &'static ContextVar<usize> = leak(ContextVar::new(key));
         propagator = propagator.both(key, var);
         context = context.with_value(var, n);
         expected.push(format!("{key}={n}"));

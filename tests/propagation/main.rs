@@ -1,6 +1,8 @@
 //! Variables over the wire: the rules of W3C Baggage, bad input, and round trips.
 
 mod carriers;
+#[path = "../common/leak.rs"]
+mod leak;
 mod limits;
 mod problems;
 mod random;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::panic;
 
+use crate::leak::leak;
 use aiocontextvars::propagation::ProblemKind::{self, Encoding, Malformed, NotReceived, Value};
 use aiocontextvars::propagation::Propagator;
 use aiocontextvars::{Context, ContextVar, context_var};
@@ -212,8 +213,8 @@ fn mistakes_of_the_program_are_found_when_the_propagator_is_made() {
     let text = message(|| propagator().receive("k", &NAME));
     assert!(text.contains("`k` is listed twice"), "{text}");
     let text = message(|| {
-        let leaked = |n| -> &'static str { Box::leak(format!("key{n}").into_boxed_str()) };
-        let var: &'static ContextVar<u8> = Box::leak(Box::new(ContextVar::new("var")));
+        let leaked = |n| -> &'static str { leak(format!("key{n}")) };
+        let var: &'static ContextVar<u8> = leak(ContextVar::new("var"));
         (0..65).fold(Propagator::new(), |all, n| all.both(leaked(n), var))
     });
     assert!(text.contains("`key64` is one too many"), "{text}");

@@ -17,6 +17,7 @@ use futures::channel::{mpsc as async_mpsc, oneshot};
 use futures::stream::{self, StreamExt};
 
 use crate::executor::On;
+use crate::exits::probes::leak;
 use crate::fixtures::{ID, Log, until};
 
 /// What is current on a thread, as another crate may have it.
@@ -483,7 +484,7 @@ pub(crate) fn exit_a_companions_value(on: On) {
         drop(queue);
         assert_eq!(cancelled.keepers(), 0);
         let forgotten = Ambient::new(1);
-        std::mem::forget(forgotten.around(|| on.spawn(three_polls())));
+        leak(forgotten.around(|| on.spawn(three_polls())));
         forgotten.is_let_go().await;
     });
 }

@@ -30,7 +30,7 @@
 mod callbacks;
 mod guards;
 mod jobs;
-mod probes;
+pub(crate) mod probes;
 mod runs;
 mod tasks;
 mod within;

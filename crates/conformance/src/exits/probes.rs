@@ -353,7 +353,7 @@ pub(super) fn elsewhere<R: Send>(f: impl FnOnce() -> R + Send) -> R {
 }
 
 /// Keeps `value` for ever, within reach of a leak checker.
-pub(super) fn leak(value: impl Send + 'static) {
+pub(crate) fn leak(value: impl Send + 'static) {
     static LEAKED: Mutex<Vec<Box<dyn Any + Send>>> = Mutex::new(Vec::new());
     let mut leaked = LEAKED.lock().unwrap_or_else(PoisonError::into_inner);
     leaked.push(Box::new(value));
