@@ -4,6 +4,8 @@ set -euo pipefail
 
 cargo fmt --all --check
 cargo fmt --manifest-path fuzz/Cargo.toml --check
+# A macro mounts the adapters, so that `cargo fmt` does not find them.
+rustfmt --edition 2024 --check shims/*.rs
 for features in "" tokio async-std smol async-channel futures-executor rayon hyper http http-body tower tracing ctrl-c; do
     echo "+ clippy, features: ${features:-none}"
     cargo clippy --quiet -p aiocontextvars --all-targets --features "$features" -- -D warnings

@@ -5,8 +5,8 @@ use std::convert::Infallible;
 use std::future::Future;
 
 use crate::shim::executor::Executor;
-use crate::shim::runnable::Runnable;
 use crate::shim::join_task::NoJoin;
+use crate::shim::runnable::Runnable;
 use crate::shim::runtime::{self, Spawned};
 
 #[derive(Clone, Copy)]

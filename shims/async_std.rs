@@ -12,9 +12,9 @@ use crate::shim::block::BlockOnError;
 use crate::shim::executor::{Adapter, Executor, ExecutorName, Hooks};
 use crate::shim::executor::{LocalExecutor, LocalName, QueueKey};
 use crate::shim::join_error::JoinError;
+use crate::shim::join_task::{Cancel, JoinTask};
 use crate::shim::outcome::{CatchPanic, Joined, Outcome};
 use crate::shim::runnable::{Job, LocalRunnable, Runnable};
-use crate::shim::join_task::{Cancel, JoinTask};
 use crate::shim::runtime::{self, Spawned};
 
 /// What the public module has beside its functions.

@@ -13,10 +13,10 @@ use crate::shim::block::BlockOnError;
 use crate::shim::clock::Clock;
 use crate::shim::executor::{Adapter, Executor, ExecutorName, Hooks};
 use crate::shim::executor::{LocalExecutor, LocalName, QueueKey};
+use crate::shim::join_task::NoJoin;
 use crate::shim::outcome::CatchPanic;
 use crate::shim::runnable::{Job, LocalRunnable, Runnable};
 use crate::shim::runnable_join::RunnableJoin;
-use crate::shim::join_task::NoJoin;
 use crate::shim::runtime::{self, Spawned};
 
 /// What the public module has beside its functions.
@@ -33,7 +33,6 @@ pub(crate) use self::public::Global as Runtime;
 
 impl runtime::Runtime for Global {
     const BY_NAME: Option<Global> = Some(Global);
-    /// smol does not say which task runs.
     type Executor = Global;
     /// Without an executor, the global one.
     type Native<'a> = Option<&'a SmolExecutor<'static>>;
@@ -54,7 +53,9 @@ impl runtime::Runtime for Global {
     }
 
     fn native_of(any: &dyn Any) -> Option<Option<&SmolExecutor<'static>>> {
-        any.downcast_ref().map(Some).or_else(|| any.is::<Global>().then_some(None))
+        any.downcast_ref()
+            .map(Some)
+            .or_else(|| any.is::<Global>().then_some(None))
     }
 
     #[inline]

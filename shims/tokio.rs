@@ -19,9 +19,9 @@ use crate::shim::clock::Clock;
 use crate::shim::executor::{Adapter, Executor, ExecutorName, Hooks};
 use crate::shim::executor::{LocalExecutor, LocalName, QueueKey};
 use crate::shim::join_error::JoinError;
+use crate::shim::join_task::{Abort, Cancel, JoinTask};
 use crate::shim::outcome::Joined;
 use crate::shim::runnable::{Job, LocalRunnable, Runnable};
-use crate::shim::join_task::{Abort, Cancel, JoinTask};
 use crate::shim::runtime::{self, Spawned};
 use crate::shim::thread_state;
 
@@ -68,7 +68,9 @@ impl runtime::Runtime for Runtime {
 
     fn native_of(any: &dyn Any) -> Option<Option<&Handle>> {
         // A `LocalSet` belongs to the runtime of its thread.
-        any.downcast_ref().map(Some).or_else(|| any.is::<Runtime>().then_some(None))
+        any.downcast_ref()
+            .map(Some)
+            .or_else(|| any.is::<Runtime>().then_some(None))
     }
 
     #[inline]
@@ -275,7 +277,10 @@ impl LocalExecutor for LocalSet {
     }
 
     fn hooks(&self) -> Hooks<'_, LocalName> {
-        Hooks::adapted(QueueKey::Numbered("tokio local set", number(&self.id())), self)
+        Hooks::adapted(
+            QueueKey::Numbered("tokio local set", number(&self.id())),
+            self,
+        )
     }
 }
 

@@ -11,10 +11,10 @@ use crate::id;
 use crate::shim::block::BlockOnError;
 use crate::shim::executor::{Adapter, Executor, ExecutorName, Hooks};
 use crate::shim::executor::{LocalExecutor, LocalName, QueueKey};
+use crate::shim::join_task::NoJoin;
 use crate::shim::outcome::CatchPanic;
 use crate::shim::runnable::{LocalRunnable, Runnable};
 use crate::shim::runnable_join::RunnableJoin;
-use crate::shim::join_task::NoJoin;
 use crate::shim::runtime::{self, Spawned};
 
 /// What the public module has beside its functions.

@@ -36,18 +36,18 @@ use std::future::Future;
 
 use ::tokio::task as native;
 
+#[cfg(not(target_family = "wasm"))]
+pub use ::tokio::task::block_in_place;
 pub use ::tokio::task::coop;
 #[doc(hidden)]
 pub use ::tokio::task::coop::{Unconstrained, consume_budget, unconstrained};
 pub use ::tokio::task::{AbortHandle, Id, JoinError, JoinHandle, LocalEnterGuard};
-#[cfg(not(target_family = "wasm"))]
-pub use ::tokio::task::block_in_place;
 pub use ::tokio::task::{id, try_id, yield_now};
 
 pub use self::join_set::JoinSet;
 pub use self::local_set::LocalSet;
-use crate::shim::adapters::tokio::Runtime;
 pub use crate::LocalKey;
+use crate::shim::adapters::tokio::Runtime;
 use crate::shim::facade;
 
 /// The futures of task-locals.

@@ -7,8 +7,8 @@ use std::task::{self, Poll};
 use ::tokio::runtime::Handle;
 use ::tokio::task::{self as native, AbortHandle, Id, JoinError};
 
-use crate::shim::adapters::tokio::Runtime;
 use super::LocalSet;
+use crate::shim::adapters::tokio::Runtime;
 use crate::shim::facade;
 
 /// `tokio::task::JoinSet`, whose tasks and jobs each start in a copy of the context that is current
@@ -97,7 +97,8 @@ impl<T: 'static> JoinSet<T> {
         F: Future<Output = T> + Send + 'static,
         T: Send,
     {
-        self.set.spawn_on(facade::task::<Runtime, _>(future), handle)
+        self.set
+            .spawn_on(facade::task::<Runtime, _>(future), handle)
     }
 
     /// Spawns a task on the `LocalSet` or local runtime that this thread is in, in a copy of the
@@ -115,7 +116,8 @@ impl<T: 'static> JoinSet<T> {
     where
         F: Future<Output = T> + 'static,
     {
-        self.set.spawn_local(facade::local_task::<Runtime, _>(future))
+        self.set
+            .spawn_local(facade::local_task::<Runtime, _>(future))
     }
 
     /// Spawns a task on `local_set`, in a copy of the current context, taken now.

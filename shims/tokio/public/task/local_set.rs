@@ -84,7 +84,8 @@ impl LocalSet {
         F: Future + 'static,
         F::Output: 'static,
     {
-        self.set.spawn_local(facade::local_task::<Runtime, _>(future))
+        self.set
+            .spawn_local(facade::local_task::<Runtime, _>(future))
     }
 
     /// Runs `future` on `runtime` and on this thread, and the tasks of the set beside it.
