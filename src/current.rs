@@ -669,12 +669,8 @@ pub(crate) fn enter_again_as<R>(users: Users, scope: Option<&dyn Any>, f: impl F
 
 /// Calls `f` in a frame of its own for the same context, with this scope.
 pub(crate) fn enter_again<R>(scope: &dyn Any, f: impl FnOnce() -> R) -> R {
-    let kind = glance(|_, kind| Kind {
-        users: kind.users,
-        origin: kind.origin.clone(),
-    });
-    match kind {
-        Some(kind) => contexts().enter_again(&kind, Some(scope), f),
+    match glance(|_, kind| kind.users) {
+        Some(users) => enter_again_as(users, Some(scope), f),
         // Busy: a signal handler.
         None => f(),
     }
