@@ -43,16 +43,34 @@ alone() {
 for features in "" "${runtimes[@]}"; do
     alone "$features" --lib --tests
 done
+# The tests that name a feature and are built without any that it does not have.
+tests_of() {
+    cargo metadata --no-deps --format-version 1 | python3 -c '
+import json, pathlib, sys
+
+feature = sys.argv[1]
+packages = json.load(sys.stdin)["packages"]
+package = next(package for package in packages if package["name"] == "aiocontextvars")
+
+has, reached = set(), [feature]
+while reached:
+    name = reached.pop()
+    if name not in has:
+        has.add(name)
+        reached += [next for next in package["features"].get(name, []) if next in package["features"]]
+
+for target in package["targets"]:
+    required = set(target.get("required-features", []))
+    if target["kind"] != ["test"] or not required <= has:
+        continue
+    source = pathlib.Path(target["src_path"])
+    files = source.parent.rglob("*.rs") if source.name == "main.rs" else [source]
+    named = any("feature = \"%s\"" % feature in file.read_text() for file in files)
+    if required or named:
+        print("--test", target["name"])
+' "$1"
+}
 for feature in "${others[@]}"; do
-    tests=()
-    while read -r file; do
-        name=${file#tests/}
-        [[ $name == */* ]] && name=${name%%/*} || name=${name%.rs}
-        [[ $name != common && $name != public_types ]] || continue
-        tests+=(--test "$name")
-    done < <(grep -rl "feature = \"$feature\"" tests --include='*.rs')
-    # Those that are not built without it.
-    [[ $feature != rayon ]] || tests+=(--test rayon --test rayon_global)
-    [[ $feature != tracing ]] || tests+=(--test tracing)
-    alone "$feature" --lib "${tests[@]}"
+    # shellcheck disable=SC2046  # One word for each.
+    alone "$feature" --lib $(tests_of "$feature")
 done
