@@ -1,0 +1,145 @@
+//! actix-web: each worker is a `LocalSet` that polls its handlers in tasks of its own.
+
+mod common;
+
+use std::net::SocketAddr;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{Server, ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::{App, Error, HttpResponse, HttpServer, web};
+use aiocontextvars::shim::tokio::task;
+use aiocontextvars::{ContextExt, shim};
+use tokio::sync::Barrier;
+
+use common::{TENANT, get, get_for_two, report, right_reports, tenant};
+
+fn tenant_of(request: &ServiceRequest) -> String {
+    let tenant = request.headers().get("x-tenant").unwrap();
+    tenant.to_str().unwrap().to_owned()
+}
+
+fn app(
+    both_are_here: web::Data<Barrier>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    use actix_web::dev::Service;
+
+    let inside = web::scope("/inside")
+        .route("/report", web::to(handler))
+        .route("/local", web::to(local))
+        .route("/body", web::to(body))
+        .wrap_fn(|request, service| {
+            let tenant = tenant_of(&request);
+            TENANT.scope(tenant, service.call(request))
+        });
+    App::new()
+        .app_data(both_are_here)
+        .service(inside)
+        .route("/outside", web::to(outside))
+}
+
+async fn handler(both_are_here: web::Data<Barrier>) -> String {
+    report(&both_are_here).await
+}
+
+/// Tasks of the worker, and the jobs of actix-web's own thread pool.
+async fn local(both_are_here: web::Data<Barrier>) -> String {
+    both_are_here.wait().await;
+    let inherits = task::spawn_local(tenant()).await.unwrap();
+    let along = actix_web::rt::spawn(tenant().in_current_context())
+        .await
+        .unwrap();
+    let bare = actix_web::rt::spawn(tenant()).await.unwrap();
+    let job = web::block(shim::bind(|| TENANT.get())).await.unwrap();
+    let bare_job = web::block(|| TENANT.get()).await.unwrap();
+    format!("{inherits} {along} {bare} {job} {bare_job}")
+}
+
+/// A body that is polled when the handler has returned.
+async fn body() -> HttpResponse {
+    let chunk = async { Ok::<_, Error>(web::Bytes::from(tenant().await)) };
+    let bare = async { Ok::<_, Error>(web::Bytes::from(format!(" {}", tenant().await))) };
+    let chunks = futures::stream::once(chunk).in_current_context();
+    HttpResponse::Ok().streaming(futures::StreamExt::chain(
+        chunks,
+        futures::stream::once(bare),
+    ))
+}
+
+/// A handler that no middleware gives a context.
+async fn outside() -> String {
+    match TENANT.try_set("acme".to_owned()) {
+        Ok(_) => "set".to_owned(),
+        Err(error) => format!("{}: {error}", TENANT.get()),
+    }
+}
+
+/// A server with one worker, so that the requests of both tenants meet on one thread.
+fn serve() -> (Server, SocketAddr) {
+    let both_are_here = web::Data::new(Barrier::new(2));
+    let server = HttpServer::new(move || app(both_are_here.clone()))
+        .workers(1)
+        .disable_signals()
+        .bind("127.0.0.1:0")
+        .unwrap();
+    let address = server.addrs()[0];
+    (server.run(), address)
+}
+
+/// Asks a server while it runs, and stops it.
+fn with_server(client: impl AsyncFnOnce(SocketAddr)) {
+    actix_web::rt::System::new().block_on(async {
+        let (server, address) = serve();
+        let handle = server.handle();
+        let server = tokio::spawn(server);
+        client(address).await;
+        handle.stop(false).await;
+        server.await.unwrap().unwrap();
+    });
+}
+
+#[test]
+fn each_request_has_its_own_context() {
+    with_server(async |server| {
+        assert_eq!(get_for_two(server, "/inside/report").await, right_reports());
+        // Once more: nothing is left on the worker.
+        assert_eq!(get_for_two(server, "/inside/report").await, right_reports());
+    });
+}
+
+#[test]
+fn tasks_of_the_worker_inherit_and_bare_ones_see_nobody() {
+    with_server(async |server| {
+        let seen = get_for_two(server, "/inside/local").await;
+        let expected =
+            ["acme", "umbrella"].map(|tenant| format!("{tenant} {tenant} nobody {tenant} nobody"));
+        assert_eq!(seen, expected);
+    });
+}
+
+#[test]
+fn a_body_in_a_context_is_polled_there() {
+    with_server(async |server| {
+        let seen = get_for_two(server, "/inside/body").await;
+        assert_eq!(seen, ["acme nobody", "umbrella nobody"]);
+    });
+}
+
+#[test]
+fn a_handler_outside_of_the_middleware_cannot_write() {
+    with_server(async |server| {
+        let refused = get(server, "/outside", "acme").await;
+        assert!(refused.starts_with("nobody: "), "{refused}");
+        assert!(refused.contains("scope"), "{refused}");
+        let reports = get_for_two(server, "/inside/report").await;
+        assert_eq!(reports, right_reports());
+        assert_eq!(get(server, "/outside", "acme").await, refused);
+    });
+}

@@ -1,0 +1,55 @@
+//! `docs/integrations.md` has code of the recipes, and names tests that exist.
+
+use std::fs;
+use std::path::Path;
+
+/// Without indentation, which differs.
+fn lines(text: &str) -> String {
+    text.lines()
+        .map(|line| format!("{}\n", line.trim()))
+        .collect()
+}
+
+#[test]
+fn its_code_is_in_the_recipes() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let files = fs::read_dir(&tests)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let recipes: String = files
+        .filter(|file| file.extension().is_some_and(|extension| extension == "rs"))
+        .map(|file| lines(&fs::read_to_string(file).unwrap()))
+        .collect();
+
+    let page = include_str!("../../../docs/integrations.md");
+    let mut blocks = 0;
+    for block in page.split("```rust,ignore\n").skip(1) {
+        let block = lines(block.split("```").next().unwrap());
+        assert!(recipes.contains(&block), "in no recipe:\n{block}");
+        assert!(block.lines().count() <= 12, "long for a recipe:\n{block}");
+        blocks += 1;
+    }
+    assert!(blocks >= 7, "only {blocks} blocks");
+}
+
+#[test]
+fn its_tests_exist() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let page = include_str!("../../../docs/integrations.md");
+    let mut links = 0;
+    for link in page.split("[`").skip(1) {
+        let Some((name, rest)) = link.split_once("`](../") else {
+            continue;
+        };
+        let file = docs.join("..").join(rest.split(')').next().unwrap());
+        let code = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file:?}: {error}"));
+        // A function, or the file itself.
+        let in_path = file.to_str().unwrap().contains(name);
+        assert!(
+            in_path || code.contains(&format!("fn {name}(")),
+            "no test {name}"
+        );
+        links += 1;
+    }
+    assert!(links >= 20, "only {links} links");
+}
