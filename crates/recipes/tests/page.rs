@@ -12,11 +12,13 @@ fn lines(text: &str) -> String {
 
 #[test]
 fn its_code_is_in_the_recipes() {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let files = fs::read_dir(&tests)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["tests", "../recipes-python/src"].map(|folder| package.join(folder));
+    let files = folders
+        .iter()
+        .flat_map(|folder| fs::read_dir(folder).unwrap());
     let recipes: String = files
+        .map(|entry| entry.unwrap().path())
         .filter(|file| file.extension().is_some_and(|extension| extension == "rs"))
         .map(|file| lines(&fs::read_to_string(file).unwrap()))
         .collect();
