@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
-# The documentation builds without warnings, with all features, with each alone and with none.
+# The documentation builds without warnings, with all features, with each alone and with none; its links have targets, and
+# the `clippy.toml` that it gives to users finds what it is for.
 set -euo pipefail
+
+python3 ci/links.py
 
 export RUSTDOCFLAGS="-D warnings"
 cargo doc --quiet --workspace --no-deps --all-features
@@ -9,3 +12,44 @@ RUSTDOCFLAGS+=" -A rustdoc::broken-intra-doc-links"
 for features in "" tokio async-std smol async-channel futures-executor rayon hyper http http-body tower tracing ctrl-c; do
     cargo doc --quiet -p aiocontextvars --no-deps --features "$features"
 done
+
+echo "+ clippy.toml of docs/web-services.md"
+spawns=$(mktemp -d)
+trap 'rm -rf "$spawns"' EXIT
+sed -n '/^disallowed-methods = \[$/,/^\]$/p' docs/web-services.md >"$spawns/clippy.toml"
+mkdir "$spawns/src"
+cp Cargo.lock "$spawns"
+cat >"$spawns/Cargo.toml" <<END
+[package]
+name = "spawns"
+version = "0.0.0"
+edition = "2024"
+
+[dependencies]
+tokio = { version = "1.49", default-features = false, features = ["rt", "rt-multi-thread"] }
+
+[workspace]
+END
+cat >"$spawns/src/lib.rs" <<'END'
+use tokio::runtime::Runtime;
+use tokio::task::{self, JoinSet};
+
+pub async fn spawns(runtime: &Runtime, set: &mut JoinSet<()>) {
+    drop(tokio::spawn(async {}));
+    drop(task::spawn(async {}));
+    drop(task::spawn_blocking(|| ()));
+    drop(task::spawn_local(async {}));
+    drop(set.spawn(async {}));
+    drop(set.spawn_blocking(|| ()));
+    drop(runtime.handle().spawn(async {}));
+    drop(runtime.handle().spawn_blocking(|| ()));
+    drop(runtime.spawn(async {}));
+    drop(runtime.spawn_blocking(|| ()));
+    drop(std::thread::spawn(|| ()));
+}
+END
+found=$(CARGO_TARGET_DIR=$spawns/target CLIPPY_CONF_DIR=$spawns cargo clippy --quiet --manifest-path "$spawns/Cargo.toml" 2>&1)
+methods=$(grep -c 'path = ' "$spawns/clippy.toml")
+calls=$(grep -c 'use of a disallowed method' <<<"$found")
+[ "$calls" -eq "$methods" ] || { echo "$found"; echo "$calls of $methods methods found"; exit 1; }
+echo "$calls forgotten spawns found"

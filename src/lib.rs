@@ -191,7 +191,23 @@ struct PolicyExamples;
 #[cfg(all(doctest, feature = "tower", feature = "http-body"))]
 #[doc = include_str!("../docs/propagation.md")]
 struct PropagationExamples;
+
 /// The recipes for code that others call, one of which is for tokio's `LocalSet`.
 #[cfg(all(doctest, feature = "tokio"))]
 #[doc = include_str!("../docs/integrations.md")]
 struct IntegrationExamples;
+
+/// The page for libraries, which tests on two runtimes.
+#[cfg(all(doctest, feature = "tokio", feature = "smol"))]
+#[doc = include_str!("../docs/libraries.md")]
+struct LibraryExamples;
+
+/// The page for programs that have tokio's task-locals.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../docs/from-task-local.md")]
+struct FromTaskLocalExamples;
+
+/// The page for those who know Python's context variables.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/from-python.md")]
+struct FromPythonExamples;
