@@ -6,7 +6,7 @@
 //! without variables declared `local`. What it sets stays in the copy; the closure and what it
 //! holds are dropped there. ([`apart`] and [`Pool::install`] hand the copy to their closure
 //! instead: see [below](#jobs-that-the-shim-did-not-start).) A panic is passed on as rayon does,
-//! and the worker keeps nothing (TH-05).
+//! and the worker keeps nothing.
 //!
 //! The free functions go where rayon's go: to the pool whose worker calls them, or else to the
 //! global one. For a pool that is a value, [`on`] has the same as methods.

@@ -69,7 +69,7 @@ impl<T: Send + Sync + 'static> ContextVar<T> {
 
 impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
     /// The value in the current context, else `fallback`: the variable's own default comes last, as
-    /// with an argument to Python's `get` (CV-04).
+    /// with an argument to Python's `get`.
     ///
     /// # Examples
     ///
@@ -115,7 +115,7 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
     }
 
     /// Binds the variable in the current context, and returns a token that can restore what was
-    /// there (CV-06). The token may be ignored.
+    /// there. The token may be ignored.
     ///
     /// The branches of one task share its context: in `join!`, `for_each_concurrent` or
     /// `FuturesUnordered`, what one branch sets the others see after their next await.
@@ -288,15 +288,15 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
 
     /// Restores the value that the variable had before the `set` or `unset` that made `token`.
     ///
-    /// Resets need not nest: each token restores its own old value (TK-09). A value that was set
+    /// Resets need not nest: each token restores its own old value. A value that was set
     /// under a [`scoped`](Self::scoped) guard that has gone since is not brought back; what was
     /// below that guard is.
     ///
     /// # Errors
     ///
     /// A [`ResetError`] that gives the token back, if it belongs to another variable, or to another
-    /// context than that of the work that calls this (TK-05, TK-06). Nothing is changed then, and
-    /// the token can still be used where it belongs (TK-08). Work that has no context of its own,
+    /// context than that of the work that calls this. Nothing is changed then, and
+    /// the token can still be used where it belongs. Work that has no context of its own,
     /// where [`set`](Self::set) is refused, is in another context than any token.
     ///
     /// # Examples
@@ -329,8 +329,8 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
     ///
     /// The guard may be held across `.await`, move between threads with its task, and be dropped in
     /// any order with others of the same variable: once no guard is live, no guard's value is
-    /// visible. Plain `set`s made under a guard go with it (TK-13). Dropped in another context, a
-    /// guard changes nothing there (TK-14).
+    /// visible. Plain `set`s made under a guard go with it. Dropped in another context, a
+    /// guard changes nothing there.
     ///
     /// The branches of one task share its context, guards included: see [`set`](Self::set). Where
     /// each branch is to have its own value, use [`scope`](Self::scope).
@@ -458,7 +458,7 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
     }
 }
 
-/// A copy of the current context, PEP 567's `copy_context()` (CC-01). In a task that has no context
+/// A copy of the current context, PEP 567's `copy_context()`. In a task that has no context
 /// of its own it is empty.
 ///
 /// Takes the same time at any number of variables, and allocates nothing. Variables that have
@@ -517,14 +517,13 @@ pub fn inherit_context() -> Context {
 impl Context {
     /// Calls `f` in this context and returns its result.
     ///
-    /// What `f` sets stays in the context, also when it panics (RN-02, RN-03); the caller's context
+    /// What `f` sets stays in the context, also when it panics; the caller's context
     /// is current again afterwards. The context replaces the caller's completely: variables it does
-    /// not bind are unset inside (RN-04). Entering a context that is entered does not compile, and
-    /// with `run` as the one way in there is no way to leave a context twice or out of order
-    /// (RN-07, RN-10).
+    /// not bind are unset inside. Entering a context that is entered does not compile, and
+    /// with `run` as the one way in there is no way to leave a context twice or out of order.
     ///
     /// `run` is for synchronous code. A future that `f` returns is polled later, outside the
-    /// context; use [`ContextExt::in_context`] for futures (RN-09). A runtime that `f` runs has
+    /// context; use [`ContextExt::in_context`] for futures. A runtime that `f` runs has
     /// tasks of its own, which read what is in this context and may not write to it: for
     /// `runtime.block_on(future)` in `f`, write `runtime.block_on(future.in_context(context))`
     /// instead. Nor may a stackful coroutine be suspended in `f`, and go on after what it was

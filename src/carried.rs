@@ -9,7 +9,7 @@ use crate::with_context::{ContextExt, WithContext};
 /// A value and the context it was sent from, for the way from one unit of work to another: a
 /// message to an actor, a job in a queue.
 ///
-/// A channel carries no context (TA-14): a task that handles other tasks' messages does so in its
+/// A channel carries no context: a task that handles other tasks' messages does so in its
 /// own. With a `Carried` the sender's context comes along, and the message is handled there, by
 /// [`run`](Self::run) or by [`scope`](Self::scope). What handling it sets stays in the message's
 /// copy and is let go of with it. The adapters in [`channel`](crate::channel) wrap each message

@@ -1,7 +1,7 @@
 //! Channels in which each message brings the context it was sent from.
 //!
 //! A channel by itself carries no context: an actor that handles the messages of many tasks sees
-//! its own variables, not those of the task that sent the message (TA-14). Here a [`Sender`] puts
+//! its own variables, not those of the task that sent the message. Here a [`Sender`] puts
 //! each message into a [`Carried`], at the call of `send` and in a copy of the context that is
 //! current there, and a [`Receiver`] handles each in its own.
 //!

@@ -24,8 +24,8 @@ use crate::var::ContextVar;
 /// [`SharedContext`](crate::SharedContext).
 ///
 /// Bindings are made by [`ContextVar::set`] inside [`run`](Context::run), or by
-/// [`with_value`](Context::with_value). Reading through a context never gives a variable's default
-/// (PEP 567; CX-04).
+/// [`with_value`](Context::with_value). Reading through a context never gives a variable's default,
+/// as PEP 567 has it.
 ///
 /// # Examples
 ///
@@ -125,7 +125,7 @@ impl Context {
         self
     }
 
-    /// The value bound to `var`. Never the variable's default (CX-04).
+    /// The value bound to `var`. Never the variable's default.
     ///
     /// # Examples
     ///
@@ -182,7 +182,7 @@ impl Context {
         self.len() == 0
     }
 
-    /// The bindings, in no particular order (CX-05): those of this moment, also if guards end while
+    /// The bindings, in no particular order: those of this moment, also if guards end while
     /// the iterator is used.
     ///
     /// # Examples

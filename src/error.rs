@@ -6,7 +6,7 @@ use std::thread;
 
 use crate::name::Name;
 
-/// A variable has no value in the current context, and no default (CV-04).
+/// A variable has no value in the current context, and no default.
 ///
 /// # Examples
 ///
@@ -283,7 +283,7 @@ impl fmt::Display for ApplyError {
 
 impl Error for ApplyError {}
 
-/// The shared context is entered already, on this thread or another (RN-05, RN-06).
+/// The shared context is entered already, on this thread or another.
 ///
 /// # Examples
 ///

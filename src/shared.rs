@@ -23,10 +23,8 @@ use crate::var::ContextVar;
 ///
 /// Only one thread can be inside at a time. If the context is already entered:
 ///
-/// - [`run`](Self::run) gets [`AlreadyEntered`](crate::AlreadyEntered), from this thread or another
-///   (RN-05, RN-06);
-/// - a task parks until the context is free (TA-08), a callback or blocking job steps aside
-///   (CS-07);
+/// - [`run`](Self::run) gets [`AlreadyEntered`](crate::AlreadyEntered), from this thread or another;
+/// - a task parks until the context is free, a callback or blocking job steps aside;
 /// - a poll or drop *inside* a frame of this context, on the same thread, passes through;
 /// - a future that has to be dropped meanwhile is dropped in a copy.
 ///
@@ -141,7 +139,7 @@ impl SharedContext {
     }
 
     /// The bindings of this moment as a value; PEP 567's `copy()`. Allowed while the context is
-    /// entered, from any thread (CX-08).
+    /// entered, from any thread.
     ///
     /// # Examples
     ///
@@ -160,8 +158,8 @@ impl SharedContext {
         alias.clone()
     }
 
-    /// The value bound to `var` at this moment, also while the context is entered (CX-06). Never
-    /// the variable's default (CX-04).
+    /// The value bound to `var` at this moment, also while the context is entered. Never
+    /// the variable's default.
     ///
     /// # Examples
     ///

@@ -255,9 +255,9 @@ fn local() -> LocalScope {
     }
 }
 
-/// Spawns a task on the current executor, in a copy of the current context, taken now (TA-01).
+/// Spawns a task on the current executor, in a copy of the current context, taken now.
 ///
-/// The task runs on when the handle is dropped. What it sets is seen by nobody else (TA-02); its
+/// The task runs on when the handle is dropped. What it sets is seen by nobody else; its
 /// children inherit it.
 ///
 /// # Panics
@@ -322,7 +322,7 @@ where
 }
 
 /// Spawns a task on the current executor, in `context`: a [`Context`](crate::Context), moved in, or
-/// a [`SharedContext`](crate::SharedContext) (TA-07). `Context::new()` inherits nothing.
+/// a [`SharedContext`](crate::SharedContext). `Context::new()` inherits nothing.
 ///
 /// # Panics
 ///
@@ -416,8 +416,8 @@ where
     local::spawn(local, context, future)
 }
 
-/// Runs `f` on a thread that may block, in a copy of the current context, taken now (TH-03). The
-/// thread keeps nothing of it (TH-05). A job that has started cannot be aborted.
+/// Runs `f` on a thread that may block, in a copy of the current context, taken now. The
+/// thread keeps nothing of it. A job that has started cannot be aborted.
 ///
 /// # Panics
 ///
@@ -443,7 +443,7 @@ pub fn spawn_blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static)
 }
 
 /// Runs `f` on a thread that may block, in `context`. In a [`SharedContext`](crate::SharedContext)
-/// that is entered elsewhere, the job steps aside and is resubmitted when it is free (TH-06).
+/// that is entered elsewhere, the job steps aside and is resubmitted when it is free.
 ///
 /// # Panics
 ///
@@ -475,7 +475,7 @@ pub fn spawn_blocking_in<C: TaskContext, T: Send + 'static>(
 /// on, or none, a new event loop runs it.
 ///
 /// It runs in a copy of the current context: nothing it sets comes out, and a second call starts
-/// afresh (RU-01, RU-05).
+/// afresh.
 ///
 /// It is not for wakers, nor for destructors that a waker runs: the thread that calls a waker may
 /// be in the midst of its runtime's own work. On a worker thread of tokio that may end the process.
@@ -556,7 +556,7 @@ pub fn try_block_on<F: Future>(future: F) -> Result<F::Output, BlockOnError> {
     }
 }
 
-/// Schedules `f` to be called soon, in a copy of the current context, taken now (CS-01).
+/// Schedules `f` to be called soon, in a copy of the current context, taken now.
 ///
 /// See the [module](self) for the order, and [`set_exception_handler`] for panics.
 ///
@@ -592,10 +592,10 @@ pub fn call_soon(f: impl FnOnce() + Send + 'static) -> CallHandle {
     destination.call_soon(call)
 }
 
-/// Schedules `f` to be called soon, in `context` (CS-04).
+/// Schedules `f` to be called soon, in `context`.
 ///
 /// In a [`SharedContext`](crate::SharedContext) that is entered elsewhere, the callback steps aside
-/// and runs when it is free, in order among those of the same context (CS-07).
+/// and runs when it is free, in order among those of the same context.
 ///
 /// # Panics
 ///

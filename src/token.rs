@@ -15,11 +15,11 @@ use crate::var::ContextVar;
 ///
 /// Made by [`ContextVar::set`] and [`ContextVar::unset`], used up by [`ContextVar::reset`]. A token
 /// is `Send` and may be kept as long as one likes; it holds the old value and what is below the
-/// guards that it was made under, and nothing else of the context in which it was made (TK-15).
+/// guards that it was made under, and nothing else of the context in which it was made.
 ///
 /// # Examples
 ///
-/// A token works once: using it twice does not compile (TK-04).
+/// A token works once: using it twice does not compile.
 ///
 /// ```compile_fail,E0382
 /// # use aiocontextvars::context_var;
@@ -68,7 +68,7 @@ impl<T> Token<T> {
         self.name.as_str()
     }
 
-    /// The value that was replaced; `None` stands for PEP 567's `Token.MISSING` (TK-02).
+    /// The value that was replaced; `None` stands for PEP 567's `Token.MISSING`.
     ///
     /// # Examples
     ///
@@ -118,9 +118,9 @@ impl<T> fmt::Debug for Token<T> {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ResetErrorKind {
-    /// The token was made by another variable (TK-05).
+    /// The token was made by another variable.
     DifferentVar,
-    /// The token was made in another context than the current one (TK-06). A copy is another
+    /// The token was made in another context than the current one. A copy is another
     /// context.
     DifferentContext,
 }
@@ -153,7 +153,7 @@ impl<T> ResetError<T> {
         self.kind
     }
 
-    /// The token, which can still be used where it belongs (TK-08).
+    /// The token, which can still be used where it belongs.
     pub fn into_token(self) -> Token<T> {
         self.token
     }

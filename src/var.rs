@@ -17,7 +17,7 @@ use crate::value::{DebugValue, Stored, Value};
 /// `ContextVar`.
 ///
 /// Declare variables as statics, with [`context_var!`](crate::context_var) or by hand. Two
-/// variables are the same only if they are the same object; the name is for messages (CV-03).
+/// variables are the same only if they are the same object; the name is for messages.
 /// Reading never blocks.
 ///
 /// The type says whether there is a default. A `ContextVar<T>` has none, and its [`get`](Self::get)
@@ -25,7 +25,7 @@ use crate::value::{DebugValue, Stored, Value};
 /// `get` returns a `T`.
 ///
 /// Values are shared by reference between a context and its copies: setting a variable in one does
-/// not show in the other, while interior mutability of a value shows in both (CV-08).
+/// not show in the other, while interior mutability of a value shows in both.
 ///
 /// # Code of values
 ///
@@ -213,7 +213,7 @@ impl<T> ContextVar<T> {
     /// twice, and the first stored result is the only one that is ever seen. In a default, its own
     /// variable has no value for [`with`](Self::with), and [`get`](Self::get) computes the default
     /// once more and panics within that, so that a default which needs itself panics. A default is
-    /// not a binding: it is never part of a [`Context`](crate::Context) (CV-05).
+    /// not a binding: it is never part of a [`Context`](crate::Context).
     ///
     /// It runs in the reader's context and may use it. If it sets its own variable, this read still
     /// gives the default, and the next one what was set. If it panics, so does the read, and the
@@ -238,7 +238,7 @@ impl<T> ContextVar<T> {
     /// A variable whose name is only known at run time.
     ///
     /// Prefer statics: a variable that is dropped leaves its values in the contexts that bind it,
-    /// until those are dropped (CV-13).
+    /// until those are dropped.
     ///
     /// # Examples
     ///

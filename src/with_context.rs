@@ -24,7 +24,7 @@ pub trait ContextExt: Sized {
     /// dropped.
     ///
     /// An owned [`Context`] is moved in. Given a [`SharedContext`], the future enters that very
-    /// context, and parks while it is entered elsewhere (TA-07, TA-08).
+    /// context, and parks while it is entered elsewhere.
     ///
     /// # Examples
     ///
@@ -40,7 +40,7 @@ pub trait ContextExt: Sized {
         WithContext::new(context.into_place(), self)
     }
 
-    /// Runs `self` in a copy of the current context, taken now and not at the first poll (TA-05).
+    /// Runs `self` in a copy of the current context, taken now and not at the first poll.
     /// Variables declared `local` are left out.
     ///
     /// This is how values follow a future into a task that the shim does not spawn. For a function

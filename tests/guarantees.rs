@@ -50,10 +50,12 @@ fn named_by(page: &str) -> usize {
             assert!(has_section(&page, anchor), "there is no {anchor}");
             continue;
         }
+        // That sections of other pages exist is up to `ci/links.py`.
+        let (target, _) = target.split_once('#').unwrap_or((target, ""));
         let source = read(&docs.join(target));
         // A test is in code font, and so is a file, whose path ends in what it is called.
         let name = text.trim_matches('`');
-        let is_test = text.starts_with('`') && !target.contains(name);
+        let is_test = text.starts_with('`') && target.ends_with(".rs") && !target.contains(name);
         if is_test {
             assert!(is_there(name, &source), "{target} has no {name}");
             named += 1;
@@ -145,6 +147,45 @@ fn each_row_about_sharing_is_a_test() {
         }
     }
     assert!(named.len() > 30, "only {} tests are named", named.len());
+}
+
+/// The id that a test's name starts with, such as `ta_05`.
+fn id(name: &str) -> Option<&str> {
+    let (kind, rest) = name.split_once('_')?;
+    let number = rest.get(..2)?;
+    let kinds = [
+        "cv", "tk", "cx", "cc", "rn", "hm", "ta", "tg", "gc", "cs", "hd", "fu", "ru", "th", "r",
+        "co",
+    ];
+    let is_id = kinds.contains(&kind) && number.chars().all(|c| c.is_ascii_digit());
+    is_id.then(|| &name[..kind.len() + 3])
+}
+
+#[test]
+fn the_catalogue_has_what_is_tested() {
+    let mut tests = sources(root().join("tests"));
+    tests.extend(sources(root().join("crates/conformance/src")));
+    tests.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    let mut tested = BTreeSet::new();
+    for source in tests.iter().map(|path| read(path)) {
+        for function in source.split("fn ").skip(1) {
+            let name = function
+                .split(|c: char| !c.is_alphanumeric() && c != '_')
+                .next()
+                .unwrap();
+            if name.starts_with("table_") {
+                tested.insert(name.to_owned());
+            } else if let Some(id) = id(name) {
+                tested.insert(id.to_owned());
+            }
+        }
+    }
+    let page = read(&root().join("docs/semantics.md"));
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows = rows.map(|row| row.split('`').next().unwrap().to_owned());
+    let listed: BTreeSet<_> = rows.filter(|row| row != "exit_").collect();
+    assert_eq!(listed, tested);
+    assert!(listed.len() > 100, "only {} behaviours", listed.len());
 }
 
 #[test]

@@ -28,7 +28,7 @@ impl SharedContext {
     /// let shared = SharedContext::new();
     /// shared.run(|| {
     ///     LEVEL.set(1);
-    ///     // A live view, also while the context is entered (CX-06).
+    ///     // A live view, also while the context is entered.
     ///     assert_eq!(shared.get(&LEVEL), Some(1));
     /// })?;
     /// # Ok::<(), aiocontextvars::AlreadyEntered>(())

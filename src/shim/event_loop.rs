@@ -214,7 +214,7 @@ impl EventLoop {
         self.shared.clock.now()
     }
 
-    /// Runs the loop until `future` has completed, in a copy of the current context (RU-01, RU-05).
+    /// Runs the loop until `future` has completed, in a copy of the current context.
     ///
     /// # Panics
     ///
@@ -356,7 +356,7 @@ impl EventLoop {
         listed::spawn_local_in(Arc::clone(&self.shared.tasks), context, future)
     }
 
-    /// Schedules `f` for the next turn, in a copy of the current context, taken now (CS-01).
+    /// Schedules `f` for the next turn, in a copy of the current context, taken now.
     ///
     /// # Examples
     ///

@@ -170,8 +170,7 @@ impl<T> JoinHandle<T> {
     }
 
     /// Drops a callback that was added by [`add_done_callback`](Self::add_done_callback), with its
-    /// context. Returns whether it was there: not if it was removed before or the task has ended
-    /// (FU-03).
+    /// context. Returns whether it was there: not if it was removed before or the task has ended.
     ///
     /// # Examples
     ///

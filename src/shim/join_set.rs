@@ -20,7 +20,7 @@ use crate::task_context::TaskContext;
 /// Tasks with outputs of one type, awaited in the order in which they end: tokio's `JoinSet`, on
 /// every executor.
 ///
-/// Each task starts in a copy of the context of whoever calls `spawn` (TA-01). Dropping the set
+/// Each task starts in a copy of the context of whoever calls `spawn`. Dropping the set
 /// aborts the tasks that are left in it.
 ///
 /// # Examples

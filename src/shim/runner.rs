@@ -16,11 +16,11 @@ use crate::shared::SharedContext;
 use crate::task_context::TaskContext;
 
 /// Runs futures one after another in one context, so that each sees what the ones before it have
-/// set (RU-02). asyncio's `Runner`.
+/// set. asyncio's `Runner`.
 ///
 /// The context is a copy of the one that is current at the first use; what is set outside later is
-/// not seen inside, and nothing comes out (RU-03). [`block_on`](super::block_on), in contrast,
-/// takes a fresh copy at each call (RU-05).
+/// not seen inside, and nothing comes out. [`block_on`](super::block_on), in contrast,
+/// takes a fresh copy at each call.
 ///
 /// # Examples
 ///
@@ -174,8 +174,7 @@ impl Runner {
         self.run_in(context, future)
     }
 
-    /// Runs `future` to completion on this thread, in `context`; the runner's own is not touched
-    /// (RU-04).
+    /// Runs `future` to completion on this thread, in `context`; the runner's own is not touched.
     ///
     /// # Panics
     ///

@@ -26,7 +26,7 @@ use crate::task_context::TaskContext;
 ///
 /// A task fails by returning an error or by panicking; one that is aborted on its own does not.
 /// Each task starts in a copy of the context of whoever calls [`spawn`](Self::spawn), not of the
-/// one who has made the group (TG-01).
+/// one who has made the group.
 ///
 /// Clones are the same group, so that its tasks can spawn others in it. Dropping the last clone
 /// aborts the tasks, without waiting.
@@ -202,7 +202,7 @@ impl<E: Send + 'static> TaskGroup<E> {
         self.add(future, |member| super::spawn(member))
     }
 
-    /// Spawns a task on the current executor, in `context` (TG-02).
+    /// Spawns a task on the current executor, in `context`.
     ///
     /// # Panics
     ///

@@ -1,8 +1,7 @@
 //! Threads that inherit: `std::thread`'s `spawn`, `Builder` and `scope`.
 //!
-//! A thread of `std::thread` starts with an empty context (TH-01). The functions here start it in a
-//! copy of the caller's, taken at the call; in a given context; or, with `Context::new()`, empty
-//! (TH-02).
+//! A thread of `std::thread` starts with an empty context. The functions here start it in a
+//! copy of the caller's, taken at the call; in a given context; or, with `Context::new()`, empty.
 //!
 //! Signatures and handles are those of `std::thread`, and each function has a twin with `_in` that
 //! is given the context. Different is that a [`Scope`] is handed over by value, so that a scoped

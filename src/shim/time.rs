@@ -121,7 +121,7 @@ impl fmt::Debug for Sleep {
 /// Gives `future` at most `duration`, on the clock of the executor that polls it first, counted
 /// from then.
 ///
-/// The future is not spawned: it shares the caller's context both ways (TA-18), and is dropped in
+/// The future is not spawned: it shares the caller's context both ways, and is dropped in
 /// it when the time is up.
 ///
 /// # Errors

@@ -161,7 +161,7 @@ static HANDLER: RwLock<ExceptionHandler> = RwLock::new(ExceptionHandler(None));
 /// Sets what happens when a callback panics, on any executor of the process, and returns what was
 /// set before. By default one line on standard error names the callback's call site.
 ///
-/// The handler runs in the callback's context (CS-06), when the callback has been unwound and
+/// The handler runs in the callback's context, when the callback has been unwound and
 /// before the next one runs; in an empty context if it was the destructor of a value that panicked
 /// when that context went. If it panics itself, the default does its work. It may use the crate,
 /// and replace itself: then it is dropped when it has returned.

@@ -54,7 +54,7 @@ impl LoopHandle {
         ContextAwareExecutor::new(self.clone())
     }
 
-    /// Spawns a task on the loop, in a copy of the calling thread's context, taken now (CS-09).
+    /// Spawns a task on the loop, in a copy of the calling thread's context, taken now.
     ///
     /// # Examples
     ///
@@ -100,7 +100,7 @@ impl LoopHandle {
         self.aware().spawn_in(context, future)
     }
 
-    /// Schedules `f` from any thread, in a copy of that thread's context, taken now (CS-02), and
+    /// Schedules `f` from any thread, in a copy of that thread's context, taken now, and
     /// wakes the loop.
     ///
     /// # Examples
