@@ -1,20 +1,22 @@
-//! Context variables for async Rust, inherited by every unit of work.
+//! Context variables for async Rust: the values that belong to a request follow the work into every
+//! task, callback, timer, blocking job and thread that it starts.
 //!
-//! Values that belong to a request (its id, tenant, locale, deadline, transaction) are lost at
-//! every spawn, blocking job, timer and thread. With this crate they follow: every unit of work
-//! starts in a copy of the context that scheduled it, on tokio, async-std, smol, the built-in
-//! [`event_loop`], and any executor that can run a closure. The variables are Python's (PEP 567),
-//! and the way they follow the work is asyncio's.
+//! Every unit of work starts in a copy of the context that scheduled it, and what it sets stays in
+//! that copy: on tokio, async-std, smol, the built-in [`event_loop`], and any executor that can run
+//! a closure. The variables are those of Python's PEP 567, and the rules are asyncio's.
 //!
-//! It is not a tracing library, and it puts nothing on the wire but the variables that a
-//! [`Propagator`](propagation::Propagator) lists.
+//! ```sh
+//! cargo add aiocontextvars --features tokio
+//! ```
 //!
 //! # Examples
 //!
-//! A variable is a static. Its value belongs to the current context:
+//! A variable is a static. Its value belongs to the current context, and what the [`shim`] spawns
+//! has it:
 //!
-//! ```
-//! use aiocontextvars::context_var;
+#![cfg_attr(feature = "tokio", doc = "```")]
+#![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+//! use aiocontextvars::{context_var, shim};
 //!
 //! context_var! {
 //!     /// Id of the request being served.
@@ -22,60 +24,82 @@
 //!     pub static TENANT: String = "public".to_owned();
 //! }
 //!
-//! assert_eq!(REQUEST_ID.get(), None);
-//! let token = REQUEST_ID.set(7);
-//! assert_eq!(REQUEST_ID.get(), Some(7));
-//! REQUEST_ID.reset(token).unwrap();
-//! // With a default there is always a value.
-//! assert_eq!(TENANT.get(), "public");
-//! ```
-//!
-//! What the [`shim`] spawns starts in a copy of the current context:
-//!
-//! ```
-//! # use aiocontextvars::{context_var, shim};
-//! # context_var! { static REQUEST_ID: u64; }
-//! shim::block_on(async {
+//! #[tokio::main]
+//! async fn main() {
 //!     REQUEST_ID.set(7);
 //!     let task = shim::spawn(async {
 //!         // A grandchild inherits as well.
-//!         shim::spawn_blocking(|| REQUEST_ID.get()).await.unwrap()
+//!         let job = shim::spawn_blocking(|| REQUEST_ID.get());
+//!         (job.await.unwrap(), TENANT.get())
 //!     });
+//!     // Nothing that happens here from now on is seen by them.
 //!     REQUEST_ID.set(8);
-//!     assert_eq!(task.await.unwrap(), Some(7));
-//! });
+//!     assert_eq!(task.await.unwrap(), (Some(7), "public".to_owned()));
+//! }
 //! ```
 //!
 //! Where something else spawns, [`ContextExt`] takes the context along:
 //!
+#![cfg_attr(feature = "tokio", doc = "```")]
+#![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+//! use aiocontextvars::{ContextExt, context_var};
+//!
+//! context_var! { static REQUEST_ID: u64; }
+//!
+//! #[tokio::main]
+//! async fn main() {
+//!     REQUEST_ID.set(7);
+//!     let task = tokio::spawn(async { REQUEST_ID.get() }.in_current_context());
+//!     assert_eq!(task.await.unwrap(), Some(7));
+//! }
 //! ```
-//! # use aiocontextvars::{ContextExt, context_var, shim};
-//! # context_var! { static REQUEST_ID: u64; }
-//! REQUEST_ID.set(7);
-//! let future = async { REQUEST_ID.get() }.in_current_context();
-//! let thread = std::thread::spawn(|| futures::executor::block_on(future));
-//! assert_eq!(thread.join().unwrap(), Some(7));
+//!
+//! The same program on any runtime: [`shim::block_on`] takes the one whose feature is on, or the
+//! event loop.
+//!
+//! ```
+//! use aiocontextvars::{context_var, shim};
+//!
+//! context_var! { static REQUEST_ID: u64; }
+//!
+//! shim::block_on(async {
+//!     let token = REQUEST_ID.set(7);
+//!     assert_eq!(shim::spawn(async { REQUEST_ID.get() }).await.unwrap(), Some(7));
+//!     REQUEST_ID.reset(token).unwrap();
+//!     assert_eq!(REQUEST_ID.get(), None);
+//! });
 //! ```
 //!
 //! # Where to look
 //!
 //! - [`ContextVar`], [`Token`], [`Scoped`]: setting, restoring, and values for the life of a guard.
 //! - [`Context`] and [`SharedContext`]: bindings as a value, and as an object that several share.
+//! - [`shim`]: spawning, callbacks, timers, threads,
+//!   [`ContextAwareExecutor`](shim::ContextAwareExecutor), and the adapters of the runtimes.
 //! - [`task_local!`]: tokio's task-locals, inherited by what is spawned.
 //! - [`Carried`] and [`channel`]: messages that bring the context they were sent from.
 //! - [`companion`]: spans, log contexts and thread-locals of others that follow the work with the
 //!   context.
-//! - [`shim`]: spawning, callbacks, timers, threads,
-//!   [`ContextAwareExecutor`](shim::ContextAwareExecutor), and the adapters of the runtimes.
 //! - [`propagation`]: declared variables in the headers of messages, as W3C Baggage.
 //! - [`event_loop`]: asyncio's loop in small, with a virtual clock for tests.
 //! - [What shares a context and what isolates](shim#what-shares-a-context-and-what-isolates):
 //!   `join!`, `select!`, streams, timeouts and the rest.
-//! - In the repository, `docs/policies.md`: which context a unit of work gets, and what to do about
-//!   background work that outlives a request; `docs/testing.md`: a fresh context for each test;
-//!   `docs/propagation.md`: values between services; `docs/integrations.md`: what to write where
-//!   others spawn or call your code; `docs/parity.md`: what other libraries' handles and sets have,
-//!   and where it is here.
+//!
+//! Pages, in the repository:
+//!
+//! - [Web services](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/web-services.md), with a `clippy.toml` that finds forgotten spawns;
+//!   [libraries](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/libraries.md).
+//! - Coming from [`tokio::task_local!`](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/from-task-local.md), and from
+//!   [Python](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/from-python.md).
+//! - [Integrations](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/integrations.md): what to write where others spawn or call your code.
+//! - [Policies](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/policies.md): which context a unit of work gets; background work, pools, caches,
+//!   batches.
+//! - [Observability](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/observability.md): spans and log contexts;
+//!   [propagation](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/propagation.md): values between services.
+//! - [Testing](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/testing.md): a fresh context for each test.
+//! - [Guarantees](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/guarantees.md), each with its tests; [the catalogue of
+//!   behaviours](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/semantics.md); [parity](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/parity.md) with other handles and sets;
+//!   [speed](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/speed.md).
 //!
 //! # Features
 //!
@@ -103,10 +127,10 @@
 //!
 //! # Guarantees
 //!
-//! A panic, an abort and a shutdown leave the thread's context as it was, and destructors run
-//! inside their task's. User code may use the crate wherever it runs, and no `Drop` of the crate
-//! panics of its own accord. The repository's `docs/guarantees.md` has them all, each with the
-//! tests that back it.
+//! No unit of work sees another's value, and a task that the shim did not spawn has an empty context
+//! that cannot be written. A panic, an abort and a shutdown leave the thread's context as it was, and
+//! destructors run inside their task's. User code may use the crate wherever it runs, and no `Drop`
+//! of the crate panics of its own accord.
 //!
 //! # Implementation
 //!
@@ -171,14 +195,8 @@ pub use crate::token::{ResetError, ResetErrorKind, Token};
 pub use crate::var::{ContextVar, DefaultKind, NoDefault, WithDefault};
 pub use crate::with_context::{ContextExt, WithContext};
 
-/// The README's examples, which use all runtimes, `futures`' executors and the conformance suite.
-#[cfg(all(
-    doctest,
-    feature = "tokio",
-    feature = "async-std",
-    feature = "smol",
-    feature = "futures-executor"
-))]
+/// The README's examples.
+#[cfg(all(doctest, feature = "tokio"))]
 #[doc = include_str!("../README.md")]
 struct ReadmeExamples;
 

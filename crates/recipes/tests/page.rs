@@ -1,4 +1,5 @@
-//! `docs/integrations.md` has code of the recipes.
+//! The code on `docs/integrations.md` and in the README that no doctest runs is code of the recipes,
+//! or of a page whose doctests do.
 
 use std::fs;
 use std::path::Path;
@@ -10,8 +11,13 @@ fn lines(text: &str) -> String {
         .collect()
 }
 
+fn blocks(page: &str) -> impl Iterator<Item = String> {
+    let blocks = page.split("```rust,ignore\n").skip(1);
+    blocks.map(|block| lines(block.split("```").next().unwrap()))
+}
+
 #[test]
-fn its_code_is_in_the_recipes() {
+fn the_code_of_the_integrations_is_in_the_recipes() {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = ["tests", "../recipes-python/src"].map(|folder| package.join(folder));
     let files = folders
@@ -23,13 +29,22 @@ fn its_code_is_in_the_recipes() {
         .map(|file| lines(&fs::read_to_string(file).unwrap()))
         .collect();
 
-    let page = include_str!("../../../docs/integrations.md");
-    let mut blocks = 0;
-    for block in page.split("```rust,ignore\n").skip(1) {
-        let block = lines(block.split("```").next().unwrap());
+    let mut count = 0;
+    for block in blocks(include_str!("../../../docs/integrations.md")) {
         assert!(recipes.contains(&block), "in no recipe:\n{block}");
         assert!(block.lines().count() <= 12, "long for a recipe:\n{block}");
-        blocks += 1;
+        count += 1;
     }
-    assert!(blocks >= 7, "only {blocks} blocks");
+    assert!(count >= 7, "only {count} blocks");
+}
+
+#[test]
+fn the_code_of_the_readme_is_on_the_page_for_web_services() {
+    let page = lines(include_str!("../../../docs/web-services.md"));
+    let mut count = 0;
+    for block in blocks(include_str!("../../../README.md")) {
+        assert!(page.contains(&block), "not on the page:\n{block}");
+        count += 1;
+    }
+    assert_eq!(count, 1);
 }
