@@ -1,4 +1,4 @@
-//! [`WithContext`]: a future, stream, sink, reader, writer or function in a context of its own.
+//! [`WithContext`]: a future, stream, sink, iterator, reader or writer in a context of its own.
 
 mod io;
 
@@ -18,7 +18,7 @@ use crate::raw::{Around, Inside};
 use crate::shared::SharedContext;
 use crate::task_context::{EnterContext, TaskContext};
 
-/// Puts any future, stream, sink, reader or writer into a context.
+/// Puts any future, stream, sink, iterator, reader or writer into a context.
 pub trait ContextExt: Sized {
     /// Runs `self` in `context`: it is current every time the future is polled, and when it is
     /// dropped.
