@@ -353,7 +353,7 @@ pub fn broadcast<T: Send>(f: impl Fn(BroadcastContext<'_>) -> T + Sync) -> Vec<T
 /// without variables declared `local`.
 ///
 /// For code in a job or task that uses rayon directly: while it waits, the worker may run jobs of
-/// others, which would find the context of whoever waits.
+/// others, which would find the context of the job that waits.
 ///
 /// # Panics
 ///

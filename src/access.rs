@@ -395,8 +395,8 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
         }
     }
 
-    /// Calls `f` in a copy of the current context in which the variable is `value`: nothing set
-    /// inside comes out.
+    /// Calls `f` in a copy of the current context in which the variable is `value`: what is set
+    /// inside stays inside.
     ///
     /// # Examples
     ///
@@ -413,7 +413,7 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
     }
 
     /// Polls and drops `inner` in a copy of the context that is current at its first poll, in which
-    /// the variable is `value`: nothing set inside comes out.
+    /// the variable is `value`: what is set inside stays inside.
     ///
     /// Scopes compose: each takes what is around it along, as nested calls of
     /// [`sync_scope`](Self::sync_scope) do.
@@ -551,11 +551,11 @@ impl Context {
         current::enter(self, &Kind::call(), f)
     }
 
-    /// Calls `f` in a copy of this context: what it sets goes with the copy. Calls may overlap, on
-    /// any number of threads.
+    /// Calls `f` in a copy of this context. What `f` sets is dropped with the copy. Calls may
+    /// overlap, on any number of threads.
     ///
-    /// For closures of any shape, where `bind` and its like take at most one argument of one type:
-    /// capture a context by [`inherit_context`] and call by it.
+    /// This fits closures of any shape: capture a context by [`inherit_context`], and use `call`
+    /// inside the closure. (`bind`, `bind_mut` and `bind_fn` take at most one argument.)
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! [`Carried`]: a value that has the context it was sent from with it.
+//! [`Carried`]: a value with the context that it was sent from.
 
 use std::fmt;
 
@@ -12,11 +12,11 @@ use crate::with_context::{ContextExt, WithContext};
 /// A channel carries no context: a task that handles other tasks' messages does so in its
 /// own. With a `Carried` the sender's context comes along, and the message is handled there, by
 /// [`run`](Self::run) or by [`scope`](Self::scope). What handling it sets stays in the message's
-/// copy and is let go of with it. The adapters in [`channel`](crate::channel) wrap each message
+/// copy and is dropped with it. The adapters in [`channel`](crate::channel) wrap each message
 /// that is sent; in any other channel, queue or map, the wrapped value is one like any other.
 ///
 /// A message that is dropped, unread in a closed channel for example, is dropped inside its
-/// context. The context is let go of then.
+/// context, and the context after it.
 ///
 /// It is two words larger than the value. `Debug` shows the value and what `Debug` of a [`Context`]
 /// does: the variables' names, and the values of those declared `#[debug]`.
@@ -85,7 +85,7 @@ impl<T> Carried<T> {
         Carried(value.in_context(context))
     }
 
-    /// Calls `f` with the value, in the context, which is let go of afterwards.
+    /// Calls `f` with the value, in the context, which is dropped afterwards.
     ///
     /// If `f` panics, the value is dropped inside the context, and the caller's is current again. A
     /// future that `f` returns is polled outside of the context; for that there is
@@ -139,7 +139,7 @@ impl<T> Carried<T> {
     /// Calls `f` with the value, in the context, and carries on with what it returns: for a message
     /// that is passed on in another form.
     ///
-    /// What `f` sets is there for who handles the result.
+    /// What `f` sets is seen where the result is handled.
     ///
     /// # Examples
     ///
@@ -200,7 +200,7 @@ impl<T> Carried<T> {
         self.0.context()
     }
 
-    /// The value alone. The context is let go of.
+    /// The value alone. The context is dropped.
     ///
     /// # Examples
     ///

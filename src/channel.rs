@@ -1,14 +1,14 @@
 //! Channels in which each message brings the context it was sent from.
 //!
-//! A channel by itself carries no context: an actor that handles the messages of many tasks sees
+//! A channel carries no context: an actor that handles the messages of many tasks sees
 //! its own variables, not those of the task that sent the message. Here a [`Sender`] puts
 //! each message into a [`Carried`], at the call of `send` and in a copy of the context that is
 //! current there, and a [`Receiver`] handles each in its own.
 //!
 //! The channel is one of `futures::channel::mpsc`, of async-channel (feature `async-channel`) or of
-//! `tokio::sync::mpsc` (feature `tokio`), bounded or not, made as ever and given to [`carrying`]. A
-//! sender has the methods of its channel that send, with `T` where the channel has `Carried<T>`; a
-//! receiver's methods are the same for all. Everything else is the channel's, and there by
+//! `tokio::sync::mpsc` (feature `tokio`), bounded or not, made as usual and given to [`carrying`].
+//! A sender has the methods of its channel that send, with `T` where the channel has `Carried<T>`;
+//! a receiver's methods are the same for all. Everything else is the channel's, and there by
 //! `get_ref` and `get_mut`.
 //!
 //! Between two messages a receiver keeps no context.
@@ -378,8 +378,8 @@ impl<R: Mailbox> Receiver<R> {
     /// Calls `handle` for each message, one after another and each in the message's context, until
     /// there will be no more.
     ///
-    /// Between two messages there is no context but the caller's. A panic of `handle` comes out,
-    /// its message is gone, and those behind it are still in the channel.
+    /// Between two messages there is no context but the caller's. A panic of `handle` propagates:
+    /// its message is lost, and those behind it are still in the channel.
     ///
     /// The futures cannot borrow what `handle` keeps between the messages. Where they have to, or
     /// where the end is not that of the channel, call [`recv`](Self::recv) in a loop, and

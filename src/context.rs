@@ -225,8 +225,8 @@ impl Context {
     /// This context without [companions](crate::companion): where it is entered, what is current on
     /// the thread stays so.
     ///
-    /// For what is registered in a request and lives on, such as a listener: with the companions it
-    /// would keep the request's span open.
+    /// For a listener, for example, that is registered in a request and outlives it: with the
+    /// companions it would keep the request's span open.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! [`Scoped`]: a value that goes when its guard does.
+//! [`Scoped`]: a value that is bound as long as its guard lives.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,7 +15,7 @@ use crate::var::ContextVar;
 /// [`ContextVar::scoped`](crate::ContextVar::scoped).
 ///
 /// The guard belongs to the context in which it was made, not to the thread: it is `Send`, and may
-/// be held across `.await`. Wherever it is dropped, its value goes from that context, and nothing
+/// be held across `.await`. Wherever it is dropped, its value leaves that context, and nothing
 /// changes in any other; a copy that was taken meanwhile keeps the value.
 ///
 /// The value is dropped when the variable has its other value back. If the value's destructor

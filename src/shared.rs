@@ -1,4 +1,4 @@
-//! [`SharedContext`]: a context with identity, entered by one at a time and seen by all.
+//! [`SharedContext`]: a context with identity, entered by one thread at a time and readable by all.
 
 pub(crate) mod enter;
 mod waiters;
@@ -18,8 +18,8 @@ use crate::var::ContextVar;
 /// A context *object*, as PEP 567 has it: `clone()` is the same context.
 ///
 /// Use it where identity matters: several tasks or callbacks that share one context, a parent that
-/// reads what its child set, a runner whose runs share theirs. Everywhere else an owned [`Context`]
-/// does, with less that can go wrong at run time.
+/// reads what its child set, a runner whose runs share theirs. Elsewhere use an owned [`Context`]:
+/// less can go wrong with it at run time.
 ///
 /// Only one thread can be inside at a time. If the context is already entered:
 ///
@@ -28,13 +28,13 @@ use crate::var::ContextVar;
 /// - a poll or drop *inside* a frame of this context, on the same thread, passes through;
 /// - a future that has to be dropped meanwhile is dropped in a copy.
 ///
-/// Those who wait are woken when the context has been left, by whoever leaves it; a waker may enter
-/// it at once.
+/// Waiters are woken when the context has been left, by the thread that leaves it; a waker may
+/// enter it at once.
 ///
 /// # Bringing values back
 ///
-/// What a task sets stays in its context. If the task is given a shared one, everybody who has that
-/// too reads what was set: at any time, also while the task runs and when it has failed. A task
+/// What a task sets stays in its context. If the task is given a shared one, everything that was
+/// set can be read there at any time, also while the task runs and after it has failed. A task
 /// that completes can also return its context, as in `spawn(async { (work().await, copy_context())
 /// })`, and [`Context::apply`] adopts it.
 ///

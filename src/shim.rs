@@ -4,7 +4,7 @@
 //! that scheduled it, taken at the call, and what it sets stays in that copy. The same on every
 //! runtime:
 //!
-//! | | the runtimes by themselves | through the shim |
+//! | | the runtimes' own functions | through the shim |
 //! |---|---|---|
 //! | context of a new task | none, or the thread's | copy of the scheduler's, at the call |
 //! | dropping the [`JoinHandle`] | tokio, async-std: runs on; smol: cancels | runs on; `abort`, `abort_handle` and `detach` are explicit |
@@ -40,13 +40,13 @@
 //!
 //! # Groups and runs
 //!
-//! [`TaskGroup`] ties tasks together, so that the failure of one ends the others and nobody leaves
-//! before all have ended; [`JoinSet`] gives the results of tasks in the order in which they end.
+//! [`TaskGroup`] ties tasks together: the failure of one aborts the others, and the scope ends when
+//! all have ended; [`JoinSet`] gives the results of tasks in the order in which they end.
 //! [`Runner`] runs several futures in one context, one after another.
 //!
 //! # What comes back
 //!
-//! Nothing, by itself: what a task sets is seen by its children only. A task may return its
+//! Nothing, unless asked for: what a task sets is seen by its children only. A task may return its
 //! context, as in `spawn(async { (work().await, copy_context()) })`, which
 //! [`Context::apply`](crate::Context::apply) adopts, and in a
 //! [`SharedContext`](crate::SharedContext) several units of work see what each sets.
@@ -56,8 +56,8 @@
 //! # Tasks that the shim did not spawn
 //!
 //! A task of tokio or async-std that the shim did not spawn has an *empty, read-only* context, on
-//! every flavour of the runtime and whatever was called before: what it found on its thread would
-//! be somebody else's, and what it wrote there would be found by others.
+//! every flavour of the runtime and whatever was called before: otherwise it would read another
+//! task's values on its thread, and other tasks would read what it wrote there.
 //!
 //! - Reads give the default or `None`, [`copy_context`](crate::copy_context) is empty, and what
 //!   such a task spawns through the shim inherits nothing.
@@ -78,9 +78,9 @@
 //! future that has a context of its own, as `local_set.run_until(f).in_current_context()`, runs its
 //! bare tasks there: they read what that has, and cannot write to it. For tasks that read nothing
 //! of it, put the context around the future and not around the executor:
-//! `local_set.run_until(f.in_current_context())`. In the poll of a task that the shim has spawned
-//! nobody is asked, because that would double the price of a `set`: a `LocalSet` that such a task
-//! runs is part of it.
+//! `local_set.run_until(f.in_current_context())`. In the poll of a task that the shim has spawned,
+//! the runtime is not asked, because that would double the cost of a `set`: a `LocalSet` that such
+//! a task runs is part of it.
 //!
 //! smol cannot be asked which task is running, nor can async-std about its blocking jobs; the
 //! [adapter](self::smol) says what becomes of a write there.
@@ -257,8 +257,8 @@ fn local() -> LocalScope {
 
 /// Spawns a task on the current executor, in a copy of the current context, taken now.
 ///
-/// The task runs on when the handle is dropped. What it sets is seen by nobody else; its
-/// children inherit it.
+/// The task keeps running when the handle is dropped. Only the task and its children see what it
+/// sets.
 ///
 /// # Panics
 ///
@@ -474,11 +474,11 @@ pub fn spawn_blocking_in<C: TaskContext, T: Send + 'static>(
 /// runtime of the one feature of `tokio`, `async-std` and `smol` that is on. With several of them
 /// on, or none, a new event loop runs it.
 ///
-/// It runs in a copy of the current context: nothing it sets comes out, and a second call starts
+/// It runs in a copy of the current context: what it sets stays inside, and a second call starts
 /// afresh.
 ///
 /// It is not for wakers, nor for destructors that a waker runs: the thread that calls a waker may
-/// be in the midst of its runtime's own work. On a worker thread of tokio that may end the process.
+/// be executing its runtime's own code. On a worker thread of tokio that may end the process.
 ///
 /// # The runtime of the one feature
 ///

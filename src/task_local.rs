@@ -282,9 +282,9 @@ pin_project! {
 impl<T: TaskLocalValue, F> TaskLocalFuture<T, F> {
     /// Takes the value out of the scope. If the future has not completed, it goes on without.
     ///
-    /// `None` if it has been taken before, and as long as somebody else has it: a task that was
-    /// spawned inside of the scope and has not ended, or a copy of the context. Then it stays where
-    /// it is, and can be taken later.
+    /// `None` if it has been taken before, and as long as it is shared: with a task that was
+    /// spawned inside of the scope and has not ended, or with a copy of the context. Then it stays
+    /// where it is, and can be taken later.
     ///
     /// # Examples
     ///

@@ -14,7 +14,7 @@ use crate::var::ContextVar;
 /// Restores the value that a variable had before a `set`: PEP 567's `Token`.
 ///
 /// Made by [`ContextVar::set`] and [`ContextVar::unset`], used up by [`ContextVar::reset`]. A token
-/// is `Send` and may be kept as long as one likes; it holds the old value and what is below the
+/// is `Send` and may be kept for any time; it holds the old value and what is below the
 /// guards that it was made under, and nothing else of the context in which it was made.
 ///
 /// # Examples

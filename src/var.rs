@@ -32,17 +32,17 @@ use crate::value::{DebugValue, Stored, Value};
 /// User code (`Clone`, `Drop`, `Debug`, defaults, `with` closures) runs while no lock or borrow is
 /// held, and may call anything in this crate, also on this very variable.
 ///
-/// A value is dropped when the last context, token or reader lets go of it, and only then when the
-/// write that has replaced it has taken place: its destructor finds what has come after it, and
-/// what the destructor sets stays. It runs in the context of whoever lets go. Only if that is a
-/// wrapped future, a task, callback, job or bound function, whose context takes its values along,
-/// it runs in an empty context, where it may read, write and enter contexts.
+/// A value is dropped when the last context, token or reader releases it. A replaced value is
+/// dropped after the write: its destructor sees the new value, and what the destructor sets stays.
+/// The destructor runs in the context of the code that released the value. If a wrapped future,
+/// task, callback, job or bound function ends and its context is dropped with it, the destructor
+/// runs in an empty context, where it may read, write and enter contexts.
 ///
-/// A destructor's panic comes out of whatever has dropped the value, which has done its work all
-/// the same, and other values are dropped as well. In a task the panic is the task's, in a callback
-/// it is reported. Where nobody could take it, when a thread ends or a guard or a future is dropped
-/// by a panic, it goes no further than the panic hook. As with any collection, two values that go
-/// together and both panic end the process.
+/// A destructor's panic propagates to the code that dropped the value. The operation is complete by
+/// then, and other values are dropped as well. In a task the panic is the task's; in a callback it
+/// is reported. Where it cannot propagate (a thread ends, or a panic drops a guard or a future), it
+/// stops at the panic hook. As with any collection, two values that are dropped together and both
+/// panic end the process.
 ///
 /// # In allocators and signal handlers
 ///

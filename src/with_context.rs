@@ -116,7 +116,7 @@ impl<T, C: TaskContext> WithContext<T, C> {
         }
     }
 
-    /// What is wrapped.
+    /// The wrapped value.
     ///
     /// # Examples
     ///
@@ -128,7 +128,7 @@ impl<T, C: TaskContext> WithContext<T, C> {
         self.inside.inner()
     }
 
-    /// What is wrapped. Its methods are called in the current context, and not in that of the
+    /// The wrapped value. Its methods are called in the current context, and not in that of the
     /// wrapper.
     ///
     /// # Examples
@@ -143,7 +143,7 @@ impl<T, C: TaskContext> WithContext<T, C> {
         self.inside.parts_mut().1
     }
 
-    /// What is wrapped, pinned. Its methods are called in the current context, and not in that of
+    /// The wrapped value, pinned. Its methods are called in the current context, and not in that of
     /// the wrapper.
     ///
     /// # Examples
@@ -166,7 +166,7 @@ impl<T, C: TaskContext> WithContext<T, C> {
         self.project().inside.project().1
     }
 
-    /// What is wrapped, without the context.
+    /// The wrapped value, without the context.
     ///
     /// # Examples
     ///
@@ -221,7 +221,7 @@ impl<T, C: TaskContext> WithContext<T, C> {
 }
 
 impl<T> WithContext<T> {
-    /// The context: as it was given at first, and then as what is wrapped has left it.
+    /// The context, with what the wrapped value has set so far.
     ///
     /// # Examples
     ///
@@ -237,7 +237,7 @@ impl<T> WithContext<T> {
         self.place()
     }
 
-    /// What is wrapped, and the context. From here on both are the caller's.
+    /// The wrapped value and the context. From here on both are the caller's.
     ///
     /// # Examples
     ///
@@ -272,7 +272,7 @@ impl<T> WithContext<T, SharedContext> {
         context.unwrap_or_else(|| unreachable!("only a drop takes the context out"))
     }
 
-    /// What is wrapped, and the context. From here on both are the caller's.
+    /// The wrapped value and the context. From here on both are the caller's.
     ///
     /// # Examples
     ///

@@ -13,10 +13,10 @@ use crate::with_context::{ContextExt, WithContext};
 /// [`RestoreLayer`] further inside.
 ///
 /// The two go around layers that call the service in a task of their own, such as tower's `Buffer`,
-/// whose worker would call it in no context, or in that of whoever made the buffer. Between the two
-/// a request is a [`Carried`]: a copy of the context that is current when the service is called,
-/// without `local` variables. One that is dropped there, when the buffer is closed for example, is
-/// dropped in its context.
+/// whose worker would call it in no context, or in that in which the buffer was made. Between the
+/// two a request is a [`Carried`]: a copy of the context that is current when the service is
+/// called, without `local` variables. One that is dropped there, when the buffer is closed for
+/// example, is dropped in its context.
 ///
 /// # Examples
 ///

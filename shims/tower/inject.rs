@@ -1,4 +1,4 @@
-//! [`InjectLayer`]: the values of whoever calls go out with the request.
+//! [`InjectLayer`]: the caller's values go out with the request.
 
 use std::fmt;
 use std::task::{self, Poll};

@@ -33,7 +33,7 @@ const MAX_REPORTED: usize = 2 * MAX_MEMBERS;
 /// assert_eq!((problem.member(), problem.kind()), (Some("request-id"), ProblemKind::Value));
 /// assert_eq!(
 ///     problem.to_string(),
-///     "the baggage member `request-id` was left out: its value is not one of its variable's type"
+///     "the baggage member `request-id` was left out: its value does not parse as its variable's type"
 /// );
 /// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -107,7 +107,7 @@ impl fmt::Display for Problem {
                 f.write_str("it is not `key=value` with all other characters percent-encoded")
             }
             ProblemKind::Encoding => f.write_str("its value is not percent-encoded UTF-8"),
-            ProblemKind::Value => f.write_str("its value is not one of its variable's type"),
+            ProblemKind::Value => f.write_str("its value does not parse as its variable's type"),
             ProblemKind::ValueTooLong => f.write_str(
                 "its value is longer than this propagator allows; for more, see `max_len`",
             ),

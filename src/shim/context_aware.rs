@@ -21,7 +21,7 @@ use crate::id;
 use crate::shim::platform::Instant;
 use crate::task_context::TaskContext;
 
-/// An executor whose units of work inherit the context of whoever submits them.
+/// An executor whose units of work inherit the context that they are submitted from.
 ///
 /// Wraps the handle of a runtime, an executor of one's own, or, with
 /// [`from_schedule`](ContextAwareExecutor::from_schedule), any closure that gets work run. Tasks of
@@ -146,11 +146,12 @@ impl<E> ContextAwareExecutor<E> {
         }
     }
 
-    /// Wraps `inner` so that every unit of work starts in a copy of `context`, whoever submits it.
-    /// The `_in` methods still take the context they are given.
+    /// Wraps `inner` so that every unit of work starts in a copy of `context`, wherever it is
+    /// submitted. The `_in` methods still take the context they are given.
     ///
-    /// For work that outlives whoever happens to start it, as a pooled connection does: on an
-    /// executor made by [`new`](Self::new), it would keep the values of the request that opened it.
+    /// For work that outlives the request that happens to start it, as a pooled connection does: on
+    /// an executor made by [`new`](Self::new), it would keep the values of the request that opened
+    /// it.
     ///
     /// # Examples
     ///

@@ -1,6 +1,6 @@
 //! The built-in event loop: asyncio's in small, with no runtime and no reactor.
 //!
-//! Tasks and callbacks take their turns in one line, in the order in which they became ready, and
+//! Tasks and callbacks take turns in one queue, in the order in which they became ready, and
 //! every one of them runs in its own context. An idle loop parks its thread. Sockets need a reactor
 //! beside it, such as `async-io`'s, which wakes tasks of any executor.
 //!
@@ -473,8 +473,8 @@ impl EventLoop {
         self.local.call_at_local_in(context, when, f)
     }
 
-    /// Ends the loop: drops its tasks and callbacks, each inside its context. The same as dropping
-    /// it, in so many words. A loop that is running cannot be closed: it is borrowed.
+    /// Ends the loop: drops its tasks and callbacks, each inside its context. Equivalent to
+    /// dropping it. A loop that is running cannot be closed: it is borrowed.
     ///
     /// What [handles](LoopHandle) submit from now on is dropped, and their
     /// [`is_closed`](LoopHandle::is_closed) holds.

@@ -23,7 +23,7 @@ use crate::current;
 ///
 /// Implement [`schedule`](Executor::schedule), wrap the executor in a
 /// [`ContextAwareExecutor`](super::ContextAwareExecutor), and it has tasks, callbacks, timers and
-/// blocking jobs that inherit the context of whoever submits them. Override
+/// blocking jobs that inherit the context that they are submitted from. Override
 /// [`clock`](Executor::clock) and [`spawn_blocking`](Executor::spawn_blocking) if the executor has
 /// its own; the defaults share one timer thread and one pool of blocking threads in the process,
 /// started on first use. The pool has at most 500 threads, which end when they have been idle for
@@ -60,12 +60,11 @@ pub trait Executor: Send + Sync + 'static {
     ///
     /// Running it at once is allowed. Dropping it cancels its task, and so does a panic. Runnables
     /// are to be run roughly in the order in which they were scheduled: one thread that always runs
-    /// the newest first never comes to the others while a task wakes itself, or two wake each
-    /// other.
+    /// the newest first starves the others while a task wakes itself, or two wake each other.
     ///
     /// May use the crate, also to send work to this very executor: no lock is held. It is called in
-    /// the context of whoever spawns, schedules or wakes, and must leave that as it was. It must
-    /// not block on the executor.
+    /// the context of the code that spawns, schedules or wakes, and must leave that as it was. It
+    /// must not block on the executor.
     fn schedule(&self, task: Runnable);
 
     /// The clock that timers on this executor follow. May use the crate, as the clock may.
@@ -102,9 +101,9 @@ pub(crate) fn spawn_blocking(job: Job) {
 /// [`schedule_local`](LocalExecutor::schedule_local) is called on the executor's own thread only. A
 /// wake-up from another thread, a timer's for example, unparks this one. An executor that has
 /// nothing to run calls [`deliver_remote_wakes`](super::deliver_remote_wakes), and parks only if
-/// that brings nothing. An executor that can poll futures itself, as the ones with an adapter here
-/// do, should implement [`spawn_local`](LocalExecutor::spawn_local) as well: then its tasks can be
-/// woken from anywhere.
+/// there is still nothing to run. An executor that can poll futures itself, as the ones with an
+/// adapter here do, should implement [`spawn_local`](LocalExecutor::spawn_local) as well: then its
+/// tasks can be woken from anywhere.
 ///
 /// # Examples
 ///

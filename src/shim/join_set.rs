@@ -20,8 +20,8 @@ use crate::task_context::TaskContext;
 /// Tasks with outputs of one type, awaited in the order in which they end: tokio's `JoinSet`, on
 /// every executor.
 ///
-/// Each task starts in a copy of the context of whoever calls `spawn`. Dropping the set
-/// aborts the tasks that are left in it.
+/// Each task starts in a copy of the context that is current where `spawn` is called. Dropping the
+/// set aborts the tasks that are left in it.
 ///
 /// # Examples
 ///
@@ -500,7 +500,7 @@ impl<T: 'static> JoinSet<T> {
             .for_each(|(_, member)| member.task.abort());
     }
 
-    /// Lets all tasks run on by themselves. The set is empty then.
+    /// Detaches all tasks: they keep running in the background. The set is empty afterwards.
     ///
     /// # Examples
     ///

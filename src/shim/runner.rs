@@ -18,9 +18,9 @@ use crate::task_context::TaskContext;
 /// Runs futures one after another in one context, so that each sees what the ones before it have
 /// set. asyncio's `Runner`.
 ///
-/// The context is a copy of the one that is current at the first use; what is set outside later is
-/// not seen inside, and nothing comes out. [`block_on`](super::block_on), in contrast,
-/// takes a fresh copy at each call.
+/// The context is a copy of the one that is current at the first use. What is set outside later is
+/// not seen inside, and what is set inside stays inside. [`block_on`](super::block_on), in
+/// contrast, takes a fresh copy at each call.
 ///
 /// # Examples
 ///

@@ -65,7 +65,7 @@ impl fmt::Display for NoRuntime {
             ),
             (_, Some(module)) => write!(
                 f,
-                "; several runtimes are compiled in, so that none is the obvious one: name it, as in \
+                "; several runtimes are compiled in, so none is the obvious choice: name one, as in \
                  `shim::{module}::spawn`"
             ),
             (_, None) => Ok(()),

@@ -21,12 +21,12 @@ use super::outcome::CatchPanic;
 use crate::sync::{Mutex, MutexGuard, WakerCell};
 use crate::task_context::TaskContext;
 
-/// Tasks that end together: when one of them fails, the others are aborted, and nobody goes on
-/// before all have ended. asyncio's `TaskGroup`.
+/// Tasks that end together: when one of them fails, the others are aborted, and whoever waits for
+/// the group goes on when all have ended. asyncio's `TaskGroup`.
 ///
 /// A task fails by returning an error or by panicking; one that is aborted on its own does not.
-/// Each task starts in a copy of the context of whoever calls [`spawn`](Self::spawn), not of the
-/// one who has made the group.
+/// Each task starts in a copy of the context that is current where [`spawn`](Self::spawn) is
+/// called, not where the group was made.
 ///
 /// Clones are the same group, so that its tasks can spawn others in it. Dropping the last clone
 /// aborts the tasks, without waiting.

@@ -109,7 +109,7 @@ fn a_value_that_is_no_utf_8_or_does_not_parse_is_left_out() {
         let text = received.problems[0].to_string();
         assert_eq!(
             text,
-            "the baggage member `n` was left out: its value is not one of its variable's type"
+            "the baggage member `n` was left out: its value does not parse as its variable's type"
         );
         assert_eq!(
             (received.context.get(&NUMBER), received.context.len()),
