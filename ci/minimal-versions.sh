@@ -11,7 +11,7 @@ rm -rf "$copy"
 mkdir -p "$copy"
 cp -r Cargo.toml README.md docs src shims tests examples benches crates "$copy"
 # The recipes need later versions of what the library and its tests use.
-rm -r "$copy/crates/recipes"
+rm -r "$copy"/crates/recipes*
 cd "$copy"
 cargo +nightly update --quiet -Z direct-minimal-versions
 # The library alone first: the features of development dependencies would hide one that is missing.

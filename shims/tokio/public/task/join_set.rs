@@ -274,7 +274,7 @@ impl<T: 'static> JoinSet<T> {
         self.set.abort_all();
     }
 
-    /// Removes all tasks from the set, which run on.
+    /// Detaches all tasks from the set: they keep running.
     pub fn detach_all(&mut self) {
         self.set.detach_all();
     }

@@ -17,8 +17,9 @@ pin_project! {
     /// where they are spawned.
     ///
     /// Its methods are tokio's, and so is what they return. In it,
-    /// [`spawn_local`](super::spawn_local) inherits too; tokio's own spawns bare tasks. What is
-    /// [run](Self::run_until) in it is part of whoever runs it, and has that context.
+    /// [`spawn_local`](super::spawn_local) inherits too; tokio's own spawns bare tasks. A
+    /// future that is [run](Self::run_until) in it is part of the task that runs it, and shares its
+    /// context.
     ///
     /// # Examples
     ///
