@@ -882,11 +882,49 @@ fn drop_shared<T>(shared: Option<Shared<T>>) {
 
 /// What is done around the drop of a value.
 pub(crate) trait Around {
-    /// Calls `f`, which drops the value.
-    fn around(&mut self, f: impl FnOnce());
+    /// Drops `value` where it should go.
+    ///
+    /// Its type is not known, so that this is compiled once, and not in each place that drops such a
+    /// value: a runtime has five of them for each task.
+    fn around(&mut self, value: Undropped<'_>);
 
     /// The same for a value whose drop does nothing.
     fn release(&mut self);
+}
+
+/// A value in its place, which goes when this does.
+pub(crate) struct Undropped<'a> {
+    value: NonNull<()>,
+    drop_in_place: unsafe fn(NonNull<()>),
+    _borrowed: PhantomData<&'a mut ()>,
+}
+
+impl<'a> Undropped<'a> {
+    /// # Safety
+    ///
+    /// The value must not be used or dropped any more when this has gone.
+    #[inline]
+    unsafe fn new<T>(value: &'a mut ManuallyDrop<T>) -> Undropped<'a> {
+        unsafe fn drop_in_place<T>(value: NonNull<()>) {
+            // SAFETY: the caller has it from `value` below, which was borrowed mutably all the
+            // time, and calls this once.
+            unsafe { ManuallyDrop::drop(value.cast::<ManuallyDrop<T>>().as_mut()) }
+        }
+        Undropped {
+            value: NonNull::from(value).cast(),
+            drop_in_place: drop_in_place::<T>,
+            _borrowed: PhantomData,
+        }
+    }
+}
+
+impl Drop for Undropped<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: `drop_in_place` is for the type of `value`, as `new` has set both; this is called
+        // once; and by the contract of `new` nobody uses the value afterwards.
+        unsafe { (self.drop_in_place)(self.value) }
+    }
 }
 
 /// A value that is dropped where `A` says.
@@ -942,21 +980,12 @@ impl<T, A: Around> Inside<T, A> {
 impl<T, A: Around> Drop for Inside<T, A> {
     #[inline]
     fn drop(&mut self) {
-        /// Drops the value where this goes.
-        struct Inner<'a, T>(&'a mut ManuallyDrop<T>);
-        impl<T> Drop for Inner<'_, T> {
-            #[inline]
-            fn drop(&mut self) {
-                // SAFETY: only `Inside::drop` makes one, and the value is used no more after that.
-                unsafe { ManuallyDrop::drop(self.0) }
-            }
-        }
         if !mem::needs_drop::<T>() {
             return self.around.release();
         }
-        // It goes here, at the latest: also if the closure is not called, or the call panics first.
-        let mut inner = Some(Inner(&mut self.inner));
-        self.around.around(|| drop(inner.take()));
+        // SAFETY: this is the drop of `self`, after which nobody has the value.
+        let value = unsafe { Undropped::new(&mut self.inner) };
+        self.around.around(value);
     }
 }
 

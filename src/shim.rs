@@ -225,7 +225,7 @@ use self::callback::Call;
 use self::destination::Destination;
 use self::event_loop::EventLoop;
 use self::scope::{LocalScope, new_context};
-use self::task::TaskFuture;
+use self::task::{Outlined, TaskFuture};
 use crate::current;
 use crate::runtimes::runtimes;
 use crate::task_context::TaskContext;
@@ -286,8 +286,8 @@ where
     F::Output: Send + 'static,
 {
     match search::first() {
-        Some(first) => first.spawn(current::inherit(), future),
-        None => match spawn_boxed(Box::pin(future)) {
+        Some(first) => first.spawn(current::inherit(), Outlined::new(future)),
+        None => match spawn_boxed(Box::pin(Outlined::new(future))) {
             Ok(task) => task,
             Err(error) => no_runtime(error),
         },
@@ -316,8 +316,8 @@ where
     F::Output: Send + 'static,
 {
     match search::first() {
-        Some(first) => Ok(first.spawn(current::inherit(), future)),
-        None => spawn_boxed(Box::pin(future)),
+        Some(first) => Ok(first.spawn(current::inherit(), Outlined::new(future))),
+        None => spawn_boxed(Box::pin(Outlined::new(future))),
     }
 }
 
@@ -348,8 +348,8 @@ where
     F::Output: Send + 'static,
 {
     match search::first() {
-        Some(first) => first.spawn(context, future),
-        None => match spawn_boxed_in(context, Box::pin(future)) {
+        Some(first) => first.spawn(context, Outlined::new(future)),
+        None => match spawn_boxed_in(context, Box::pin(Outlined::new(future))) {
             Ok(task) => task,
             Err(error) => no_runtime(error),
         },

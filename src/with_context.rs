@@ -14,7 +14,7 @@ use pin_project_lite::pin_project;
 
 use crate::context::Context;
 use crate::current::{self, Entering, Kind};
-use crate::raw::{Around, Inside};
+use crate::raw::{Around, Inside, Undropped};
 use crate::shared::SharedContext;
 use crate::task_context::{EnterContext, TaskContext};
 
@@ -97,9 +97,11 @@ pin_project! {
 struct Placed<P: EnterContext>(P);
 
 impl<P: EnterContext> Around for Placed<P> {
-    #[inline]
-    fn around(&mut self, f: impl FnOnce()) {
-        self.0.run_last(Entering::from(&Kind::call()).to_drop(), f);
+    #[inline(never)]
+    fn around(&mut self, value: Undropped<'_>) {
+        let kind = Kind::call();
+        self.0
+            .run_last(Entering::from(&kind).to_drop(), || drop(value));
     }
 
     #[inline]

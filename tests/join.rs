@@ -3,12 +3,16 @@
 
 #[path = "common/threads.rs"]
 mod threads;
+#[path = "../crates/conformance/src/waker.rs"]
+mod waker;
 
 use std::collections::HashSet;
 use std::future::{self, Future};
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::task::{self, Wake, Waker};
 use std::thread;
@@ -19,7 +23,10 @@ use aiocontextvars::shim::{
     self, AbortHandle, ContextAwareExecutor, FromSchedule, Runnable, TaskGroup,
 };
 use aiocontextvars::{context_var, shim::JoinHandle};
+use futures::channel::oneshot;
 use futures::executor::block_on;
+
+use waker::{WakerHook, waker};
 
 context_var! {
     static ID: u64;
@@ -613,4 +620,30 @@ fn a_task_may_await_one_that_returns_a_reference() {
         task.await.unwrap()
     });
     assert_eq!(names, ("first", "second", Some("third")));
+}
+
+#[test]
+fn a_waker_that_panics_leaves_the_handle_to_others() {
+    let (go_on, waits) = oneshot::channel::<()>();
+    let mut handle = pool().spawn(async { waits.await.unwrap() });
+    // Another may have a hand in the task from now on.
+    let id = handle.id();
+    for clones in 0..3 {
+        let left = AtomicUsize::new(clones);
+        let panics = waker(move |hook| {
+            if hook == WakerHook::Clone
+                && left
+                    .fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1))
+                    .is_err()
+            {
+                panic::resume_unwind(Box::new("in a waker"));
+            }
+        });
+        let cx = &mut task::Context::from_waker(&panics);
+        let poll = || Pin::new(&mut handle).poll(cx);
+        assert!(panic::catch_unwind(AssertUnwindSafe(poll)).is_err());
+    }
+    go_on.send(()).unwrap();
+    assert_eq!(handle.id(), id);
+    block_on(handle).unwrap();
 }

@@ -7,11 +7,12 @@ mod threads;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future;
+use std::future::{self, poll_fn};
 use std::ops::Deref;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
+use std::task::Poll;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
@@ -423,4 +424,60 @@ fn callbacks_on_an_executor_that_runs_steps_at_once() {
         }
     }
     assert_eq!(calls.get(), 3);
+}
+
+/// Sees in which contexts it is dropped, from any thread.
+struct TellsOnDrop(mpsc::Sender<Option<u64>>);
+
+impl Drop for TellsOnDrop {
+    fn drop(&mut self) {
+        self.0.send(ID.get()).unwrap();
+    }
+}
+
+/// A task that waits when its thread exits, and is woken before if `wakes` is set, but not run.
+fn a_waiting_task_of_a_thread(wakes: bool) {
+    let (tell, told) = mpsc::channel();
+    let (give, given) = mpsc::channel();
+    let (go_on, woken) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let (steps, wrapper) = Steps::wrapped();
+        ID.set(7);
+        let value = TellsOnDrop(tell);
+        let (waker, taken) = mpsc::channel();
+        let handle = wrapper.spawn_local(async move {
+            let _value = value;
+            poll_fn(|cx| {
+                waker.send(cx.waker().clone()).unwrap();
+                Poll::<()>::Pending
+            })
+            .await;
+        });
+        assert_eq!(steps.run(), 1);
+        give.send((handle, taken.recv().unwrap())).unwrap();
+        woken.recv().unwrap();
+        // The executor goes, which does not have the task.
+    });
+    let (handle, waker) = given.recv().unwrap();
+    if wakes {
+        waker.wake_by_ref();
+    }
+    go_on.send(()).unwrap();
+    thread.join().unwrap();
+
+    assert_eq!(told.iter().collect::<Vec<_>>(), [Some(7)]);
+    assert!(handle.is_finished());
+    let error = futures::executor::block_on(handle).unwrap_err();
+    assert!(error.is_cancelled());
+    waker.wake();
+}
+
+#[test]
+fn a_task_that_waits_when_its_thread_exits_is_cancelled() {
+    a_waiting_task_of_a_thread(false);
+}
+
+#[test]
+fn a_task_that_was_woken_when_its_thread_exits_is_cancelled() {
+    a_waiting_task_of_a_thread(true);
 }

@@ -6,10 +6,11 @@ use std::mem;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 
-use async_task::Runnable;
+use async_task::{Runnable, Task};
 use futures_core::future::LocalBoxFuture;
 use slab::Slab;
 
+use crate::contain::contain;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread::{self, ThreadId};
 use crate::sync::{Mutex, thread_local};
@@ -17,45 +18,85 @@ use crate::sync::{Mutex, thread_local};
 /// The runnables of a thread that other threads have woken.
 struct Inbox {
     thread: thread::Thread,
-    /// With the key of what schedules the runnable.
+    /// With the key of the runnable's task.
     woken: Mutex<Vec<(usize, Runnable)>>,
     any: AtomicBool,
+}
+
+impl Inbox {
+    fn take(&self) -> Vec<(usize, Runnable)> {
+        mem::take(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// Schedules a runnable on this thread.
 pub(crate) type Schedule = Rc<dyn Fn(Runnable)>;
 
-thread_local! {
-    static INBOX: Arc<Inbox> = Arc::new(Inbox {
-        thread: thread::current(),
-        woken: Mutex::default(),
-        any: AtomicBool::new(false),
-    });
-    /// What schedules the tasks of this thread, by the key that they know.
-    static SCHEDULERS: RefCell<Slab<Schedule>> = const { RefCell::new(Slab::new()) };
+/// A task that has not ended.
+struct Entry {
+    schedule: Schedule,
+    /// `None` until it has been spawned. Cancels the task when it is dropped.
+    handle: Option<Task<()>>,
 }
 
-/// Removes the scheduler of a task that has ended.
-struct RemoveScheduler {
+/// The tasks of this thread, by the key that they know, and what wakes them from elsewhere.
+struct Tasks {
+    inbox: Arc<Inbox>,
+    entries: RefCell<Slab<Entry>>,
+}
+
+thread_local! {
+    static TASKS: Tasks = Tasks {
+        inbox: Arc::new(Inbox {
+            thread: thread::current(),
+            woken: Mutex::default(),
+            any: AtomicBool::new(false),
+        }),
+        entries: RefCell::default(),
+    };
+}
+
+impl Drop for Tasks {
+    /// Cancels the tasks, which nobody else can run or drop: so their handles hear of their end.
+    fn drop(&mut self) {
+        for mut entry in self.entries.take().into_iter().map(|(_, entry)| entry) {
+            contain(|| drop(entry.handle.take()));
+        }
+        // Those were woken, and had been waiting here to be scheduled.
+        for (_, runnable) in self.inbox.take() {
+            contain(|| drop(runnable));
+        }
+    }
+}
+
+/// Removes the entry of a task that has ended.
+struct RemoveEntry {
     key: usize,
     thread: ThreadId,
 }
 
-impl Drop for RemoveScheduler {
+impl Drop for RemoveEntry {
     fn drop(&mut self) {
         if thread::current().id() == self.thread {
             // Not there any more while the thread's locals are being destroyed.
-            let removed = SCHEDULERS.try_with(|all| all.borrow_mut().try_remove(self.key));
-            drop(removed);
+            let removed = TASKS.try_with(|tasks| tasks.entries.borrow_mut().try_remove(self.key));
+            let handle = removed.ok().flatten().and_then(|entry| entry.handle);
+            handle.into_iter().for_each(Task::detach);
         }
     }
 }
 
 /// Spawns `task`, whose runnables are handed to `schedule`, on this thread, wherever it is woken.
 pub(crate) fn spawn(task: LocalBoxFuture<'static, ()>, schedule: Schedule) {
-    let inbox = INBOX.with(Arc::clone);
-    let key = SCHEDULERS.with(|all| all.borrow_mut().insert(schedule));
-    let remove = RemoveScheduler {
+    let (inbox, key) = TASKS.with(|tasks| {
+        let entry = Entry {
+            schedule,
+            handle: None,
+        };
+        let key = tasks.entries.borrow_mut().insert(entry);
+        (Arc::clone(&tasks.inbox), key)
+    });
+    let remove = RemoveEntry {
         key,
         thread: inbox.thread.id(),
     };
@@ -77,13 +118,16 @@ pub(crate) fn spawn(task: LocalBoxFuture<'static, ()>, schedule: Schedule) {
         task.await;
     };
     let (runnable, handle) = async_task::spawn_local(task, wake);
-    handle.detach();
+    TASKS.with(|tasks| tasks.entries.borrow_mut()[key].handle = Some(handle));
     runnable.schedule();
 }
 
-/// Without the scheduler, the runnable is dropped, which cancels the task.
+/// Without the entry, the runnable is dropped, which cancels the task.
 fn schedule_here(key: usize, runnable: Runnable) {
-    let schedule = SCHEDULERS.try_with(|all| all.borrow().get(key).cloned());
+    let schedule = TASKS.try_with(|tasks| {
+        let entries = tasks.entries.borrow();
+        entries.get(key).map(|entry| Rc::clone(&entry.schedule))
+    });
     if let Some(schedule) = schedule.ok().flatten() {
         schedule(runnable);
     }
@@ -100,12 +144,12 @@ fn schedule_here(key: usize, runnable: Runnable) {
 ///
 /// See [`LocalExecutor`](super::LocalExecutor).
 pub fn deliver_remote_wakes() {
-    let woken = INBOX.try_with(|inbox| {
-        if !inbox.any.swap(false, Ordering::AcqRel) {
-            return Vec::new();
-        }
-        mem::take(&mut *inbox.woken.lock().unwrap_or_else(PoisonError::into_inner))
-    });
+    let woken = TASKS.try_with(
+        |tasks| match tasks.inbox.any.swap(false, Ordering::AcqRel) {
+            true => tasks.inbox.take(),
+            false => Vec::new(),
+        },
+    );
     for (key, runnable) in woken.unwrap_or_default() {
         schedule_here(key, runnable);
     }

@@ -9,7 +9,7 @@ use std::task::{self, Poll};
 use pin_project_lite::pin_project;
 
 use crate::current::{Entering, Kind};
-use crate::raw::{Around, Inside};
+use crate::raw::{Around, Inside, Undropped};
 use crate::task_context::{EnterContext, TaskContext};
 
 /// The scope that a task's frame has: its executor's.
@@ -118,9 +118,35 @@ where
     }
 }
 
-impl<P: EnterContext, S: TaskScope, O: FrameOwner> Around for Entry<P, S, O> {
+pin_project! {
+    /// A future that is polled by one function, wherever it is polled from: as it is by the task of
+    /// a runtime, boxed on other executors, with companions and without. In each of these places it
+    /// would be compiled anew.
+    pub(crate) struct Outlined<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F> Outlined<F> {
     #[inline]
-    fn around(&mut self, f: impl FnOnce()) {
+    pub(crate) fn new(future: F) -> Self {
+        Outlined { future }
+    }
+}
+
+impl<F: Future> Future for Outlined<F> {
+    type Output = F::Output;
+
+    #[inline(never)]
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
+        self.project().future.poll(cx)
+    }
+}
+
+impl<P: EnterContext, S: TaskScope, O: FrameOwner> Around for Entry<P, S, O> {
+    #[inline(never)]
+    fn around(&mut self, value: Undropped<'_>) {
         let scope = self.scope.dropped();
         O::with_kind(|kind| {
             let entering = Entering {
@@ -128,7 +154,7 @@ impl<P: EnterContext, S: TaskScope, O: FrameOwner> Around for Entry<P, S, O> {
                 scope,
                 is_drop: true,
             };
-            self.context.run_last(entering, f);
+            self.context.run_last(entering, || drop(value));
         });
     }
 

@@ -315,6 +315,13 @@ struct Notes {
     awaiter: Option<Waker>,
 }
 
+impl Notes {
+    /// Whether anything is to be done about the task.
+    fn has_any(&self) -> bool {
+        self.abort || self.look || self.watch.is_some()
+    }
+}
+
 struct Held<T: 'static> {
     work: Work<T>,
     is_send: IsSend<T>,
@@ -425,6 +432,45 @@ impl<T: 'static> Held<T> {
     }
 }
 
+/// Who works on a task, and puts it back when it is done, also by a panic: of a waker of the user,
+/// for example.
+struct PutBack<'a, T: 'static> {
+    shared: &'a SharedTask<T>,
+    /// `None` once it is back.
+    held: Option<Held<T>>,
+    /// Who is to hear of the end.
+    woken: Vec<Waker>,
+}
+
+impl<T: 'static> PutBack<'_, T> {
+    fn get(&mut self) -> &mut Held<T> {
+        match &mut self.held {
+            Some(held) => held,
+            None => unreachable!("nobody works on a task that was put back"),
+        }
+    }
+}
+
+impl<T: 'static> Drop for PutBack<'_, T> {
+    fn drop(&mut self) {
+        let Some(held) = self.held.take() else {
+            return;
+        };
+        let (awaiter, has_notes) = {
+            let mut slot = lock(&self.shared.slot);
+            slot.held = Some(held);
+            (slot.notes.awaiter.take(), slot.notes.has_any())
+        };
+        // What was asked for meanwhile is still to be done, and nobody else may come.
+        if has_notes {
+            contain(|| self.shared.look());
+        }
+        for waker in self.woken.drain(..).chain(awaiter) {
+            contain(|| waker.wake());
+        }
+    }
+}
+
 impl<T: 'static> SharedTask<T> {
     /// Calls `f` on the task and wakes the waker that it returns. If somebody else works on the
     /// task, `note` is called.
@@ -441,28 +487,34 @@ impl<T: 'static> SharedTask<T> {
             }
         };
         // A waker that is replaced is dropped here, without the lock.
-        let mut held = taken.ok()?;
-        let (result, awaiter) = f(&mut held);
-        let mut woken = Vec::from_iter(awaiter);
+        let mut held = PutBack {
+            shared: self,
+            held: Some(taken.ok()?),
+            woken: Vec::new(),
+        };
+        let (result, awaiter) = f(held.get());
+        held.woken.extend(awaiter);
         let ended = loop {
             let mut slot = lock(&self.slot);
             if mem::take(&mut slot.notes.abort) {
                 drop(slot);
-                woken.extend(held.abort());
+                let awaiter = held.get().abort();
+                held.woken.extend(awaiter);
                 continue;
             }
             let watcher = slot.notes.watch.take();
             if watcher.is_some() || mem::take(&mut slot.notes.look) {
                 drop(slot);
-                woken.extend(match watcher {
-                    Some(watcher) => held.watch(watcher),
-                    None => held.look(),
-                });
+                let awaiter = match watcher {
+                    Some(watcher) => held.get().watch(watcher),
+                    None => held.get().look(),
+                };
+                held.woken.extend(awaiter);
                 continue;
             }
-            woken.extend(slot.notes.awaiter.take());
-            let ended = held.has_ended().then(|| held.watcher.take());
-            slot.held = Some(held);
+            held.woken.extend(slot.notes.awaiter.take());
+            let ended = held.get().has_ended().then(|| held.get().watcher.take());
+            slot.held = held.held.take();
             break ended;
         };
         if let Some(watcher) = ended {
@@ -470,7 +522,7 @@ impl<T: 'static> SharedTask<T> {
             drop(watcher);
             self.done.end();
         }
-        woken.into_iter().for_each(Waker::wake);
+        mem::take(&mut held.woken).into_iter().for_each(Waker::wake);
         Some(result)
     }
 
