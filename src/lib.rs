@@ -65,6 +65,7 @@
 //! - [`Carried`] and [`channel`]: messages that bring the context they were sent from.
 //! - [`companion`]: spans, log contexts and thread-locals of others that follow the work with the
 //!   context.
+//! - [`Fields`]: variables that are part of every log record.
 //! - [`shim`]: spawning, callbacks, timers, threads,
 //!   [`ContextAwareExecutor`](shim::ContextAwareExecutor), and the adapters of the runtimes.
 //! - [`propagation`]: declared variables in the headers of messages, as W3C Baggage.
@@ -74,7 +75,8 @@
 //! - In the repository, `docs/policies.md`: which context a unit of work gets, and what to do about
 //!   background work that outlives a request; `docs/testing.md`: a fresh context for each test;
 //!   `docs/propagation.md`: values between services; `docs/integrations.md`: what to write where
-//!   others spawn or call your code; `docs/parity.md`: what other libraries' handles and sets have,
+//!   others spawn or call your code; `docs/observability.md`: spans and log lines that know their
+//!   request; `docs/parity.md`: what other libraries' handles and sets have,
 //!   and where it is here.
 //!
 //! # Features
@@ -97,6 +99,9 @@
 //! - `tower`: `shim::tower`, layers with which each request has a context of its own. For HTTP,
 //!   together with `http-body`: `HttpContextLayer`, and with `http`: `InjectLayer`.
 //! - `tracing`: `bridge::tracing`, by which the current span and subscriber follow the work.
+//! - `tracing-subscriber`: `bridge::tracing_subscriber`, which writes [`Fields`] into each line of
+//!   its formats, and `tracing`.
+//! - `log`: `bridge::log`, which adds [`Fields`] to the records of `log`.
 //!
 //! The crate `aiocontextvars-conformance` is the suite that executors are tested with, for authors
 //! of others.
@@ -128,6 +133,7 @@ mod contain;
 mod context;
 mod current;
 mod error;
+mod fields;
 mod id;
 mod identity;
 mod macros;
@@ -158,6 +164,7 @@ pub use crate::bind::in_own_context;
 pub use crate::carried::Carried;
 pub use crate::context::{Context, Entry, Iter};
 pub use crate::error::{AlreadyEntered, ApplyError, LookupError, SetError, SetErrorKind};
+pub use crate::fields::{Field, FieldValue, Fields};
 #[doc(hidden)]
 pub use crate::macros::__name_of;
 pub use crate::scope::{Scope, ScopeContext};
