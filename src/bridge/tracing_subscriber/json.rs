@@ -158,40 +158,37 @@ impl Line<'_, '_> {
         let own = self.event.metadata().fields();
         let (mut written, mut any) = (Ok(()), false);
         self.fields.for_each(|name, value| {
-            let comma = if any { "," } else { "" };
-            let prefix = if own.field(name).is_some() {
-                "context."
-            } else {
-                ""
+            let is_taken = own.field(name).is_some();
+            let start = match (any, is_taken) {
+                (false, false) => "\"",
+                (false, true) => "\"context.",
+                (true, false) => ",\"",
+                (true, true) => ",\"context.",
             };
             any = true;
-            // A name has nothing to be escaped.
-            let entry = format_args!("{comma}\"{prefix}{name}\":{}", JsonValue(value));
-            written = written.and_then(|()| self.out.write_fmt(entry));
+            written = written.and_then(|()| {
+                self.out.write_str(start)?;
+                // There is nothing to be escaped in it.
+                self.out.write_str(name)?;
+                self.out.write_str("\":")?;
+                write_value(self.out, value)
+            });
         });
         written.map(|()| any)
     }
 }
 
-/// The value in JSON.
-struct JsonValue<'a>(FieldValue<'a>);
-
-impl fmt::Display for JsonValue<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            FieldValue::Str(text) => quoted(f, |f| Escaped(f).write_str(text)),
-            FieldValue::Display(value) => quoted(f, |f| write!(Escaped(f), "{value}")),
-            // Readers have no room for these.
-            FieldValue::U128(number) if u64::try_from(number).is_err() => {
-                quoted(f, |f| write!(f, "{number}"))
-            }
-            FieldValue::I128(number) if i64::try_from(number).is_err() => {
-                quoted(f, |f| write!(f, "{number}"))
-            }
-            // And no number for this.
-            FieldValue::F64(number) if !number.is_finite() => quoted(f, |f| write!(f, "{number}")),
-            value => fmt::Display::fmt(&value, f),
-        }
+/// Writes the value in JSON.
+fn write_value<W: Write>(out: &mut W, value: FieldValue<'_>) -> fmt::Result {
+    match value {
+        FieldValue::Str(text) => quoted(out, |out| Escaped(out).write_str(text)),
+        FieldValue::Display(value) => quoted(out, |out| write!(Escaped(out), "{value}")),
+        // Readers have no room for these.
+        FieldValue::U128(number) if u64::try_from(number).is_err() => write!(out, "\"{number}\""),
+        FieldValue::I128(number) if i64::try_from(number).is_err() => write!(out, "\"{number}\""),
+        // And no number for this.
+        FieldValue::F64(number) if !number.is_finite() => write!(out, "\"{number}\""),
+        value => write!(out, "{value}"),
     }
 }
 
@@ -222,8 +219,14 @@ mod tests {
 
     use super::*;
 
+    fn written(value: FieldValue<'_>) -> String {
+        let mut out = String::new();
+        write_value(&mut out, value).unwrap();
+        out
+    }
+
     fn read(value: FieldValue<'_>) -> Value {
-        serde_json::from_str(&JsonValue(value).to_string()).unwrap()
+        serde_json::from_str(&written(value)).unwrap()
     }
 
     #[test]
@@ -251,7 +254,7 @@ mod tests {
     #[test]
     fn every_character_is_read_back_from_one_line() {
         let all: String = ('\0'..=char::MAX).collect();
-        let written = JsonValue(FieldValue::Str(&all)).to_string();
+        let written = written(FieldValue::Str(&all));
         let odd = |c: char| c.is_control() || "\u{2028}\u{2029}\u{202e}\u{2066}".contains(c);
         assert!(!written.contains(odd));
         assert_eq!(read(FieldValue::Str(&all)), json!(all));
