@@ -188,7 +188,7 @@ fn write_value<W: Write>(out: &mut W, value: FieldValue<'_>) -> fmt::Result {
         FieldValue::I128(number) if i64::try_from(number).is_err() => write!(out, "\"{number}\""),
         // And no number for this.
         FieldValue::F64(number) if !number.is_finite() => write!(out, "\"{number}\""),
-        value => write!(out, "{value}"),
+        value => value.write(out),
     }
 }
 

@@ -48,7 +48,12 @@ where
     ) -> fmt::Result {
         let mut written = Ok(());
         self.fields.for_each(|name, value| {
-            written = written.and_then(|()| write!(writer, "{name}={value} "));
+            written = written.and_then(|()| {
+                writer.write_str(name)?;
+                writer.write_char('=')?;
+                value.write(&mut writer)?;
+                writer.write_char(' ')
+            });
         });
         written?;
         self.format.format_event(context, writer, event)
