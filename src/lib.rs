@@ -198,6 +198,12 @@ struct PolicyExamples;
 #[cfg(all(doctest, feature = "tower", feature = "http-body"))]
 #[doc = include_str!("../docs/propagation.md")]
 struct PropagationExamples;
+
+/// A log whose lines know their request, on tokio.
+#[cfg(all(doctest, feature = "tokio", feature = "tracing-subscriber"))]
+#[doc = include_str!("../docs/observability.md")]
+struct ObservabilityExamples;
+
 /// The recipes for code that others call, one of which is for tokio's `LocalSet`.
 #[cfg(all(doctest, feature = "tokio"))]
 #[doc = include_str!("../docs/integrations.md")]
