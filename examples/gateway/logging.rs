@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 
 use aiocontextvars::Fields;
 use aiocontextvars::bridge::tracing_subscriber::{Json, Text};
-use tracing_subscriber::filter::Targets;
+use tracing::Level;
+use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::fmt::{format, layer};
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::{Layer, Registry};
@@ -51,15 +52,20 @@ impl Log {
             Log::Text => {
                 let format = Text::new(format(), &FIELDS);
                 let lines = layer().with_ansi(false).event_format(format);
-                lines.with_writer(io::stderr).with_filter(asked).boxed()
+                lines.with_writer(io::stderr).boxed()
             }
             Log::Json => {
                 let format = Json::new(format().json().with_span_list(false), &FIELDS);
                 let lines = layer().json().event_format(format);
-                lines.with_writer(io::stderr).with_filter(asked).boxed()
+                lines.with_writer(io::stderr).boxed()
             }
         };
-        Registry::default().with(spans::kept()).with(lines).init();
+        // Requests have spans whatever is logged: they are checked.
+        let is_shown = filter_fn(move |metadata| {
+            metadata.is_span() && *metadata.level() <= Level::INFO
+                || asked.would_enable(metadata.target(), metadata.level())
+        });
+        Registry::default().with(lines).with(is_shown).init();
         spans::follow().map_err(|error| error.to_string())
     }
 }
