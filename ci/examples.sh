@@ -45,8 +45,20 @@ for carrier in thread-local task-local; do
     fi
 done
 
+echo "+ each line of the gateway's log has its request, its tenant and its span"
+lines=$(RUST_LOG=info,gateway=debug gateway --runtime all --requests 50 --log json 2>&1 >/dev/null)
+python3 -c '
+import json, sys
+
+hops = [line for line in map(json.loads, sys.stdin) if line["fields"]["message"].startswith("hop ")]
+inside = [line for line in hops if line["fields"]["message"] not in ("hop health", "hop login")]
+assert inside and all({"request_id", "tenant", "span"} <= line.keys() for line in inside)
+print(len(inside), "lines of hops")' <<<"$lines"
+RUST_LOG=gateway=debug gateway --requests 50 2>&1 >/dev/null |
+    grep -qE '^request_id=7 tenant="acme" .* DEBUG request\{path="/"\}: gateway::carrier: hop spawn/spawn/spawn$'
+
 echo "+ command lines that the gateway does not take"
-for args in "--runtime nope" "--carrier nope" "--requests 0" "--concurrency x" "--json --listen 127.0.0.1:0" "--nope" nope; do
+for args in "--runtime nope" "--carrier nope" "--requests 0" "--log nope" "--concurrency x" "--json --listen 127.0.0.1:0" "--nope" nope; do
     status=0
     # shellcheck disable=SC2086
     message=$(gateway $args 2>&1) || status=$?
@@ -57,7 +69,9 @@ done
 
 echo "+ quickstart and axum"
 cargo run --quiet --example quickstart
-cargo run --quiet --features tokio,tower --example axum -- --self-test
+lines=$(cargo run --quiet --features tokio,tower --example axum -- --self-test 2>&1)
+echo "$lines"
+grep -q '^request_id=1 tenant="acme" .* INFO request{path="/"}: axum: a task of the request$' <<<"$lines"
 
 echo "+ one text of main on each runtime by its feature alone, and on the event loop with two or none"
 one_runtime() {

@@ -4,7 +4,7 @@
 set -euo pipefail
 
 runtimes=(tokio async-std smol)
-others=(async-channel futures-executor rayon hyper http http-body tower tracing ctrl-c)
+others=(async-channel futures-executor rayon hyper http http-body tower tracing tracing-subscriber log ctrl-c)
 all=$(IFS=,; echo "${others[*]}")
 
 for ((subset = 0; subset < 1 << ${#runtimes[@]}; subset++)); do

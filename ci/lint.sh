@@ -6,7 +6,7 @@ cargo fmt --all --check
 cargo fmt --manifest-path fuzz/Cargo.toml --check
 # A macro mounts the adapters, so that `cargo fmt` does not find them.
 rustfmt --edition 2024 --check shims/*.rs
-for features in "" tokio async-std smol async-channel futures-executor rayon hyper http http-body tower tracing ctrl-c; do
+for features in "" tokio async-std smol async-channel futures-executor rayon hyper http http-body tower tracing tracing-subscriber log ctrl-c; do
     echo "+ clippy, features: ${features:-none}"
     cargo clippy --quiet -p aiocontextvars --all-targets --features "$features" -- -D warnings
 done

@@ -5,7 +5,7 @@ set -euo pipefail
 
 msrv=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 if rustc --version | grep -q "^rustc $msrv\."; then
-    cargo check -p aiocontextvars -p aiocontextvars-conformance --all-features
+    cargo check -p aiocontextvars -p aiocontextvars-conformance -p aiocontextvars-opentelemetry --all-features
     exit
 fi
 
@@ -25,5 +25,5 @@ fi
 
 root=$(cd "$root" && pwd)
 export LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu:$root/usr/lib
-RUSTC=$root/usr/bin/rustc CARGO_TARGET_DIR=$cache/target cargo check -p aiocontextvars -p aiocontextvars-conformance --all-features
+RUSTC=$root/usr/bin/rustc CARGO_TARGET_DIR=$cache/target cargo check -p aiocontextvars -p aiocontextvars-conformance -p aiocontextvars-opentelemetry --all-features
 echo "checked with $("$root/usr/bin/rustc" --version)"

@@ -39,7 +39,7 @@ for path in tests/*.rs tests/*/main.rs; do
     name=${name%/main}
     case $name in
         misuse | guarantees) ;;
-        allocations | asyncio | conformance | model | pep567) long+=(--test "$name") ;;
+        allocations | asyncio | conformance | conformance_accompanied | model | pep567) long+=(--test "$name") ;;
         *) short+=(--test "$name") ;;
     esac
 done

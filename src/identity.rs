@@ -68,7 +68,9 @@ impl Identity {
         Identity(match captured {
             Captured::No => NumberOrShared::number(0),
             Captured::Nothing => NumberOrShared::number(APART),
-            Captured::Companions(companions) => NumberOrShared::shared(companions.0),
+            // They may be those of the current context, whose id is not this one's: it would take
+            // that one's guards and tokens for its own.
+            Captured::Companions(companions) => NumberOrShared::shared(companions.without_id().0),
         })
     }
 

@@ -80,6 +80,7 @@
 //! - [`Carried`] and [`channel`]: messages that bring the context they were sent from.
 //! - [`companion`]: spans, log contexts and thread-locals of others that follow the work with the
 //!   context.
+//! - [`Fields`]: variables that are part of every log record.
 //! - [`propagation`]: declared variables in the headers of messages, as W3C Baggage.
 //! - [`event_loop`]: asyncio's loop in small, with a virtual clock for tests.
 //! - [What shares a context and what isolates](shim#what-shares-a-context-and-what-isolates):
@@ -121,6 +122,9 @@
 //! - `tower`: `shim::tower`, layers with which each request has a context of its own. For HTTP,
 //!   together with `http-body`: `HttpContextLayer`, and with `http`: `InjectLayer`.
 //! - `tracing`: `bridge::tracing`, by which the current span and subscriber follow the work.
+//! - `tracing-subscriber`: `bridge::tracing_subscriber`, which writes [`Fields`] into each line of
+//!   its formats, and `tracing`.
+//! - `log`: `bridge::log`, which adds [`Fields`] to the records of `log`.
 //!
 //! The crate `aiocontextvars-conformance` is the suite that executors are tested with, for authors
 //! of others.
@@ -152,6 +156,7 @@ mod contain;
 mod context;
 mod current;
 mod error;
+mod fields;
 mod id;
 mod identity;
 mod macros;
@@ -182,6 +187,7 @@ pub use crate::bind::in_own_context;
 pub use crate::carried::Carried;
 pub use crate::context::{Context, Entry, Iter};
 pub use crate::error::{AlreadyEntered, ApplyError, LookupError, SetError, SetErrorKind};
+pub use crate::fields::{Field, FieldValue, Fields};
 #[doc(hidden)]
 pub use crate::macros::__name_of;
 pub use crate::scope::{Scope, ScopeContext};
@@ -209,6 +215,11 @@ struct PolicyExamples;
 #[cfg(all(doctest, feature = "tower", feature = "http-body"))]
 #[doc = include_str!("../docs/propagation.md")]
 struct PropagationExamples;
+
+/// A log whose lines know their request, on tokio.
+#[cfg(all(doctest, feature = "tokio", feature = "tracing-subscriber"))]
+#[doc = include_str!("../docs/observability.md")]
+struct ObservabilityExamples;
 
 /// The recipes for code that others call, one of which is for tokio's `LocalSet`.
 #[cfg(all(doctest, feature = "tokio"))]

@@ -14,6 +14,8 @@ pub(crate) enum Activity {
     ShowDefault(u64),
     /// Showing the value at an address.
     ShowValue(usize),
+    /// Showing the value of a variable in a log record.
+    ShowField(u64),
 }
 
 /// How many values may be shown within each other: a chain of contexts is as long as its maker

@@ -11,13 +11,13 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 
 use aiocontextvars::{
-    AccessError, AlreadyEntered, ApplyError, Carried, Context, ContextVar, Entry, Iter, LocalKey,
-    LookupError, NoDefault, ResetError, ResetErrorKind, Scope, ScopeContext, Scoped, SetError,
-    SetErrorKind, SharedContext, TaskLocalFuture, Token, WithContext, WithDefault, channel,
-    companion, event_loop, propagation, shim,
+    AccessError, AlreadyEntered, ApplyError, Carried, Context, ContextVar, Entry, FieldValue,
+    Fields, Iter, LocalKey, LookupError, NoDefault, ResetError, ResetErrorKind, Scope,
+    ScopeContext, Scoped, SetError, SetErrorKind, SharedContext, TaskLocalFuture, Token,
+    WithContext, WithDefault, channel, companion, event_loop, propagation, shim,
 };
 
-#[cfg(feature = "tracing")]
+#[cfg(any(feature = "log", feature = "tracing"))]
 use aiocontextvars::bridge;
 
 mod public_types;
@@ -164,7 +164,17 @@ fn types() -> Vec<Row> {
         bridge::tracing::CurrentDispatch:       1 1 1 1 1;
         #[cfg(feature = "tracing")]
         bridge::tracing::ScopedDispatch:        1 1 1 0 0;
+        #[cfg(feature = "tracing-subscriber")]
+        bridge::tracing_subscriber::Text<u8>:   1 1 1 0 0;
+        #[cfg(feature = "tracing-subscriber")]
+        bridge::tracing_subscriber::Json<u8>:   1 1 1 0 0;
+        #[cfg(feature = "tracing-subscriber")]
+        bridge::tracing_subscriber::SpanFields<u8>: 1 1 1 0 0;
+        #[cfg(feature = "log")]
+        bridge::log::Logger<u8>:                1 1 1 0 0;
 
+        Fields:                                 1 1 1 0 0;
+        FieldValue<'static>:                    0 0 1 0 0;
         propagation::Propagator:                1 1 1 0 0;
         propagation::Extracted:                 1 1 1 1 1;
         propagation::Problem:                   1 1 1 1 1;

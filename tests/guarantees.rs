@@ -68,7 +68,12 @@ fn named_by(page: &str) -> usize {
 fn the_tests_that_are_linked_to_exist() {
     let named = named_by("guarantees.md");
     assert!(named > 60, "only {named} tests are named");
-    for page in ["integrations.md", "policies.md", "testing.md"] {
+    for page in [
+        "integrations.md",
+        "observability.md",
+        "policies.md",
+        "testing.md",
+    ] {
         assert!(named_by(page) > 0, "{page} names none");
     }
 }

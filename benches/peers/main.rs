@@ -24,6 +24,7 @@ mod allocator;
 mod callbacks;
 mod carriers;
 mod command;
+mod events;
 mod parked;
 mod polls;
 mod python;
@@ -46,7 +47,7 @@ use crate::report::Json;
 use crate::sampling::{Outcome, Row};
 
 /// Times first, then counts.
-const ROWS: [&[Row]; 9] = [
+const ROWS: [&[Row]; 10] = [
     reads::ROWS,
     writes::ROWS,
     polls::ROWS,
@@ -55,6 +56,7 @@ const ROWS: [&[Row]; 9] = [
     callbacks::ROWS,
     parked::ROWS,
     allocations::ROWS,
+    events::ROWS,
     spans::ROWS,
 ];
 

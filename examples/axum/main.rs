@@ -6,6 +6,9 @@
 //! middlewares *inside* of the layer. `shim::spawn` and the like take the values along, and the
 //! body of the response is in that context, too.
 //!
+//! Each line of the log has the request's id and tenant, and is in its span, also in what the request
+//! spawns: `FIELDS` and `log` are all that it takes.
+//!
 //! A value that is set before the service starts is not in these contexts. To have it there, write
 //! `let base = inherit_context();` after setting it, and
 //! `HttpContextLayer::with(move |_: &Request| base.clone())`.
@@ -26,10 +29,13 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use aiocontextvars::bridge::tracing::CurrentSpan;
+use aiocontextvars::bridge::tracing_subscriber::Text;
 use aiocontextvars::shim::tower::HttpContextLayer;
-use aiocontextvars::{context_var, shim};
+use aiocontextvars::{Fields, companion, context_var, shim};
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode};
@@ -42,11 +48,27 @@ use hyper::client::conn::http1;
 use hyper::header::HOST;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
+use tracing::{Instrument, info, info_span};
+use tracing_subscriber::fmt;
 
 context_var! {
     /// Number of the request being served.
     static REQUEST_ID: u64;
     static TENANT: String = "public".to_owned();
+}
+
+/// What each line of the log has of the request that it is about.
+static FIELDS: LazyLock<Fields> = LazyLock::new(|| {
+    Fields::new()
+        .with("request_id", &REQUEST_ID)
+        .with("tenant", &TENANT)
+});
+
+/// Has the log write them, and the span follow the work.
+fn log() -> Outcome<()> {
+    let lines = fmt().with_ansi(false).with_writer(io::stderr);
+    lines.event_format(Text::new(fmt::format(), &FIELDS)).init();
+    Ok(companion::register(CurrentSpan)?)
 }
 
 fn app() -> Router {
@@ -58,11 +80,12 @@ fn app() -> Router {
         .route("/login", get(login))
 }
 
-/// A middleware inside of the layer: numbers the request.
+/// A middleware inside of the layer: numbers the request, and gives it a span.
 async fn number(request: Request, next: Next) -> Response {
     static NEXT_ID: AtomicU64 = AtomicU64::new(1);
     REQUEST_ID.set(NEXT_ID.fetch_add(1, Ordering::Relaxed));
-    next.run(request).await
+    let span = info_span!("request", path = request.uri().path());
+    next.run(request).instrument(span).await
 }
 
 /// A handler inside of the layer: what it sets, its tasks inherit.
@@ -70,7 +93,12 @@ async fn hello(headers: HeaderMap) -> String {
     if let Some(Ok(tenant)) = headers.get("x-tenant").map(|tenant| tenant.to_str()) {
         TENANT.set(tenant.to_owned());
     }
-    match shim::spawn(async { whose() }).await {
+    info!("greeting");
+    let task = shim::spawn(async {
+        info!("a task of the request");
+        whose()
+    });
+    match task.await {
         Ok(of_the_task) => format!("{}; a task sees {of_the_task}\n", whose()),
         Err(error) => format!("{}; the task failed: {error}\n", whose()),
     }
@@ -124,6 +152,7 @@ async fn bind(address: &str) -> Outcome<(TcpListener, SocketAddr)> {
 }
 
 async fn serve(address: &str) -> Outcome<()> {
+    log()?;
     let (listener, bound) = bind(address).await?;
     // Nobody need read this: a closed standard output does not keep the service from serving.
     let _ = writeln!(
@@ -136,6 +165,7 @@ async fn serve(address: &str) -> Outcome<()> {
 }
 
 async fn self_test() -> Outcome<()> {
+    log()?;
     let (listener, bound) = bind("127.0.0.1:0").await?;
     let service = tokio::spawn(async move { axum::serve(listener, app()).await });
     let requests = [

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use lexopt::prelude::*;
 
 use crate::carrier::Carrier;
+use crate::logging::Log;
 use crate::options::{message, number, text};
 use crate::report::Style;
 use crate::runtime::Runtime;
@@ -27,10 +28,11 @@ Options:
   --requests N        requests to send on each runtime (default 2000)
   --concurrency N     requests in flight (default 64)
   --json              one JSON object a line instead of the table
+  --log NAME          text (default) or json: how log lines are written, to standard error
   --listen ADDRESS    serve others, until Ctrl-C
   -h, --help          print this
 
-RUST_LOG=debug logs each hop.";
+RUST_LOG=info,gateway=debug logs each hop, with the values and the span that it is in.";
 
 const REQUESTS: u64 = 2000;
 const REQUESTS_LIMIT: u64 = 1_000_000_000;
@@ -54,6 +56,7 @@ pub(crate) struct Drive {
     pub(crate) requests: u64,
     pub(crate) concurrency: usize,
     pub(crate) style: Style,
+    pub(crate) log: Log,
 }
 
 /// Serve others.
@@ -62,6 +65,7 @@ pub(crate) struct Listen {
     pub(crate) runtime: Runtime,
     pub(crate) carrier: Carrier,
     pub(crate) address: String,
+    pub(crate) log: Log,
 }
 
 /// Reads the command line; the error is a message.
@@ -73,6 +77,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
     let mut requests = None;
     let mut concurrency = None;
     let mut json = false;
+    let mut log = Log::default();
     let mut listen = None;
     while let Some(arg) = parser.next().map_err(message)? {
         match arg {
@@ -90,6 +95,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
                 concurrency = Some(number(&mut parser, "--concurrency", 1..=limit)? as usize);
             }
             Long("json") => json = true,
+            Long("log") => log = Log::named(&text(&mut parser)?)?,
             Long("listen") => listen = Some(text(&mut parser)?),
             Long("help") | Short('h') => return Ok(Command::Help),
             _ => return Err(message(arg.unexpected())),
@@ -107,6 +113,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
             requests,
             concurrency: concurrency.unwrap_or(CONCURRENCY),
             style: if json { Style::Json } else { Style::Table },
+            log,
         }));
     };
     let of_the_load = [
@@ -124,6 +131,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
             runtime,
             carrier,
             address,
+            log,
         })),
         _ => Err("--listen serves on one runtime; name one instead of `all`".to_owned()),
     }

@@ -9,11 +9,13 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+use crate::spans;
+
 context_var! {
-    static REQUEST_ID: u64;
-    static TENANT: String;
+    pub(crate) static REQUEST_ID: u64;
+    pub(crate) static TENANT: String;
     /// The part of the request that a branch of its task works on.
-    static PART: usize;
+    pub(crate) static PART: usize;
 }
 
 thread_local! {
@@ -56,6 +58,9 @@ impl Seen {
 pub(crate) struct Hop {
     #[serde(rename = "hop")]
     pub(crate) name: Cow<'static, str>,
+    /// The span that it was in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) span: Option<u64>,
     #[serde(flatten)]
     pub(crate) seen: Seen,
 }
@@ -209,10 +214,19 @@ impl Carrier {
 
     /// Takes down what the calling code sees.
     pub(crate) fn look(self, hop: &'static str) -> Hop {
-        log::debug!("hop {hop}");
+        let seen = self.current();
+        match self {
+            Carrier::Context => tracing::debug!("hop {hop}"),
+            // Lines have what is in context variables, and this is not.
+            _ => {
+                let (request_id, tenant) = (seen.request_id, seen.tenant.as_deref());
+                tracing::debug!(request_id, tenant, "hop {hop}");
+            }
+        }
         Hop {
             name: Cow::Borrowed(hop),
-            seen: self.current(),
+            span: spans::current(),
+            seen,
         }
     }
 }

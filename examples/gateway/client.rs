@@ -173,6 +173,7 @@ impl Load<'_> {
         let mut tally = self.tally.borrow_mut();
         tally.count_login(refused, self.refuses);
         tally.count_found(&hop.seen);
+        tally.count_span_outside(&hop);
         Ok(connection)
     }
 

@@ -8,6 +8,7 @@ use aiocontextvars::shim::TaskGroup;
 use aiocontextvars::{Context, ContextExt, in_own_context, shim};
 use futures::channel::oneshot;
 use futures::{StreamExt, future, stream};
+use tracing::{Instrument, Span};
 
 use crate::actor::Actor;
 use crate::carrier::{Carrier, Hop, Identity, Seen};
@@ -143,7 +144,7 @@ async fn generations(carrier: Carrier) -> Vec<Hop> {
 }
 
 /// A task that inherits nothing and has the id and the tenant of two scopes, made by functions that
-/// know nothing of each other; and its child.
+/// know nothing of each other, and the span; and its child.
 async fn scoped(carrier: Carrier) -> Vec<Hop> {
     let Seen {
         request_id: Some(id),
@@ -164,7 +165,7 @@ async fn scoped(carrier: Carrier) -> Vec<Hop> {
         hops
     };
     let work = carrier.with_tenant(tenant, carrier.with_id(id, work));
-    let task = shim::spawn_in(Context::new(), work);
+    let task = shim::spawn_in(Context::new(), work.instrument(Span::current()));
     task.await.unwrap_or_default()
 }
 
@@ -294,7 +295,7 @@ async fn thread(carrier: Carrier) -> Option<Hop> {
         let _ = sender.send(carrier.look("thread"));
     });
     if let Err(error) = thread {
-        log::warn!("no thread: {error}");
+        tracing::warn!("no thread: {error}");
     }
     hop.await.ok()
 }

@@ -12,6 +12,7 @@ use futures::task::AtomicWaker;
 use crate::carrier::{Hop, Identity};
 use crate::report::Tally;
 use crate::service::Answer;
+use crate::spans;
 
 /// Checks hops against the identity that came with the request.
 #[derive(Default)]
@@ -35,6 +36,8 @@ struct Pages {
 pub(crate) struct Late {
     ledger: Arc<Ledger>,
     identity: Identity,
+    /// The span of the request.
+    span: Option<u64>,
     recorded: bool,
 }
 
@@ -49,6 +52,7 @@ impl Ledger {
         Late {
             ledger: self,
             identity,
+            span: spans::current(),
             recorded: false,
         }
     }
@@ -72,7 +76,7 @@ impl Ledger {
             }
         });
         if shim::timeout(limit, settled).await.is_err() {
-            log::warn!("some late callbacks have not run within {limit:?}");
+            tracing::warn!("some late callbacks have not run within {limit:?}");
         }
     }
 
@@ -96,7 +100,10 @@ impl Ledger {
 impl Late {
     pub(crate) fn record(mut self, hop: &Hop) {
         self.recorded = true;
-        self.ledger.pages().late.count(&self.identity, hop);
+        self.ledger
+            .pages()
+            .late
+            .count(&self.identity, self.span, hop);
         self.ledger.waiting.wake();
     }
 }

@@ -24,6 +24,7 @@ pub(crate) fn run(listen: &Listen) -> Result<Tally, String> {
         runtime,
         carrier,
         address,
+        ..
     } = listen;
     let listener = TcpListener::bind(address)
         .and_then(Async::new)
@@ -57,11 +58,12 @@ pub(crate) fn run(listen: &Listen) -> Result<Tally, String> {
         misattributed,
         lost,
         left_behind,
+        strayed,
         ..
     } = tally;
     let _ = print(format_args!(
-        "stopped: {requests} requests, {hops} hops, {misattributed} misattributed, {lost} lost, {left_behind} requests \
-         found something of another"
+        "stopped: {requests} requests, {hops} hops, {misattributed} misattributed, {lost} lost, {strayed} in another span, \
+         {left_behind} requests found something of another"
     ));
     Ok(tally)
 }

@@ -56,7 +56,7 @@ pub(crate) fn run(drive: &Drive, runtime: Runtime) -> Result<Report, String> {
 
     let driven = client.join().map_err(|_| "the client panicked")?;
     if let Some(failure) = driven.failure {
-        log::warn!("a request without an answer: {failure}");
+        tracing::warn!("a request without an answer: {failure}");
     }
     let mut tally = driven.tally;
     tally += ledger.late_callbacks(drive.requests);
@@ -70,7 +70,7 @@ pub(crate) fn run(drive: &Drive, runtime: Runtime) -> Result<Report, String> {
 
 /// A bar on standard error, if that is a terminal and no log goes there.
 fn progress(runtime: Runtime, requests: u64) -> ProgressBar {
-    let target = if log::log_enabled!(log::Level::Debug) {
+    let target = if tracing::enabled!(tracing::Level::DEBUG) {
         ProgressDrawTarget::hidden()
     } else {
         ProgressDrawTarget::stderr()

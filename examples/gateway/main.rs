@@ -21,10 +21,11 @@
 //! cargo run --release --features tokio --example gateway -- --runtime tokio --carrier task-local
 //! ```
 //!
-//! To serve curl, with a log line for each hop that knows its request:
+//! To serve curl, with a log line for each hop that knows its request and is in its span; with
+//! `--log json`, lines are JSON:
 //!
 //! ```sh
-//! RUST_LOG=debug cargo run --release --example gateway -- --listen 127.0.0.1:8080
+//! RUST_LOG=info,gateway=debug cargo run --release --example gateway -- --listen 127.0.0.1:8080
 //! curl -H 'x-request-id: 42' -H 'x-tenant: acme' http://127.0.0.1:8080/
 //! curl -H 'x-tenant: acme' http://127.0.0.1:8080/login http://127.0.0.1:8080/health
 //! ```
@@ -48,6 +49,7 @@ mod report;
 mod runtime;
 mod server;
 mod service;
+mod spans;
 
 use std::env;
 use std::io::{self, Write};
@@ -69,14 +71,12 @@ fn main() -> ExitCode {
             .or_else(unless_closed)
             .map(|()| ExitCode::SUCCESS)
             .map_err(unwritable),
-        Command::Listen(listen) => {
-            logging::init(listen.carrier);
-            listen::run(&listen).map(|tally| status(listen.carrier, &tally))
-        }
-        Command::Drive(drive) => {
-            logging::init(drive.carrier);
-            run_all(&drive).map(|tally| status(drive.carrier, &tally))
-        }
+        Command::Listen(listen) => (listen.log.init())
+            .and_then(|()| listen::run(&listen))
+            .map(|tally| status(listen.carrier, &tally)),
+        Command::Drive(drive) => (drive.log.init())
+            .and_then(|()| run_all(&drive))
+            .map(|tally| status(drive.carrier, &tally)),
     };
     outcome.unwrap_or_else(|message| fail(&message, ExitCode::FAILURE))
 }

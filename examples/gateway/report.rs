@@ -31,14 +31,20 @@ pub(crate) struct Tally {
     pub(crate) unexpected: u64,
     /// Requests that saw a value before one was set for them.
     pub(crate) left_behind: u64,
+    /// Hops that were in another span than their request's, or in one outside of a request.
+    pub(crate) strayed: u64,
 }
 
 impl Tally {
-    pub(crate) fn count(&mut self, truth: &Identity, hop: &Hop) {
+    pub(crate) fn count(&mut self, truth: &Identity, span: Option<u64>, hop: &Hop) {
         let Identity { request_id, tenant } = truth;
         let part = part_of(&hop.name);
         let seen = &hop.seen;
         self.hops += 1;
+        if span.is_none() || hop.span != span {
+            self.strayed += 1;
+            self.wrong.insert(hop.name.clone());
+        }
         if seen.request_id.is_some_and(|seen| seen != *request_id)
             || seen.tenant.as_ref().is_some_and(|seen| seen != tenant)
             || seen.part.is_some_and(|seen| Some(seen) != part)
@@ -61,7 +67,7 @@ impl Tally {
     pub(crate) fn count_answer(&mut self, truth: &Identity, answer: &Answer) {
         self.count_found(&answer.found);
         for hop in &answer.hops {
-            self.count(truth, hop);
+            self.count(truth, answer.span, hop);
         }
         for name in HOPS {
             if !answer.hops.iter().any(|hop| hop.name == *name) {
@@ -76,6 +82,11 @@ impl Tally {
         self.left_behind += u64::from(*found != Seen::NOTHING);
     }
 
+    /// Counts a hop that belongs to no request, and so is in no span.
+    pub(crate) fn count_span_outside(&mut self, hop: &Hop) {
+        self.strayed += u64::from(hop.span.is_some());
+    }
+
     /// Counts a request that tried to set the tenant outside of the carrier.
     pub(crate) fn count_login(&mut self, refused: bool, expected: bool) {
         self.logins += 1;
@@ -84,7 +95,11 @@ impl Tally {
     }
 
     pub(crate) fn is_clean(&self) -> bool {
-        self.misattributed == 0 && self.lost == 0 && self.unexpected == 0 && self.left_behind == 0
+        self.misattributed == 0
+            && self.lost == 0
+            && self.unexpected == 0
+            && self.left_behind == 0
+            && self.strayed == 0
     }
 }
 
@@ -98,6 +113,7 @@ impl AddAssign for Tally {
         self.refused += other.refused;
         self.unexpected += other.unexpected;
         self.left_behind += other.left_behind;
+        self.strayed += other.strayed;
     }
 }
 
@@ -128,6 +144,7 @@ struct Line<'a> {
     refused: u64,
     left_behind: u64,
     wrong_hops: &'a BTreeSet<Cow<'static, str>>,
+    wrong_spans: u64,
     requests_per_second: u64,
 }
 
@@ -189,6 +206,7 @@ impl Style {
                     refused: tally.refused,
                     left_behind: tally.left_behind,
                     wrong_hops: &tally.wrong,
+                    wrong_spans: tally.strayed,
                     requests_per_second: rate.round() as u64,
                 };
                 print(format_args!("{}", serde_json::to_string(&line)?))
@@ -206,7 +224,8 @@ impl Style {
 
 fn verdict(carrier: Carrier, total: &Tally) -> String {
     if total.is_clean() {
-        return "Every hop saw the id and the tenant of its own request, and no request found anything of another."
+        return "Every hop saw the id and the tenant of its own request and was in its span, and no request found anything of \
+                another."
             .to_owned();
     }
     let hops = total.hops;
@@ -220,6 +239,9 @@ fn verdict(carrier: Carrier, total: &Tally) -> String {
             "{wrong}, and {} requests found something of another",
             total.left_behind
         );
+    }
+    if total.strayed > 0 {
+        wrong = format!("{wrong}, and {} were in another span", total.strayed);
     }
     match carrier {
         Carrier::Context if total.unexpected > 0 => format!(

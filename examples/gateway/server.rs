@@ -47,11 +47,11 @@ pub(crate) async fn serve(listener: Async<TcpListener>, service: Arc<Service>, s
                     drop(open);
                 });
             }
-            Err(error) if is_of_peer(&error) => log::debug!("not accepted: {error}"),
+            Err(error) if is_of_peer(&error) => tracing::debug!("not accepted: {error}"),
             Err(error) => {
                 // Once is enough for the log.
                 if !mem::replace(&mut failing, true) {
-                    log::warn!("cannot accept connections, trying again: {error}");
+                    tracing::warn!("cannot accept connections, trying again: {error}");
                 }
                 shim::sleep(ACCEPT_PAUSE).await;
             }
@@ -90,11 +90,13 @@ async fn converse(stream: Async<std::net::TcpStream>, service: Arc<Service>, sto
             connection.as_mut().graceful_shutdown();
             match shim::timeout(GRACE, connection).await {
                 Ok(served) => served,
-                Err(_) => return log::warn!("a connection was cut off: its request took too long"),
+                Err(_) => {
+                    return tracing::warn!("a connection was cut off: its request took too long");
+                }
             }
         }
     };
     if let Err(error) = served {
-        log::debug!("a connection failed: {error}");
+        tracing::debug!("a connection failed: {error}");
     }
 }

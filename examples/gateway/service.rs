@@ -14,6 +14,7 @@ use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
+use tracing::{Instrument, info_span};
 
 use crate::actor::Actor;
 use crate::carrier::{Carrier, Hop, Identity, Seen};
@@ -57,6 +58,8 @@ pub(crate) struct Answer {
     pub(crate) tenant: String,
     /// What was there before anything was set.
     pub(crate) found: Seen,
+    /// The span that the request was served in.
+    pub(crate) span: Option<u64>,
     pub(crate) hops: Vec<Hop>,
 }
 
@@ -154,12 +157,15 @@ impl Service {
         let identity = self
             .identify(request.headers())
             .map_err(Rejection::bad_request)?;
-        let work = self.work(identity.clone(), request);
+        let span = info_span!("request", path = request.uri().path());
+        let number = span.id().map(|id| id.into_u64());
+        let work = self.work(identity.clone(), request).instrument(span);
         let (found, hops) = self.carrier.carry(identity.clone(), work).await;
         let answer = Answer {
             request_id: identity.request_id,
             tenant: identity.tenant.clone(),
             found,
+            span: number,
             hops: hops?,
         };
         self.ledger.answered(&identity, &answer);
@@ -175,7 +181,9 @@ impl Service {
         read_body(request).await?;
         let actor = self.actor.get_or_init(|| Actor::start(self.carrier));
         let ledger = Arc::clone(&self.ledger);
-        Ok(hops::visit(self.carrier, identity, actor, ledger).await)
+        let hops = hops::visit(self.carrier, identity, actor, ledger).await;
+        tracing::info!(hops = hops.len(), "answered");
+        Ok(hops)
     }
 
     fn identify(&self, headers: &HeaderMap) -> Result<Identity, String> {

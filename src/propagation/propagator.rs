@@ -266,6 +266,22 @@ impl Propagator {
         self
     }
 
+    /// The keys that are listed, in whichever direction.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aiocontextvars::{context_var, propagation::Propagator};
+    ///
+    /// context_var! { static TENANT: String; static DEBUG: bool; }
+    ///
+    /// let propagator = Propagator::new().send("tenant", &TENANT).receive("debug", &DEBUG);
+    /// assert_eq!(propagator.keys().collect::<Vec<_>>(), ["tenant", "debug"]);
+    /// ```
+    pub fn keys(&self) -> impl Iterator<Item = &'static str> {
+        self.entries.iter().map(|entry| entry.key)
+    }
+
     /// Writes the values of `context` into a message: one [`BAGGAGE`] header, or none if there is
     /// nothing to send.
     ///

@@ -17,10 +17,11 @@ pub(crate) fn check<'a>(table: impl IntoIterator<Item = &'a str>, left_out: &[&s
         feature = "async-std",
         feature = "ctrl-c",
         feature = "http-body",
+        feature = "log",
         feature = "rayon",
         feature = "smol",
         feature = "tower",
-        feature = "tracing"
+        feature = "tracing-subscriber"
     )) {
         assert_eq!(table, types);
     } else {

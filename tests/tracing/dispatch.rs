@@ -62,6 +62,59 @@ fn two_tests_at_once_on_one_executor() {
     }
 }
 
+/// Two tests on threads of their own, whose work `run` runs on a runtime that they share.
+#[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
+fn each_has_its_own(run: impl Fn(futures::future::BoxFuture<'static, ()>) + Sync) {
+    use super::spans::{all_in, hops};
+    use tracing::Instrument;
+
+    const TIMES: usize = 20;
+    set_up();
+    let test = |name: &'static str| {
+        let (recorder, dispatch) = Recorder::new();
+        with_default(&dispatch, || {
+            for _ in 0..TIMES {
+                let request = match name {
+                    "one" => info_span!("one"),
+                    _ => info_span!("two"),
+                };
+                run(Box::pin(hops().instrument(request)));
+            }
+        });
+        let mut expected = vec![all_in(name); TIMES].concat();
+        expected.sort();
+        assert_eq!((recorder.events(), recorder.open()), (expected, 0));
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| test("one"));
+        scope.spawn(|| test("two"));
+    });
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn two_tests_at_once_on_one_runtime() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).enable_time().build().unwrap();
+    each_has_its_own(|future| runtime.block_on(future));
+}
+
+#[cfg(feature = "smol")]
+#[test]
+fn two_tests_at_once_on_smols_global_executor() {
+    each_has_its_own(|future| {
+        shim::smol::block_on(async { shim::smol::spawn(future).await.unwrap() });
+    });
+}
+
+#[cfg(feature = "async-std")]
+#[test]
+fn two_tests_at_once_on_async_std() {
+    each_has_its_own(|future| {
+        shim::async_std::block_on(async { shim::async_std::spawn(future).await.unwrap() });
+    });
+}
+
 #[test]
 fn work_that_has_captured_none_is_not_in_the_one_around() {
     set_up();

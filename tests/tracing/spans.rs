@@ -28,7 +28,7 @@ fn recorded(test: impl FnOnce(&Recorder)) {
 }
 
 /// Every hop there is, from inside a span, and what it finds there.
-async fn hops() {
+pub(crate) async fn hops() {
     info!("main");
     let (told, tells) = oneshot::channel();
     let task = shim::spawn(async {
@@ -60,7 +60,7 @@ async fn hops() {
 }
 
 /// Their events in the order of the alphabet, which are in this span.
-fn all_in(span: &str) -> Vec<(String, String)> {
+pub(crate) fn all_in(span: &str) -> Vec<(String, String)> {
     let hops = [
         "bound",
         "callback",

@@ -11,13 +11,14 @@ use std::time::Duration;
 use aiocontextvars::companion::{self, Companion};
 use aiocontextvars::shim::{self, Runner};
 use aiocontextvars::{
-    Carried, Context, ContextExt, channel, copy_context, in_own_context, inherit_context,
+    Carried, Context, ContextExt, ResetErrorKind, channel, copy_context, in_own_context,
+    inherit_context,
 };
 use futures::channel::{mpsc as async_mpsc, oneshot};
 use futures::stream::{self, StreamExt};
 
 use crate::executor::On;
-use crate::exits::probes::leak;
+use crate::exits::probes::{elsewhere, leak, poll_once};
 use crate::fixtures::{ID, Log, until};
 
 /// What is current on a thread, as another crate may have it.
@@ -193,6 +194,31 @@ pub(crate) fn co_01_a_new_one_replaces_it_in_the_task(on: On) {
         assert_eq!(task.await.unwrap(), (vec![number(2); 3], Some(1)));
         one.is_let_go().await;
         two.is_let_go().await;
+    });
+}
+
+pub(crate) fn co_01_what_inherits_them_has_a_context_of_its_own(on: On) {
+    on.start().block_on(async {
+        let one = Ambient::new(1);
+        let parent = one.around(|| {
+            on.spawn(async move {
+                // Written to in an earlier poll, and with a guard.
+                let token = ID.set(2);
+                shim::yield_now().await;
+                let guard = ID.scoped(3);
+                let child = on.spawn(async move {
+                    shim::yield_now().await;
+                    let error = ID.reset(token).map_err(|error| error.kind());
+                    (both(), error)
+                });
+                drop(guard);
+                (child.await.unwrap(), both())
+            })
+        });
+        // Neither the guard nor the token was the child's.
+        let refused = Err(ResetErrorKind::DifferentContext);
+        let child = ((Some(3), Some(1)), refused);
+        assert_eq!(parent.await.unwrap(), (child, (Some(2), Some(1))));
     });
 }
 
@@ -486,5 +512,65 @@ pub(crate) fn exit_a_companions_value(on: On) {
         let forgotten = Ambient::new(1);
         leak(forgotten.around(|| on.spawn(three_polls())));
         forgotten.is_let_go().await;
+    });
+}
+
+pub(crate) fn exit_a_companions_value_elsewhere(on: On) {
+    fn payload() {
+        panic::resume_unwind(Box::new("on purpose"));
+    }
+    on.start().block_on(async {
+        // Blocking jobs.
+        let returns = Ambient::new(1);
+        returns
+            .around(|| shim::spawn_blocking(|| ()))
+            .await
+            .unwrap();
+        let panics = Ambient::new(1);
+        let job = panics.around(|| shim::spawn_blocking(payload));
+        assert!(job.await.unwrap_err().is_panic());
+        let detached = Ambient::new(1);
+        detached.around(|| shim::spawn_blocking(|| ())).detach();
+        for ambient in [returns, panics, detached] {
+            ambient.is_let_go().await;
+        }
+        // Threads.
+        let (returns, panics) = (Ambient::new(1), Ambient::new(1));
+        let thread = returns.around(|| shim::thread::spawn(|| ()));
+        thread.join().unwrap();
+        let thread = panics.around(|| shim::thread::spawn(payload));
+        assert!(thread.join().is_err());
+        assert_eq!((returns.keepers(), panics.keepers()), (0, 0));
+        // Bound functions.
+        let (panics, never_called) = (Ambient::new(1), Ambient::new(1));
+        let bound = panics.around(|| shim::bind(payload));
+        assert!(panic::catch_unwind(panic::AssertUnwindSafe(bound)).is_err());
+        drop(never_called.around(|| shim::bind(payload)));
+        assert_eq!((panics.keepers(), never_called.keepers()), (0, 0));
+        // Callbacks and timers.
+        let (soon, later) = (Ambient::new(1), Ambient::new(1));
+        let (called, calls) = oneshot::channel();
+        soon.around(|| on.call_soon(|| ()));
+        let timer = later
+            .around(|| on.call_later(Duration::from_micros(1), move || called.send(()).unwrap()));
+        calls.await.unwrap();
+        soon.is_let_go().await;
+        later.is_let_go().await;
+        // Its handle keeps none.
+        drop(timer);
+        // Aborted and dropped on other threads.
+        let (aborted, wrapped) = (Ambient::new(1), Ambient::new(1));
+        let task = aborted.around(|| on.spawn(std::future::pending::<()>()));
+        let abort = task.abort_handle();
+        elsewhere(move || abort.abort());
+        assert!(task.await.unwrap_err().is_cancelled());
+        aborted.is_let_go().await;
+        let pending = std::future::pending::<()>;
+        let mut future = wrapped.around(|| Box::pin(pending().in_current_context()));
+        assert!(poll_once(future.as_mut()).unwrap().is_pending());
+        assert_eq!(wrapped.keepers(), 1);
+        elsewhere(move || drop(future));
+        assert_eq!((wrapped.keepers(), both()), (0, OUTSIDE));
+        nothing_is_left(on).await;
     });
 }

@@ -18,8 +18,10 @@
 //! | forgotten | its handle | its handle | its handle | yes | yes | yes |
 //! | the thread exits | with its executor | with its executor | the pool's | `thread_exit.rs` | there too | there too |
 //!
-//! A value of a companion goes with its work in each of these ways, whatever its context has: that
-//! is the row `exit_a_companions_value`, in `companions.rs`.
+//! A value of a companion goes with its work in each of these ways, whatever its context has: those
+//! are the rows `exit_a_companions_value`, for tasks and the queue, and
+//! `exit_a_companions_value_elsewhere`, for jobs, threads, bound functions and what other threads
+//! abort and drop, in `companions.rs`.
 //!
 //! A callback and a job are called once, so they have no second poll, and once under way nothing
 //! drops them. A leaked executor keeps all that it has, as anything leaked does. Local tasks and

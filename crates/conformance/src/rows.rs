@@ -335,6 +335,7 @@ macro_rules! __rows {
                 co_01_each_poll_of_a_task_has_what_was_current_at_the_call
                 co_01_grandchildren_inherit
                 co_01_a_new_one_replaces_it_in_the_task
+                co_01_what_inherits_them_has_a_context_of_its_own
                 co_02_callbacks_and_timers
                 co_03_blocking_jobs_and_threads
                 co_04_wrapped_bound_and_carried
@@ -346,6 +347,7 @@ macro_rules! __rows {
                 co_08_a_runner_between_its_runs
                 co_09_work_from_a_thread_has_that_threads
                 exit_a_companions_value
+                exit_a_companions_value_elsewhere
             }
         }
     };

@@ -10,12 +10,14 @@
 //! pools of `futures` and a closure. Each is a random program of tasks and their children,
 //! callbacks, timers, blocking jobs, threads, groups, guards, shared contexts, work on one of the
 //! other runtimes, aborts and panics; and some runtimes are dropped in the middle of it. Every unit
-//! of work knows whose context it must see: at its start, after each step, in its destructor. At
-//! the end all units, all values and all memory have to be gone.
+//! of work knows whose context it must see, and what a companion has current beside it: at its
+//! start, after each step, in its destructor. At the end all units, all values and all memory have
+//! to be gone.
 //!
 //! Where to look: `truth.rs` has what is checked, `work.rs` the programs.
 
 mod across;
+mod ambient;
 mod args;
 mod calls;
 mod contexts;

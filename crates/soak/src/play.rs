@@ -4,10 +4,12 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aiocontextvars::inherit_context;
 use aiocontextvars::shim::{self, Executor};
 use fastrand::Rng;
 
 use crate::across;
+use crate::ambient;
 use crate::ledger::LEDGER;
 use crate::output::Child;
 use crate::round::{Local, Round, Witness};
@@ -82,7 +84,7 @@ impl Play {
         at("spawns requests");
         let mut requests = Vec::new();
         for _ in 0..rng.u32(1..=REQUESTS) {
-            requests.push(self.request(rng));
+            requests.push(ambient::around(|| self.request(rng)));
             if rng.bool() {
                 shim::yield_now().await;
             }
@@ -131,7 +133,7 @@ impl Play {
         } else if chance(rng, 128) {
             context.run(|| shim::spawn(future))
         } else {
-            shim::spawn_in(context, future)
+            shim::spawn_in(context.run(inherit_context), future)
         };
         Child { handle, facts }
     }

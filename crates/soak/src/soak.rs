@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::ambient;
 use crate::args::Options;
 use crate::complain;
 use crate::ledger::{self, Count, LEDGER};
@@ -28,6 +29,7 @@ const TOLD: usize = 12;
 /// Whether all went well.
 pub(crate) fn run(options: &Options) -> io::Result<bool> {
     ledger::watch_panics();
+    ambient::follow();
     if !options.json {
         report::print(format_args!("seed {}", options.seed))?;
     }
@@ -49,6 +51,9 @@ pub(crate) fn run(options: &Options) -> io::Result<bool> {
     bar.finish_and_clear();
 
     check_sums();
+    if ambient::seen() == 0 {
+        LEDGER.fault(|| "the companion has followed no work".to_owned());
+    }
     if after > before + SLACK {
         LEDGER.fault(|| {
             format!(
@@ -142,7 +147,11 @@ fn work(seed: u64, end: Instant, start: Instant, bar: &ProgressBar) -> bool {
 }
 
 fn is_over() -> bool {
-    LEDGER.is_idle() && LEDGER.values() == 0 && workers_have_ended() && threads::have_ended()
+    LEDGER.is_idle()
+        && LEDGER.values() == 0
+        && ambient::are_gone()
+        && workers_have_ended()
+        && threads::have_ended()
 }
 
 fn tell_what_hangs() {
@@ -156,6 +165,9 @@ fn tell_what_hangs() {
         alive.len(),
         LEDGER.values()
     ));
+    if !ambient::are_gone() {
+        complain("what the companion has captured is kept");
+    }
     if !workers_have_ended() {
         complain("the threads of an executor that was dropped are still running");
     }

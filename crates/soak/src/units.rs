@@ -7,6 +7,7 @@ use std::thread;
 
 use aiocontextvars::shim::JoinError;
 
+use crate::ambient;
 use crate::ledger::{Count, LEDGER, Place, Provoked};
 use crate::output::{Bomb, Output};
 use crate::round::{Local, Round};
@@ -30,6 +31,8 @@ pub(crate) struct Facts {
     pub(crate) number: u64,
     kind: Kind,
     truth: Mutex<Truth>,
+    /// What was current beside the context where it was made.
+    ambient: Option<u64>,
     step: Mutex<&'static str>,
     started: AtomicBool,
     finished: AtomicBool,
@@ -137,6 +140,7 @@ impl Unit {
             number,
             kind,
             truth: Mutex::new(truth),
+            ambient: ambient::current(),
             step: Mutex::new("not started"),
             started: AtomicBool::new(false),
             finished: AtomicBool::new(false),
@@ -212,6 +216,7 @@ impl Unit {
     pub(crate) fn check(&self, at: &str) {
         self.truth()
             .check(self.round().runtime, || self.facts.describe(), at);
+        ambient::check(self.facts.ambient, || self.facts.describe(), at);
     }
 
     /// Notes what it is about to do, for the report of those that hang.

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 
 use crate::output::{Child, Leash, Output};
 use crate::units::{Kind, Unit};
-use crate::{across, calls, contexts, groups, threads};
+use crate::{across, ambient, calls, contexts, groups, threads};
 
 /// True in `of` cases of 256.
 pub(crate) fn chance(rng: &mut Rng, of: u8) -> bool {
@@ -117,6 +117,17 @@ fn spawn(unit: &Unit, rng: &mut Rng, depth: u32) -> Child {
 
 /// Spawns a task on the current executor, or on the local one where there is one.
 pub(crate) fn spawn_with(
+    unit: &Unit,
+    rng: &mut Rng,
+    future: impl FnOnce(Unit, Rng) -> BoxFuture<'static, Output>,
+) -> Child {
+    match chance(rng, 64) {
+        true => ambient::around(|| spawn_here(unit, rng, future)),
+        false => spawn_here(unit, rng, future),
+    }
+}
+
+fn spawn_here(
     unit: &Unit,
     rng: &mut Rng,
     future: impl FnOnce(Unit, Rng) -> BoxFuture<'static, Output>,

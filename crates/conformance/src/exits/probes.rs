@@ -340,7 +340,7 @@ pub(super) fn function(
 }
 
 /// Polls once, without an executor, and catches a panic.
-pub(super) fn poll_once<F: Future + ?Sized>(
+pub(crate) fn poll_once<F: Future + ?Sized>(
     future: Pin<&mut F>,
 ) -> Result<Poll<F::Output>, Box<dyn Any + Send>> {
     let mut cx = TaskCx::from_waker(Waker::noop());
@@ -348,7 +348,7 @@ pub(super) fn poll_once<F: Future + ?Sized>(
 }
 
 /// Calls `f` on another thread, and waits.
-pub(super) fn elsewhere<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+pub(crate) fn elsewhere<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     thread::scope(|scope| scope.spawn(f).join().unwrap())
 }
 

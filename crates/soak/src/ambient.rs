@@ -1,0 +1,112 @@
+//! Something that is current on a thread beside the context, as a span is, and follows the work as
+//! a companion.
+//!
+//! A unit of work sees the one that was current where it was made, or none where it was given a
+//! context without: never another. At the end none is kept.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use aiocontextvars::companion::{self, Companion};
+
+use crate::ledger::LEDGER;
+use crate::truth::number;
+
+static LIVING: AtomicUsize = AtomicUsize::new(0);
+/// How often a unit has seen one.
+static SEEN: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static CURRENT: RefCell<Option<Ambient>> = const { RefCell::new(None) };
+}
+
+/// A number that is counted as long as it is kept.
+struct Ambient(u64);
+
+impl Ambient {
+    fn new(number: u64) -> Ambient {
+        LIVING.fetch_add(1, Ordering::Relaxed);
+        Ambient(number)
+    }
+}
+
+impl Drop for Ambient {
+    fn drop(&mut self) {
+        LIVING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+struct CurrentAmbient;
+
+impl Companion for CurrentAmbient {
+    type Value = Ambient;
+
+    fn capture(&self) -> Option<Ambient> {
+        current().map(Ambient::new)
+    }
+
+    fn is_current(&self, value: &Ambient) -> bool {
+        current() == Some(value.0)
+    }
+
+    fn enter<R>(&self, value: &Ambient, f: impl FnOnce() -> R) -> R {
+        replaced_by(Some(value.0), f)
+    }
+
+    fn enter_none<R>(&self, f: impl FnOnce() -> R) -> R {
+        replaced_by(None, f)
+    }
+}
+
+fn replaced_by<R>(number: Option<u64>, f: impl FnOnce() -> R) -> R {
+    struct Restore(Option<Ambient>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CURRENT.set(self.0.take());
+        }
+    }
+    let _restore = Restore(CURRENT.replace(number.map(Ambient::new)));
+    f()
+}
+
+/// The number of what is current; none where the thread's locals are gone.
+pub(crate) fn current() -> Option<u64> {
+    let number = |current: &RefCell<Option<Ambient>>| Some(current.borrow().as_ref()?.0);
+    CURRENT.try_with(number).ok().flatten()
+}
+
+/// Calls `f` while a new one is current.
+pub(crate) fn around<R>(f: impl FnOnce() -> R) -> R {
+    replaced_by(Some(number()), f)
+}
+
+/// Has it follow the work.
+pub(crate) fn follow() {
+    if let Err(error) = companion::register(CurrentAmbient) {
+        LEDGER.fault(|| error.to_string());
+    }
+}
+
+/// Checks what is current in a unit that was made where `expected` was.
+pub(crate) fn check(expected: Option<u64>, who: impl FnOnce() -> String, at: &str) {
+    let seen = current();
+    SEEN.fetch_add(u64::from(seen.is_some()), Ordering::Relaxed);
+    if seen.is_some() && seen != expected {
+        LEDGER.fault(|| {
+            format!(
+                "{} {at} is in the ambient {seen:?}, and was made in {expected:?}",
+                who()
+            )
+        });
+    }
+}
+
+/// Whether none is kept.
+pub(crate) fn are_gone() -> bool {
+    LIVING.load(Ordering::Relaxed) == 0
+}
+
+/// How often a unit has seen one.
+pub(crate) fn seen() -> u64 {
+    SEEN.load(Ordering::Relaxed)
+}
