@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Runs a command with a PostgreSQL and a NATS server of its own, on loopback and on free ports, with their URLs in
+# JOBS_POSTGRES_URL and JOBS_NATS_URL. Their data is in a temporary folder, which goes with them. They are from Debian's
+# packages `postgresql` and `nats-server`, which root installs where they are missing.
+set -euo pipefail
+
+[ $# -gt 0 ] || { echo "usage: servers.sh COMMAND..." >&2; exit 2; }
+
+postgres_bin() {
+    find /usr/lib/postgresql -path '*/bin/initdb' -printf '%h\n' 2>/dev/null | sort -V | tail -n 1
+}
+missing() {
+    [ -n "$(postgres_bin)" ] || echo postgresql
+    [ -n "$(PATH=$PATH:/usr/sbin command -v nats-server)" ] || echo nats-server
+}
+packages=$(missing)
+if [ -n "$packages" ]; then
+    if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+        echo "servers.sh: install $(echo $packages) first" >&2
+        exit 1
+    fi
+    # shellcheck disable=SC2086  # One word for each.
+    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $packages; } >&2
+fi
+bin=$(postgres_bin)
+PATH=$PATH:/usr/sbin
+
+# PostgreSQL refuses to be run by root.
+as_postgres() {
+    if [ "$(id -u)" -eq 0 ]; then
+        runuser -u postgres -- "$@"
+    else
+        "$@"
+    fi
+}
+
+free_port() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+data=$(mktemp -d)
+nats=
+stop() {
+    [ ! -f "$data/postgres/postmaster.pid" ] || as_postgres "$bin/pg_ctl" -D "$data/postgres" -m immediate -w stop >/dev/null || true
+    [ -z "$nats" ] || { kill "$nats" && wait "$nats"; } 2>/dev/null || true
+    rm -rf "$data"
+}
+trap stop EXIT
+trap 'exit 130' INT TERM
+
+chmod 755 "$data"
+mkdir "$data/postgres" "$data/nats"
+[ "$(id -u)" -ne 0 ] || chown postgres "$data/postgres"
+as_postgres "$bin/initdb" -D "$data/postgres" -U postgres -A trust --no-sync >"$data/log"
+port=$(free_port)
+as_postgres "$bin/pg_ctl" -D "$data/postgres" -w -l "$data/postgres/log" \
+    -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off" start >"$data/log" ||
+    { cat "$data/postgres/log" >&2; exit 1; }
+export JOBS_POSTGRES_URL=postgres://postgres@127.0.0.1:$port/postgres
+
+port=$(free_port)
+nats-server -a 127.0.0.1 -p "$port" -js -sd "$data/nats" -l "$data/nats.log" &
+nats=$!
+export JOBS_NATS_URL=nats://127.0.0.1:$port
+for ((i = 0; ; i++)); do
+    # Until it accepts connections.
+    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
+    kill -0 "$nats" 2>/dev/null && [ "$i" -lt 100 ] || { cat "$data/nats.log" >&2; exit 1; }
+    sleep 0.1
+done
+
+"$@"
