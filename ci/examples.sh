@@ -45,8 +45,12 @@ for carrier in thread-local task-local; do
     fi
 done
 
+echo "+ two gateways, of which the first is an edge and passes requests to the second"
+bash ci/gateways.sh
+
 echo "+ command lines that the gateway does not take"
-for args in "--runtime nope" "--carrier nope" "--requests 0" "--concurrency x" "--json --listen 127.0.0.1:0" "--nope" nope; do
+for args in "--runtime nope" "--carrier nope" "--requests 0" "--concurrency x" "--json --listen 127.0.0.1:0" "--nope" nope \
+    "--inside" "--upstream nope" "--upstream ftp://127.0.0.1/" "--upstream http://127.0.0.1:1/ --carrier thread-local"; do
     status=0
     # shellcheck disable=SC2086
     message=$(gateway $args 2>&1) || status=$?

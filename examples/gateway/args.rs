@@ -8,6 +8,7 @@ use crate::carrier::Carrier;
 use crate::options::{message, number, text};
 use crate::report::Style;
 use crate::runtime::Runtime;
+use crate::wire::{self, Place};
 
 pub(crate) const HELP: &str = "\
 A service that shows whose request each hop of a request sees.
@@ -27,7 +28,10 @@ Options:
   --requests N        requests to send on each runtime (default 2000)
   --concurrency N     requests in flight (default 64)
   --json              one JSON object a line instead of the table
+  --upstream URL      pass each request to the gateway that listens at this URL, with its id and tenant as baggage,
+                      and check the hops of its answers as well
   --listen ADDRESS    serve others, until Ctrl-C
+  --inside            with --listen: believe the baggage of whoever calls, as behind an edge
   -h, --help          print this
 
 RUST_LOG=debug logs each hop.";
@@ -53,6 +57,7 @@ pub(crate) struct Drive {
     pub(crate) carrier: Carrier,
     pub(crate) requests: u64,
     pub(crate) concurrency: usize,
+    pub(crate) place: Place,
     pub(crate) style: Style,
 }
 
@@ -61,6 +66,7 @@ pub(crate) struct Drive {
 pub(crate) struct Listen {
     pub(crate) runtime: Runtime,
     pub(crate) carrier: Carrier,
+    pub(crate) place: Place,
     pub(crate) address: String,
 }
 
@@ -74,6 +80,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
     let mut concurrency = None;
     let mut json = false;
     let mut listen = None;
+    let mut place = Place::default();
     while let Some(arg) = parser.next().map_err(message)? {
         match arg {
             Long("runtime") => {
@@ -90,6 +97,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
                 concurrency = Some(number(&mut parser, "--concurrency", 1..=limit)? as usize);
             }
             Long("json") => json = true,
+            Long("upstream") => place.upstream = Some(wire::address(&text(&mut parser)?)?),
+            Long("inside") => place.inside = true,
             Long("listen") => listen = Some(text(&mut parser)?),
             Long("help") | Short('h') => return Ok(Command::Help),
             _ => return Err(message(arg.unexpected())),
@@ -99,6 +108,16 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
         check(carrier, *runtime)?;
     }
 
+    if carrier != Carrier::Context && (place.inside || place.upstream.is_some()) {
+        return Err("--upstream and --inside are for `--carrier context` only".to_owned());
+    }
+    if place.inside && listen.is_none() {
+        return Err(
+            "--inside is for --listen: the requests that gateway sends itself are of an edge"
+                .to_owned(),
+        );
+    }
+
     let Some(address) = listen else {
         let requests = requests.unwrap_or(REQUESTS);
         return Ok(Command::Drive(Drive {
@@ -106,6 +125,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
             carrier,
             requests,
             concurrency: concurrency.unwrap_or(CONCURRENCY),
+            place,
             style: if json { Style::Json } else { Style::Table },
         }));
     };
@@ -123,6 +143,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
         [runtime] if !all => Ok(Command::Listen(Listen {
             runtime,
             carrier,
+            place,
             address,
         })),
         _ => Err("--listen serves on one runtime; name one instead of `all`".to_owned()),

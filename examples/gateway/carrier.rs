@@ -10,8 +10,8 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 context_var! {
-    static REQUEST_ID: u64;
-    static TENANT: String;
+    pub(crate) static REQUEST_ID: u64;
+    pub(crate) static TENANT: String;
     /// The part of the request that a branch of its task works on.
     static PART: usize;
 }

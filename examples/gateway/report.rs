@@ -63,6 +63,9 @@ impl Tally {
         for hop in &answer.hops {
             self.count(truth, hop);
         }
+        if let Some(upstream) = &answer.upstream {
+            self.count_answer(truth, upstream);
+        }
         for name in HOPS {
             if !answer.hops.iter().any(|hop| hop.name == *name) {
                 self.count_missing(1);

@@ -20,6 +20,7 @@ use crate::carrier::{Carrier, Hop, Identity, Seen};
 use crate::hops;
 use crate::ledger::Ledger;
 use crate::runtime::Runtime;
+use crate::wire::{self, Place};
 
 pub(crate) const REQUEST_ID: &str = "x-request-id";
 pub(crate) const TENANT: &str = "x-tenant";
@@ -33,7 +34,7 @@ pub(crate) const HEALTH: &str = "/health";
 
 const METHODS: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];
 const DEFAULT_TENANT: &str = "public";
-const TENANT_LIMIT: usize = 64;
+pub(crate) const TENANT_LIMIT: usize = 64;
 const BODY_LIMIT: u64 = 64 * 1024;
 /// A body over its limit is read up to here: a client that is still sending when the connection is
 /// closed would not get to see why.
@@ -42,6 +43,7 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 
 pub(crate) struct Service {
     carrier: Carrier,
+    place: Place,
     pub(crate) runtime: Runtime,
     pub(crate) ledger: Arc<Ledger>,
     /// Started by the first request.
@@ -58,6 +60,12 @@ pub(crate) struct Answer {
     /// What was there before anything was set.
     pub(crate) found: Seen,
     pub(crate) hops: Vec<Hop>,
+    /// What was refused of the request's baggage.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) problems: Vec<String>,
+    /// What the gateway says that the request was passed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) upstream: Option<Box<Answer>>,
 }
 
 /// Why a request is not served; the body of any other response.
@@ -82,9 +90,10 @@ impl Rejection {
 }
 
 impl Service {
-    pub(crate) fn new(carrier: Carrier, runtime: Runtime) -> Arc<Service> {
+    pub(crate) fn new(carrier: Carrier, runtime: Runtime, place: Place) -> Arc<Service> {
         Arc::new(Service {
             carrier,
+            place,
             runtime,
             ledger: Arc::default(),
             actor: OnceLock::new(),
@@ -151,16 +160,34 @@ impl Service {
     }
 
     async fn handle(&self, request: Request<Incoming>) -> Result<Answer, Rejection> {
-        let identity = self
-            .identify(request.headers())
-            .map_err(Rejection::bad_request)?;
-        let work = self.work(identity.clone(), request);
-        let (found, hops) = self.carrier.carry(identity.clone(), work).await;
+        let received = self.place.receive(request.headers());
+        let problems = wire::texts(&received.problems);
+        let (identity, found, worked) = if self.place.inside {
+            let serve = async {
+                let identity = wire::identity().ok_or_else(|| {
+                    let error = format!("no identity in the baggage; refused: {problems:?}");
+                    Rejection::bad_request(error)
+                })?;
+                let worked = self.work(identity.clone(), request).await;
+                Ok((identity, Seen::NOTHING, worked))
+            };
+            serve.in_context(received.context).await?
+        } else {
+            let identity = self
+                .identify(request.headers())
+                .map_err(Rejection::bad_request)?;
+            let work = self.work(identity.clone(), request);
+            let (found, worked) = self.carrier.carry(identity.clone(), work).await;
+            (identity, found, worked)
+        };
+        let (hops, upstream) = worked?;
         let answer = Answer {
             request_id: identity.request_id,
             tenant: identity.tenant.clone(),
             found,
-            hops: hops?,
+            hops,
+            problems,
+            upstream,
         };
         self.ledger.answered(&identity, &answer);
         Ok(answer)
@@ -171,11 +198,17 @@ impl Service {
         &self,
         identity: Identity,
         request: Request<Incoming>,
-    ) -> Result<Vec<Hop>, Rejection> {
+    ) -> Result<(Vec<Hop>, Option<Box<Answer>>), Rejection> {
         read_body(request).await?;
+        let upstream = self.place.pass_on().await.transpose();
+        let upstream = upstream.map_err(|error| {
+            let error = format!("the upstream does not answer: {error}");
+            Rejection::new(StatusCode::BAD_GATEWAY, error)
+        })?;
         let actor = self.actor.get_or_init(|| Actor::start(self.carrier));
         let ledger = Arc::clone(&self.ledger);
-        Ok(hops::visit(self.carrier, identity, actor, ledger).await)
+        let hops = hops::visit(self.carrier, identity, actor, ledger).await;
+        Ok((hops, upstream.map(Box::new)))
     }
 
     fn identify(&self, headers: &HeaderMap) -> Result<Identity, String> {
