@@ -73,8 +73,8 @@
 //!   `join!`, `select!`, streams, timeouts and the rest.
 //! - In the repository, `docs/policies.md`: which context a unit of work gets, and what to do about
 //!   background work that outlives a request; `docs/testing.md`: a fresh context for each test;
-//!   `docs/propagation.md`: values between services; `docs/integrations.md`: what to write where
-//!   others spawn or call your code; `docs/parity.md`: what other libraries' handles and sets have,
+//!   `docs/propagation.md`: values between services; `docs/jobs.md`: and in workers, over queues
+//!   and brokers; `docs/integrations.md`: what to write where others spawn or call your code; `docs/parity.md`: what other libraries' handles and sets have,
 //!   and where it is here.
 //!
 //! # Features

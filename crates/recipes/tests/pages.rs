@@ -31,3 +31,16 @@ fn policies_has_the_code_of_row_level_security() {
     let (_, section) = page.split_once("### Row-level security").unwrap();
     check(section.split("\n## ").next().unwrap(), &files, 1);
 }
+
+#[test]
+fn jobs_has_the_code_of_the_recipes() {
+    let files = [
+        include_str!("brokers/main.rs"),
+        include_str!("brokers/amqp.rs"),
+        include_str!("brokers/kafka.rs"),
+        include_str!("brokers/redis.rs"),
+        include_str!("../../../examples/jobs/memory.rs"),
+        include_str!("../../../examples/jobs/nats.rs"),
+    ];
+    check(include_str!("../../../docs/jobs.md"), &files, 8);
+}
