@@ -58,5 +58,8 @@ refused 1 --backend postgres --url postgres://postgres@127.0.0.1:1/postgres
 echo "+ brokers"
 cargo test --quiet -p recipes --features kafka --test brokers -- --include-ignored --skip amqp::jobs
 
+echo "+ baggage to a Python service and back"
+bash ci/python.sh
+
 echo "+ row-level security by a variable"
 cargo test --quiet -p jobs --test row_level_security -- --ignored
