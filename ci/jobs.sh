@@ -59,7 +59,7 @@ echo "+ brokers"
 cargo test --quiet -p recipes --features kafka --test brokers -- --include-ignored --skip amqp::jobs
 
 echo "+ baggage to a Python service and back"
-bash ci/python.sh
+bash ci/opentelemetry-python.sh
 
 echo "+ row-level security by a variable"
 cargo test --quiet -p jobs --test row_level_security -- --ignored

@@ -10,4 +10,4 @@ python3 -m venv "$folder/python" >/dev/null 2>&1 || { echo "skipped: Python has 
 "$folder/python/bin/pip" install --quiet --disable-pip-version-check opentelemetry-api==1.45.2 ||
     { echo "skipped: opentelemetry-api cannot be installed"; exit 0; }
 
-PYTHON_WITH_OPENTELEMETRY=$folder/python/bin/python cargo test --quiet -p recipes --test python -- --ignored
+PYTHON_WITH_OPENTELEMETRY=$folder/python/bin/python cargo test --quiet -p recipes --test opentelemetry_python -- --ignored

@@ -1,5 +1,5 @@
 //! Baggage to a Python service that uses opentelemetry-python, and from it to a service here.
-//! `ci/python.sh` installs that and runs this.
+//! `ci/opentelemetry-python.sh` installs that and runs this.
 
 use std::env;
 use std::net::SocketAddr;
@@ -77,7 +77,7 @@ const OF_PYTHON: &str = "ä,b;c=d%20\"\\";
 
 async fn start_python() -> (Child, SocketAddr) {
     let python = env::var("PYTHON_WITH_OPENTELEMETRY");
-    let python = python.expect("run this by `bash ci/python.sh`");
+    let python = python.expect("run this by `bash ci/opentelemetry-python.sh`");
     let mut child = Command::new(python)
         .args(["-c", SERVICE, OF_PYTHON])
         .stdout(Stdio::piped())
@@ -97,7 +97,7 @@ async fn whose() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Python with opentelemetry-api: `bash ci/python.sh`"]
+#[ignore = "needs Python with opentelemetry-api: `bash ci/opentelemetry-python.sh`"]
 async fn values_go_to_python_and_back() {
     let (_child, python) = start_python().await;
     let layer = HttpContextLayer::new().extracting(&INSIDE);
