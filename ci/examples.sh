@@ -57,8 +57,12 @@ print(len(inside), "lines of hops")' <<<"$lines"
 RUST_LOG=gateway=debug gateway --requests 50 2>&1 >/dev/null |
     grep -qE '^request_id=7 tenant="acme" .* DEBUG request\{path="/"\}: gateway::carrier: hop spawn/spawn/spawn$'
 
+echo "+ two gateways, of which the first is an edge and passes requests to the second"
+bash ci/gateways.sh
+
 echo "+ command lines that the gateway does not take"
-for args in "--runtime nope" "--carrier nope" "--requests 0" "--log nope" "--concurrency x" "--json --listen 127.0.0.1:0" "--nope" nope; do
+for args in "--runtime nope" "--carrier nope" "--requests 0" "--log nope" "--concurrency x" "--json --listen 127.0.0.1:0" "--nope" nope \
+    "--inside" "--upstream nope" "--upstream ftp://127.0.0.1/" "--upstream http://127.0.0.1:1/ --carrier thread-local"; do
     status=0
     # shellcheck disable=SC2086
     message=$(gateway $args 2>&1) || status=$?

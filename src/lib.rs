@@ -96,7 +96,8 @@
 //! - [Policies](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/policies.md): which context a unit of work gets; background work, pools, caches,
 //!   batches.
 //! - [Observability](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/observability.md): spans and log contexts;
-//!   [propagation](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/propagation.md): values between services.
+//!   [propagation](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/propagation.md): values between services; [jobs](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/jobs.md):
+//!   values in workers, over queues and brokers.
 //! - [Testing](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/testing.md): a fresh context for each test.
 //! - [Guarantees](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/guarantees.md), each with its tests; [the catalogue of
 //!   behaviours](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/semantics.md); [parity](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/parity.md) with other handles and sets;

@@ -45,13 +45,15 @@
 mod carrier;
 mod codec;
 mod member;
+mod message;
 mod percent;
 mod problem;
 mod propagator;
 
 pub use self::carrier::{Extractor, Injector};
+pub use self::message::Extracted;
 pub use self::problem::{Problem, ProblemKind};
-pub use self::propagator::{Extracted, Propagator};
+pub use self::propagator::Propagator;
 
 /// The name of the header.
 pub const BAGGAGE: &str = "baggage";

@@ -9,6 +9,7 @@ use crate::logging::Log;
 use crate::options::{message, number, text};
 use crate::report::Style;
 use crate::runtime::Runtime;
+use crate::wire::{self, Place};
 
 pub(crate) const HELP: &str = "\
 A service that shows whose request each hop of a request sees.
@@ -29,7 +30,10 @@ Options:
   --concurrency N     requests in flight (default 64)
   --json              one JSON object a line instead of the table
   --log NAME          text (default) or json: how log lines are written, to standard error
+  --upstream URL      pass each request to the gateway that listens at this URL, with its id and tenant as baggage,
+                      and check the hops of its answers as well
   --listen ADDRESS    serve others, until Ctrl-C
+  --inside            with --listen: believe the baggage of whoever calls, as behind an edge
   -h, --help          print this
 
 RUST_LOG=info,gateway=debug logs each hop, with the values and the span that it is in.";
@@ -55,6 +59,7 @@ pub(crate) struct Drive {
     pub(crate) carrier: Carrier,
     pub(crate) requests: u64,
     pub(crate) concurrency: usize,
+    pub(crate) place: Place,
     pub(crate) style: Style,
     pub(crate) log: Log,
 }
@@ -64,6 +69,7 @@ pub(crate) struct Drive {
 pub(crate) struct Listen {
     pub(crate) runtime: Runtime,
     pub(crate) carrier: Carrier,
+    pub(crate) place: Place,
     pub(crate) address: String,
     pub(crate) log: Log,
 }
@@ -79,6 +85,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
     let mut json = false;
     let mut log = Log::default();
     let mut listen = None;
+    let mut place = Place::default();
     while let Some(arg) = parser.next().map_err(message)? {
         match arg {
             Long("runtime") => {
@@ -96,6 +103,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
             }
             Long("json") => json = true,
             Long("log") => log = Log::named(&text(&mut parser)?)?,
+            Long("upstream") => place.upstream = Some(wire::address(&text(&mut parser)?)?),
+            Long("inside") => place.inside = true,
             Long("listen") => listen = Some(text(&mut parser)?),
             Long("help") | Short('h') => return Ok(Command::Help),
             _ => return Err(message(arg.unexpected())),
@@ -105,6 +114,16 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
         check(carrier, *runtime)?;
     }
 
+    if carrier != Carrier::Context && (place.inside || place.upstream.is_some()) {
+        return Err("--upstream and --inside are for `--carrier context` only".to_owned());
+    }
+    if place.inside && listen.is_none() {
+        return Err(
+            "--inside is for --listen: the requests that gateway sends itself are of an edge"
+                .to_owned(),
+        );
+    }
+
     let Some(address) = listen else {
         let requests = requests.unwrap_or(REQUESTS);
         return Ok(Command::Drive(Drive {
@@ -112,6 +131,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
             carrier,
             requests,
             concurrency: concurrency.unwrap_or(CONCURRENCY),
+            place,
             style: if json { Style::Json } else { Style::Table },
             log,
         }));
@@ -130,6 +150,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
         [runtime] if !all => Ok(Command::Listen(Listen {
             runtime,
             carrier,
+            place,
             address,
             log,
         })),

@@ -22,6 +22,7 @@ use crate::carrier::{Hop, Identity};
 use crate::hops::HOPS;
 use crate::report::Tally;
 use crate::service::{Answer, HEALTH, LOGIN, REQUEST_ID, TENANT, VISIT};
+use crate::wire;
 
 const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
 /// The tenant of logins. No other request may see it.
@@ -46,6 +47,7 @@ pub(crate) struct Driven {
 pub(crate) fn drive(
     service: SocketAddr,
     refuses: bool,
+    passed_on: bool,
     requests: u64,
     concurrency: usize,
     progress: &ProgressBar,
@@ -53,6 +55,7 @@ pub(crate) fn drive(
     let load = Load {
         service,
         refuses,
+        passed_on,
         requests,
         progress,
         sent: Cell::new(0),
@@ -77,6 +80,8 @@ pub(crate) fn drive(
 struct Load<'a> {
     service: SocketAddr,
     refuses: bool,
+    /// Whether the service passes requests on to another one.
+    passed_on: bool,
     requests: u64,
     progress: &'a ProgressBar,
     sent: Cell<u64>,
@@ -145,14 +150,18 @@ impl Load<'_> {
         connection: Option<Connection>,
         identity: &Identity,
     ) -> Result<(Answer, Option<Connection>), BoxError> {
-        let request = Request::get(VISIT)
+        let mut request = Request::get(VISIT)
             .header(REQUEST_ID, identity.request_id)
             .header(TENANT, &identity.tenant);
+        if let Some((header, _)) = wire::forged(identity.request_id) {
+            request = request.header(wire::FORGED, header);
+        }
         let (status, body, connection) = self.send(connection, request).await?;
         let answer: Answer = expect_ok(status, &body)?;
         if answer.request_id != identity.request_id || answer.tenant != identity.tenant {
             return Err("the answer is to another request".into());
         }
+        wire::check(&answer, identity.request_id, self.passed_on)?;
         Ok((answer, connection))
     }
 
@@ -204,14 +213,14 @@ fn expect_ok<T: DeserializeOwned>(status: StatusCode, body: &Bytes) -> Result<T,
 
 type Driver = http1::Connection<FuturesIo<Async<TcpStream>>, Empty<Bytes>>;
 
-struct Connection {
+pub(crate) struct Connection {
     sender: SendRequest<Empty<Bytes>>,
     /// Reads and writes while it is polled.
     driver: Pin<Box<Driver>>,
 }
 
 impl Connection {
-    async fn open(service: SocketAddr) -> Result<Connection, BoxError> {
+    pub(crate) async fn open(service: SocketAddr) -> Result<Connection, BoxError> {
         let stream = Async::<TcpStream>::connect(service).await?;
         let (sender, driver) = http1::handshake(FuturesIo::new(stream)).await?;
         Ok(Connection {
@@ -221,7 +230,7 @@ impl Connection {
     }
 
     /// Gives itself back if it can be used again.
-    async fn exchange(
+    pub(crate) async fn exchange(
         mut self,
         request: Request<Empty<Bytes>>,
     ) -> hyper::Result<(StatusCode, Bytes, Option<Connection>)> {

@@ -23,6 +23,7 @@ pub(crate) fn run(listen: &Listen) -> Result<Tally, String> {
     let Listen {
         runtime,
         carrier,
+        place,
         address,
         ..
     } = listen;
@@ -34,7 +35,7 @@ pub(crate) fn run(listen: &Listen) -> Result<Tally, String> {
         .local_addr()
         .map_err(|error| format!("the listener has no address: {error}"))?;
     let stop = on_ctrl_c()?;
-    let service = Service::new(*carrier, *runtime);
+    let service = Service::new(*carrier, *runtime, *place);
     let ledger = Arc::clone(&service.ledger);
 
     // Nobody need read this: a closed standard output does not keep the service from serving.

@@ -28,7 +28,7 @@ pub(crate) fn run(drive: &Drive, runtime: Runtime) -> Result<Report, String> {
         .get_ref()
         .local_addr()
         .map_err(|error| format!("the listener has no address: {error}"))?;
-    let service = Service::new(drive.carrier, runtime);
+    let service = Service::new(drive.carrier, runtime, drive.place);
     let (stop, stopped) = oneshot::channel();
 
     // On a thread of its own, away from the runtime and the contexts of the service.
@@ -38,8 +38,16 @@ pub(crate) fn run(drive: &Drive, runtime: Runtime) -> Result<Report, String> {
             let (requests, concurrency) = (drive.requests, drive.concurrency);
             let progress = progress(runtime, requests);
             let refuses = runtime.tells_its_tasks();
+            let passed_on = drive.place.upstream.is_some();
             move || {
-                let driven = client::drive(address, refuses, requests, concurrency, &progress);
+                let driven = client::drive(
+                    address,
+                    refuses,
+                    passed_on,
+                    requests,
+                    concurrency,
+                    &progress,
+                );
                 progress.finish_and_clear();
                 let _ = stop.send(());
                 driven

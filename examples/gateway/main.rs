@@ -30,9 +30,27 @@
 //! curl -H 'x-tenant: acme' http://127.0.0.1:8080/login http://127.0.0.1:8080/health
 //! ```
 //!
-//! Where to look: `carrier.rs` sets the variables, `hops.rs` is the handler. The rest is what a
-//! service needs on any runtime: sockets of `async-io`, whose reactor wakes tasks of any executor,
-//! and hyper on top.
+//! Two of them, of which the first is the edge and passes each request to the second:
+//!
+//! ```sh
+//! cargo run --release --example gateway -- --listen 127.0.0.1:8081 --inside &
+//! cargo run --release --example gateway -- --upstream http://127.0.0.1:8081/
+//! cargo run --release --example gateway -- --upstream http://127.0.0.1:8081/ --listen 127.0.0.1:8080
+//! curl -H 'x-request-id: 42' -H 'x-tenant: acme' http://127.0.0.1:8080/
+//! ```
+//!
+//! The answer has the answer of the second in it, which knows the tenant by baggage alone. The edge
+//! believes nobody's, and says what it has refused; the second one believes its caller:
+//!
+//! ```sh
+//! curl -H 'x-tenant: acme' -H 'baggage: tenant=globex' http://127.0.0.1:8080/
+//! curl -H 'baggage: tenant=globex,request-id=7' http://127.0.0.1:8081/
+//! curl -H 'baggage: tenant=globex,request-id=x7' http://127.0.0.1:8081/
+//! ```
+//!
+//! Where to look: `carrier.rs` sets the variables, `hops.rs` is the handler, `wire.rs` sends and
+//! receives them. The rest is what a service needs on any runtime: sockets of `async-io`, whose
+//! reactor wakes tasks of any executor, and hyper on top.
 
 mod actor;
 mod args;
@@ -50,6 +68,7 @@ mod runtime;
 mod server;
 mod service;
 mod spans;
+mod wire;
 
 use std::env;
 use std::io::{self, Write};

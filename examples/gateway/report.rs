@@ -69,6 +69,9 @@ impl Tally {
         for hop in &answer.hops {
             self.count(truth, answer.span, hop);
         }
+        if let Some(upstream) = &answer.upstream {
+            self.count_answer(truth, upstream);
+        }
         for name in HOPS {
             if !answer.hops.iter().any(|hop| hop.name == *name) {
                 self.count_missing(1);

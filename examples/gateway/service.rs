@@ -21,6 +21,7 @@ use crate::carrier::{Carrier, Hop, Identity, Seen};
 use crate::hops;
 use crate::ledger::Ledger;
 use crate::runtime::Runtime;
+use crate::wire::{self, Place};
 
 pub(crate) const REQUEST_ID: &str = "x-request-id";
 pub(crate) const TENANT: &str = "x-tenant";
@@ -34,7 +35,7 @@ pub(crate) const HEALTH: &str = "/health";
 
 const METHODS: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];
 const DEFAULT_TENANT: &str = "public";
-const TENANT_LIMIT: usize = 64;
+pub(crate) const TENANT_LIMIT: usize = 64;
 const BODY_LIMIT: u64 = 64 * 1024;
 /// A body over its limit is read up to here: a client that is still sending when the connection is
 /// closed would not get to see why.
@@ -43,6 +44,7 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 
 pub(crate) struct Service {
     carrier: Carrier,
+    place: Place,
     pub(crate) runtime: Runtime,
     pub(crate) ledger: Arc<Ledger>,
     /// Started by the first request.
@@ -61,6 +63,12 @@ pub(crate) struct Answer {
     /// The span that the request was served in.
     pub(crate) span: Option<u64>,
     pub(crate) hops: Vec<Hop>,
+    /// What was refused of the request's baggage.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) problems: Vec<String>,
+    /// What the gateway says that the request was passed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) upstream: Option<Box<Answer>>,
 }
 
 /// Why a request is not served; the body of any other response.
@@ -85,9 +93,10 @@ impl Rejection {
 }
 
 impl Service {
-    pub(crate) fn new(carrier: Carrier, runtime: Runtime) -> Arc<Service> {
+    pub(crate) fn new(carrier: Carrier, runtime: Runtime, place: Place) -> Arc<Service> {
         Arc::new(Service {
             carrier,
+            place,
             runtime,
             ledger: Arc::default(),
             actor: OnceLock::new(),
@@ -154,19 +163,37 @@ impl Service {
     }
 
     async fn handle(&self, request: Request<Incoming>) -> Result<Answer, Rejection> {
-        let identity = self
-            .identify(request.headers())
-            .map_err(Rejection::bad_request)?;
+        let received = self.place.receive(request.headers());
+        let problems = wire::texts(&received.problems);
         let span = info_span!("request", path = request.uri().path());
         let number = span.id().map(|id| id.into_u64());
-        let work = self.work(identity.clone(), request).instrument(span);
-        let (found, hops) = self.carrier.carry(identity.clone(), work).await;
+        let (identity, found, worked) = if self.place.inside {
+            let serve = async {
+                let identity = wire::identity().ok_or_else(|| {
+                    let error = format!("no identity in the baggage; refused: {problems:?}");
+                    Rejection::bad_request(error)
+                })?;
+                let worked = self.work(identity.clone(), request).instrument(span).await;
+                Ok((identity, Seen::NOTHING, worked))
+            };
+            serve.in_context(received.context).await?
+        } else {
+            let identity = self
+                .identify(request.headers())
+                .map_err(Rejection::bad_request)?;
+            let work = self.work(identity.clone(), request).instrument(span);
+            let (found, worked) = self.carrier.carry(identity.clone(), work).await;
+            (identity, found, worked)
+        };
+        let (hops, upstream) = worked?;
         let answer = Answer {
             request_id: identity.request_id,
             tenant: identity.tenant.clone(),
             found,
             span: number,
-            hops: hops?,
+            hops,
+            problems,
+            upstream,
         };
         self.ledger.answered(&identity, &answer);
         Ok(answer)
@@ -177,13 +204,18 @@ impl Service {
         &self,
         identity: Identity,
         request: Request<Incoming>,
-    ) -> Result<Vec<Hop>, Rejection> {
+    ) -> Result<(Vec<Hop>, Option<Box<Answer>>), Rejection> {
         read_body(request).await?;
+        let upstream = self.place.pass_on().await.transpose();
+        let upstream = upstream.map_err(|error| {
+            let error = format!("the upstream does not answer: {error}");
+            Rejection::new(StatusCode::BAD_GATEWAY, error)
+        })?;
         let actor = self.actor.get_or_init(|| Actor::start(self.carrier));
         let ledger = Arc::clone(&self.ledger);
         let hops = hops::visit(self.carrier, identity, actor, ledger).await;
         tracing::info!(hops = hops.len(), "answered");
-        Ok(hops)
+        Ok((hops, upstream.map(Box::new)))
     }
 
     fn identify(&self, headers: &HeaderMap) -> Result<Identity, String> {

@@ -7,6 +7,7 @@ mod connections;
 mod plain;
 mod propagation;
 mod service;
+mod uploads;
 
 use aiocontextvars::context_var;
 
