@@ -149,7 +149,7 @@ impl Propagator {
     }
 
     /// Sends and receives the variable as two functions have it. Where one returns `None`, the
-    /// member is left out and reported ([`ProblemKind::Value`]).
+    /// member is left out and reported ([`ProblemKind::Value`](super::ProblemKind::Value)).
     ///
     /// Both take and return plain text, which is percent-encoded and decoded for them.
     ///
@@ -218,7 +218,7 @@ impl Propagator {
     /// Passes on the members whose keys are not listed: those of a message that comes in go out
     /// with the messages that its work sends, by this propagator or another one that passes on.
     ///
-    /// They stay in the [`Context`] that was extracted, where they count as one variable, and
+    /// They stay in the [`Context`](crate::Context) that was extracted, where they count as one variable, and
     /// follow the work as others do. They come after the own members, in their order, with their
     /// properties, and duplicates stay.
     ///
