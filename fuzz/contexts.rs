@@ -173,7 +173,7 @@ impl Machine<'_> {
                 let (at, var) = (self.index(), self.index());
                 let value = self.fresh();
                 if let Some((context, mut model)) = self.contexts[at].take() {
-                    let _old = model.set(var, Some(value), &self.live);
+                    model.replace(var, value, &mut self.live);
                     let context = context.with_value(&VARS[var], Value::new(value));
                     self.contexts[at] = Some((context, model));
                 }

@@ -96,6 +96,19 @@ impl Context {
         })
     }
 
+    /// Binds `var` anew, and ends the guards that are live here.
+    pub fn replace(&mut self, var: usize, value: ValueId, live: &mut BTreeSet<GuardId>) {
+        let layers = vec![(None, Some(value))];
+        let owner = self.id;
+        let old = self.bindings.insert(var, Binding { owner, layers });
+        let old = old.filter(|old| old.owner == owner);
+        for (guard, _) in old.into_iter().flat_map(|old| old.layers) {
+            if let Some(guard) = guard {
+                live.remove(&guard);
+            }
+        }
+    }
+
     pub fn push(&mut self, var: usize, guard: GuardId, value: ValueId, live: &BTreeSet<GuardId>) {
         self.update(var, live, |binding| {
             binding.layers.push((Some(guard), Some(value)));
