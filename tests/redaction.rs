@@ -11,7 +11,7 @@ use std::future;
 use std::panic;
 use std::rc::Rc;
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ use aiocontextvars::shim::{
     Runner, TaskGroup,
 };
 use aiocontextvars::{
-    Carried, Context, ContextExt, ContextVar, WithDefault, channel, context_var, copy_context,
-    propagation, task_local,
+    Carried, Context, ContextExt, ContextVar, Fields, WithDefault, channel, context_var,
+    copy_context, propagation, task_local,
 };
 
 mod public_types;
@@ -105,6 +105,7 @@ fn print_all(var: Var) -> Vec<Printed> {
         set_error(var, &printer);
         messages(&printer);
         headers(&printer);
+        records(&printer);
         tasks(var, &printer);
         callbacks(&printer);
         event_loop(&printer);
@@ -216,6 +217,38 @@ fn headers(printer: &Printer) {
     printer.shows("propagation::Extracted", &received);
     printer.error("propagation::Problem", &received.problems[0]);
     printer.hides("propagation::ProblemKind", &received.problems[0].kind());
+}
+
+fn records(printer: &Printer) {
+    context_var! { static LINE: String; }
+    static FIELDS: LazyLock<Fields> = LazyLock::new(|| Fields::new().with("line", &LINE));
+    LINE.set(GIVEAWAY.to_owned());
+    printer.hides("Fields", &*FIELDS);
+    #[cfg(feature = "tracing-subscriber")]
+    {
+        use aiocontextvars::bridge::tracing_subscriber::{Json, SpanFields, Text};
+        printer.hides("bridge::tracing_subscriber::Text", &Text::new((), &FIELDS));
+        printer.hides("bridge::tracing_subscriber::Json", &Json::new((), &FIELDS));
+        let spans = SpanFields::new((), &FIELDS);
+        printer.hides("bridge::tracing_subscriber::SpanFields", &spans);
+    }
+    #[cfg(feature = "log")]
+    {
+        use aiocontextvars::bridge::log::Logger;
+
+        #[derive(Debug)]
+        struct Quiet;
+        impl log::Log for Quiet {
+            fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+                false
+            }
+
+            fn log(&self, _: &log::Record<'_>) {}
+
+            fn flush(&self) {}
+        }
+        printer.hides("bridge::log::Logger", &Logger::text(Quiet, &FIELDS));
+    }
 }
 
 fn tasks(var: Var, printer: &Printer) {
@@ -422,9 +455,11 @@ fn values_are_redacted_unless_their_variable_is_declared_debug() {
 
 #[test]
 fn every_public_type_is_printed() {
-    // Five have no values. Of the others, one names a type, one a subscriber, and no context comes
-    // near the last, whose cause the test cannot give rise to.
+    // Five have no values. Of the others, one is the value that a program writes to its log, one
+    // names a type, one a subscriber, and no context comes near the last, whose cause the test
+    // cannot give rise to.
     let left_out = [
+        "FieldValue",
         "NoDefault",
         "ScopeContext",
         "WithDefault",

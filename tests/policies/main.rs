@@ -252,6 +252,8 @@ fn the_page_has_the_code_of_these_tests() {
         include_str!("caches.rs"),
         include_str!("jobs.rs"),
         include_str!("pools.rs"),
+        // With a real server.
+        include_str!("../../examples/jobs/tests/row_level_security.rs"),
     ];
     let code = files.map(unindented);
     let page = include_str!("../../docs/policies.md");
