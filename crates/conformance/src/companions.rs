@@ -314,7 +314,8 @@ pub(crate) fn co_05_nothing_is_current_where_nothing_was_captured(on: On) {
         assert_eq!(seen, (number(1), (None, Some(1)), (Some(3), Some(1))));
         let wrapped = one.around(|| ID.scope(3, on.spawn(three_polls()))).await;
         assert_eq!(wrapped.unwrap(), [number(1); 3]);
-        assert_eq!((both(), one.keepers()), (OUTSIDE, 0));
+        assert_eq!(both(), OUTSIDE);
+        one.is_let_go().await;
     });
 }
 
@@ -483,10 +484,11 @@ pub(crate) fn exit_a_companions_value(on: On) {
         panics.is_let_go().await;
         let aborted = Ambient::new(1);
         let task = aborted.around(|| on.spawn(std::future::pending::<()>()));
-        assert_eq!(aborted.keepers(), 1);
+        // A worker that polls it at this moment keeps it once more.
+        assert!(aborted.keepers() >= 1);
         task.abort();
         assert!(task.await.unwrap_err().is_cancelled());
-        assert_eq!(aborted.keepers(), 0);
+        aborted.is_let_go().await;
         let writes = Ambient::new(1);
         let task = writes.around(|| {
             on.spawn(async {
