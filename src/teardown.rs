@@ -72,7 +72,7 @@ impl Drop for Leave {
 
 #[cold]
 fn defer(value: Arc<dyn AnyValue>) {
-    let frame = current::frame();
+    let frame = current::address();
     match cell_here(&DEFERRED).try_borrow_mut() {
         Ok(mut deferred) => deferred.push(Deferred { value, frame }),
         // An allocator that drops a value while the list grows.
@@ -102,7 +102,7 @@ fn work_off() {
         }
     }
     let rest = Rest {
-        frame: current::frame(),
+        frame: current::address(),
         outer_level: DIRECT - 1,
     };
     while let Some(deferred) = next() {

@@ -3,7 +3,8 @@
 pub(crate) mod done;
 pub(crate) mod listed;
 pub(crate) mod local;
-mod shared;
+mod shareable;
+mod shared_task;
 
 use std::fmt;
 use std::future::Future;
@@ -16,7 +17,7 @@ pub use self::done::DoneCallbackId;
 use self::done::Notice;
 use self::listed::ListedJoin;
 use self::local::LocalJoin;
-use self::shared::Shareable;
+use self::shareable::Shareable;
 use super::dispatch::NativeJoin;
 use super::join_error::JoinError;
 use super::join_task::Abort;

@@ -1,0 +1,332 @@
+//! Entering contexts: how a frame is made, and what is dropped when it is left.
+
+use std::any::Any;
+use std::mem;
+use std::panic::{self, AssertUnwindSafe};
+
+use super::kind::{Kind, Origin, Users};
+use super::thread::{contexts, glance};
+use crate::companion;
+use crate::companion::captured::Companions;
+use crate::contain::{contain, in_destructor};
+use crate::context::Context;
+use crate::node::Node;
+use crate::shared::SharedContext;
+
+/// How a frame is entered: who may use it, and the scope that it has for what the shim keeps beside
+/// the context. The core only passes the scope on.
+#[derive(Clone, Copy)]
+pub(crate) struct Entering<'a> {
+    pub(crate) kind: &'a Kind,
+    /// Without one, the frame shares that of the frame around it.
+    pub(crate) scope: Option<&'a dyn Any>,
+    /// Whether it is for a drop: the companions' panics stay here then, and what is called inside
+    /// is called all the same.
+    pub(crate) is_drop: bool,
+}
+
+impl Entering<'_> {
+    /// The same for a drop.
+    #[inline]
+    pub(crate) fn to_drop(self) -> Self {
+        Entering {
+            is_drop: true,
+            ..self
+        }
+    }
+}
+
+impl<'a> From<&'a Kind> for Entering<'a> {
+    #[inline]
+    fn from(kind: &'a Kind) -> Entering<'a> {
+        Entering {
+            kind,
+            scope: None,
+            is_drop: false,
+        }
+    }
+}
+
+/// Calls `f` while `context` is current; then `context` has what was set inside.
+#[inline]
+pub(crate) fn enter<'a, R>(
+    context: &mut Context,
+    entering: impl Into<Entering<'a>>,
+    f: impl FnOnce() -> R,
+) -> R {
+    let Entering {
+        kind,
+        scope,
+        is_drop,
+    } = entering.into();
+    if context.identity().is_marked() {
+        return enter_accompanied(context, kind, scope, is_drop, f);
+    }
+    contexts().enter(context, kind, scope, f)
+}
+
+/// The same with the companions that were captured with the context, inside the frame.
+#[cold]
+#[inline(never)]
+fn enter_accompanied<R>(
+    context: &mut Context,
+    kind: &Kind,
+    scope: Option<&dyn Any>,
+    is_drop: bool,
+    f: impl FnOnce() -> R,
+) -> R {
+    let (mut f, mut result) = (Some(f), None);
+    let entering = Entering {
+        kind,
+        scope,
+        is_drop,
+    };
+    enter_with_companions(context, entering, &mut || {
+        if let Some(f) = f.take() {
+            result = Some(f());
+        }
+    });
+    match result {
+        Some(result) => result,
+        None => unreachable!("`Companion::enter` returns what its closure returns"),
+    }
+}
+
+fn enter_with_companions(context: &mut Context, entering: Entering<'_>, f: &mut dyn FnMut()) {
+    /// Puts the companions back into the context when it has been left.
+    struct Entered<'a> {
+        context: &'a mut Context,
+        kind: Kind,
+    }
+    impl Drop for Entered<'_> {
+        fn drop(&mut self) {
+            if let Origin::Accompanied(companions) =
+                mem::replace(&mut self.kind.origin, Origin::Own)
+            {
+                self.context.identity_mut().put_back(companions);
+            }
+        }
+    }
+    let Entering {
+        kind,
+        scope,
+        is_drop,
+    } = entering;
+    if !companion::may_call() {
+        return contexts().enter(context, kind, scope, f);
+    }
+    let Some(companions) = context.identity_mut().take_companions() else {
+        return contexts().enter(context, kind, scope, || call_accompanied(None, is_drop, f));
+    };
+    let entered = Entered {
+        context,
+        kind: Kind {
+            users: kind.users,
+            origin: Origin::Accompanied(companions),
+        },
+    };
+    let companions = match &entered.kind.origin {
+        Origin::Accompanied(companions) => Some(companions.get()),
+        _ => None,
+    };
+    contexts().enter(entered.context, &entered.kind, scope, || {
+        call_accompanied(companions, is_drop, f);
+    });
+}
+
+/// Calls `f` while these companions are current, and nothing of the others is.
+fn call_accompanied(companions: Option<&Companions>, is_drop: bool, f: &mut dyn FnMut()) {
+    if !is_drop {
+        return companion::enter(companions, f);
+    }
+    // The companions' panics stay here, and those of `f` go on.
+    let mut outcome = None;
+    contain(|| {
+        companion::enter(companions, &mut || {
+            outcome = Some(panic::catch_unwind(AssertUnwindSafe(&mut *f)));
+        });
+    });
+    match outcome {
+        None => f(),
+        Some(Ok(())) => {}
+        Some(Err(payload)) => panic::resume_unwind(payload),
+    }
+}
+
+/// Calls `f` in a frame of its own for the same context, which is that of a synchronous call.
+pub(crate) fn enter_call<R>(f: impl FnOnce() -> R) -> R {
+    enter_again_as(Users::call(), None, f)
+}
+
+/// Calls `f` in a frame of its own for the same context, with these users and this scope.
+pub(crate) fn enter_again_as<R>(users: Users, scope: Option<&dyn Any>, f: impl FnOnce() -> R) -> R {
+    let origin = glance(|_, kind| kind.origin.clone()).unwrap_or(Origin::Own);
+    contexts().enter_again(&Kind { users, origin }, scope, f)
+}
+
+/// Calls `f` in a frame of its own for the same context, with this scope.
+pub(crate) fn enter_again<R>(scope: &dyn Any, f: impl FnOnce() -> R) -> R {
+    match glance(|_, kind| kind.users) {
+        Some(users) => enter_again_as(users, Some(scope), f),
+        // Busy: a signal handler.
+        None => f(),
+    }
+}
+
+/// Calls `f` in an empty context, for user code that is called outside of any context of its own.
+pub(crate) fn enter_empty<R>(f: impl FnOnce() -> R) -> R {
+    let frame = Frame::new(Context::new().apart(), Users::call());
+    frame.enter_scope(None, true, f)
+}
+
+/// Calls `f` in an empty context that cannot be written to, and in this scope, for waits in which a
+/// thread may run work of others.
+#[cfg(feature = "rayon")]
+pub(crate) fn enter_wait<R>(scope: &dyn Any, f: impl FnOnce() -> R) -> R {
+    let frame = Frame::new(Context::new().apart(), Users::Wait);
+    frame.enter_scope(Some(scope), false, f)
+}
+
+/// Calls `f`, which runs an executor here, in an empty context that cannot be written to: the tasks
+/// that others have given to the executor may run in it. The scope is that around.
+///
+/// Not if the current context is a shared one: what is run may have to enter that again, and finds it
+/// entered by this thread, which is right as long as it is the innermost.
+pub(crate) fn enter_run<R>(f: impl FnOnce() -> R) -> R {
+    let is_shared = glance(|_, kind| kind.shared().is_some());
+    match is_shared {
+        Some(false) => Frame::new(Context::new(), Users::Run).enter(f),
+        Some(true) | None => f(),
+    }
+}
+
+/// A context to be entered once, and let go of then.
+pub(crate) struct Frame {
+    context: Context,
+    /// A shared context was marked as entered, and is released with the frame.
+    kind: Kind,
+}
+
+impl Frame {
+    /// For work that has `context` to itself.
+    #[inline]
+    pub(crate) fn new(context: Context, users: Users) -> Frame {
+        Frame {
+            context,
+            kind: Kind::new(users),
+        }
+    }
+
+    /// For work in `shared`, which has been marked as entered, and has the bindings of `context`.
+    pub(crate) fn shared(shared: SharedContext, context: Context, users: Users) -> Frame {
+        Frame {
+            context,
+            kind: Kind {
+                users,
+                origin: Origin::Shared(shared),
+            },
+        }
+    }
+
+    /// The same, in which nothing is current that was not captured.
+    pub(crate) fn apart(mut self) -> Frame {
+        self.context = mem::take(&mut self.context).apart();
+        self
+    }
+
+    /// Calls `f` in it.
+    #[inline]
+    pub(crate) fn enter<R>(self, f: impl FnOnce() -> R) -> R {
+        self.enter_scope(None, false, f)
+    }
+
+    /// Calls `f` in it, with this scope.
+    #[inline]
+    pub(crate) fn enter_scope<R>(
+        mut self,
+        scope: Option<&dyn Any>,
+        is_drop: bool,
+        f: impl FnOnce() -> R,
+    ) -> R {
+        let entering = Entering {
+            kind: &self.kind,
+            scope,
+            is_drop,
+        };
+        enter(&mut self.context, entering, f)
+    }
+
+    /// Calls `f` in the frame, in this way. Without a frame, in one of its own for the current
+    /// context, which is that of these users: whoever entered that is not who runs now.
+    #[inline]
+    pub(crate) fn enter_any<R>(
+        frame: Option<Frame>,
+        Entering {
+            kind,
+            scope,
+            is_drop,
+        }: Entering<'_>,
+        f: impl FnOnce() -> R,
+    ) -> R {
+        match frame {
+            Some(frame) => frame.enter_scope(scope, is_drop, f),
+            None => enter_again_as(kind.users, scope, f),
+        }
+    }
+}
+
+impl Drop for Frame {
+    /// The thread is in the outer frame, if this one was entered, so values may be dropped here.
+    #[inline]
+    fn drop(&mut self) {
+        let origin = mem::replace(&mut self.kind.origin, Origin::Own);
+        if let Origin::Shared(shared) = &origin {
+            shared.release();
+        }
+        drop_values(mem::take(&mut self.context));
+        if let Origin::Shared(shared) = origin {
+            shared.into_last().into_iter().for_each(drop_values);
+        }
+    }
+}
+
+/// Drops the context of work that has ended, and the values that nobody else has.
+///
+/// Their destructors may write, but the outer frame may be that of a runtime's task, which refuses
+/// writes, or of a callback queue, which would keep what they write. So they run in an empty
+/// context.
+#[inline]
+pub(crate) fn drop_values(context: Context) {
+    if let Some(node) = context.into_last_node() {
+        drop_last(node);
+    }
+}
+
+/// How often values are dropped that destructors of the ones before have set.
+const ROUNDS: u32 = 16;
+
+#[cold]
+fn drop_last(node: Node) {
+    let mut next = Some(node);
+    let mut round = 0;
+    while let Some(node) = next.take() {
+        // A destructor that sets a variable each time, as an allocator might that counts, comes to
+        // no end by itself.
+        let users = if round < ROUNDS {
+            Users::call()
+        } else {
+            Users::Closed
+        };
+        let mut frame = Frame::new(Context::new().apart(), users);
+        let entering = Entering {
+            kind: &frame.kind,
+            scope: None,
+            is_drop: true,
+        };
+        enter(&mut frame.context, entering, || {
+            in_destructor(|| drop(node));
+        });
+        next = mem::take(&mut frame.context).into_last_node();
+        round += 1;
+    }
+}

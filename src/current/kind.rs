@@ -1,0 +1,156 @@
+//! [`Kind`]: whose frame it is.
+//!
+//! What runs on a thread need not be what has entered the innermost frame: a runtime that is run
+//! there runs tasks of its own, which have entered nothing. They would read and write what is
+//! somebody else's. So each frame says who may use it, and what runs is known by the runtimes' ids
+//! of running tasks.
+//!
+//! ```text
+//! frame            reads                          writes
+//! root             by what runs in no task        the same
+//! block_on         by what it was entered under   the same
+//! call             by all                         by what it was entered under
+//! poll, drop       by all                         by all
+//! wait, run        it is empty                    by nobody
+//! ```
+//!
+//! A call is `Context::run`, a scope, a bound function, a callback, a job, a thread, or the poll of
+//! a future that has a context of its own: all that it runs is meant to see its values, and no
+//! foreign task can have written them. A poll is that of a task of the shim, and asking there would
+//! double the price of a `set`. A wait is one in which a worker runs jobs of others, and a run is
+//! that of an executor by a `block_on`, whose future has a frame of its own inside.
+
+use crate::error::SetErrorKind;
+use crate::identity::SharedCompanions;
+use crate::raw::Reading;
+use crate::running_task::RunningTask;
+use crate::shared::SharedContext;
+
+/// How a context came to be current.
+pub(crate) struct Kind {
+    pub(super) users: Users,
+    pub(super) origin: Origin,
+}
+
+/// What the context of a frame has beside it.
+#[derive(Clone)]
+pub(super) enum Origin {
+    Own,
+    /// The shared context that writes are published to.
+    Shared(SharedContext),
+    /// The companions that were captured with the context. They are here while it is entered.
+    Accompanied(SharedCompanions),
+}
+
+/// Who may use a frame. See the head of this file.
+#[derive(Clone, Copy)]
+pub(crate) enum Users {
+    /// Nothing was entered.
+    Root,
+    /// A poll, or a drop.
+    Poll,
+    /// A `block_on`, entered while this task was running.
+    BlockOn(RunningTask),
+    /// A call, or the poll of a future, entered while this task was running.
+    Call(RunningTask),
+    /// A wait in which the thread may run whatever else there is to do.
+    #[cfg_attr(
+        not(feature = "rayon"),
+        expect(dead_code, reason = "only rayon waits so")
+    )]
+    Wait,
+    /// An executor that is run here, for a `block_on`.
+    Run,
+    /// Destructors whose values have set variables too often.
+    Closed,
+}
+
+impl Users {
+    /// Those of a synchronous call from here.
+    #[inline]
+    pub(crate) fn call() -> Users {
+        Users::Call(RunningTask::now())
+    }
+
+    /// Those of a `block_on` from here.
+    fn block_on() -> Users {
+        Users::BlockOn(RunningTask::now())
+    }
+
+    /// In the frame of `self`, whether what runs now may read.
+    #[inline]
+    pub(super) fn reading(self) -> Reading {
+        let expected = match self {
+            Users::Poll | Users::Call(_) | Users::Wait | Users::Run | Users::Closed => {
+                return Reading::Free;
+            }
+            // There is no other task to be found.
+            Users::Root | Users::BlockOn(_) if size_of::<RunningTask>() == 0 => {
+                return Reading::Free;
+            }
+            Users::Root => RunningTask::NONE,
+            Users::BlockOn(task) => task,
+        };
+        match expected == RunningTask::now() {
+            true => Reading::Once,
+            false => Reading::Nothing,
+        }
+    }
+
+    /// In the frame of `self`, whether what runs now may write.
+    pub(super) fn writing(self) -> Result<(), SetErrorKind> {
+        let expected = match self {
+            Users::Poll => return Ok(()),
+            Users::Wait => return Err(SetErrorKind::ForeignJob),
+            Users::Run => return Err(SetErrorKind::ForeignTask),
+            Users::Closed => return Err(SetErrorKind::Busy),
+            Users::Root => RunningTask::NONE,
+            Users::BlockOn(task) | Users::Call(task) => task,
+        };
+        let running = RunningTask::now();
+        if running != expected {
+            return Err(match running.is_job() {
+                true => SetErrorKind::ForeignJob,
+                false => SetErrorKind::ForeignTask,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Kind {
+    /// That of a poll or a drop.
+    pub(crate) const POLL: &Kind = &Kind::new(Users::Poll);
+
+    #[inline]
+    pub(super) const fn new(users: Users) -> Kind {
+        Kind {
+            users,
+            origin: Origin::Own,
+        }
+    }
+
+    /// The shared context that writes are published to.
+    #[inline]
+    pub(super) fn shared(&self) -> Option<&SharedContext> {
+        match &self.origin {
+            Origin::Shared(shared) => Some(shared),
+            _ => None,
+        }
+    }
+
+    /// That of a synchronous call from here.
+    #[inline]
+    pub(crate) fn call() -> Kind {
+        Kind::new(Users::call())
+    }
+
+    /// That of a `block_on` from here.
+    pub(crate) fn block_on() -> Kind {
+        Kind::new(Users::block_on())
+    }
+
+    pub(crate) fn users(&self) -> Users {
+        self.users
+    }
+}

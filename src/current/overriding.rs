@@ -1,0 +1,74 @@
+//! [`ScopeOverride`]: what overrides the scope of a frame for a while, and reading the current scope.
+
+use std::any::Any;
+use std::cell::{Cell, OnceCell};
+use std::rc::Rc;
+
+use super::thread::{Overriding, contexts};
+use crate::running_task::RunningTask;
+
+/// Overrides the current scope until it is dropped, or its frame is left. Those of one frame may be
+/// dropped in any order: the last one that is left counts.
+pub(crate) struct ScopeOverride {
+    frame: usize,
+    overriding: Rc<Overriding>,
+}
+
+impl ScopeOverride {
+    pub(crate) fn new(scope: Box<dyn Any>) -> ScopeOverride {
+        let overriding = Rc::new(Overriding {
+            scope,
+            task: RunningTask::now(),
+            is_live: Cell::new(true),
+            below: OnceCell::new(),
+        });
+        let (frame, before) = contexts()
+            .frames()
+            .override_scope(None, Some(Rc::clone(&overriding)));
+        if let Some(before) = before {
+            let _is_new = overriding.below.set(before);
+        }
+        ScopeOverride { frame, overriding }
+    }
+}
+
+impl Drop for ScopeOverride {
+    fn drop(&mut self) {
+        self.overriding.is_live.set(false);
+        // If the frame is gone, another may have its number by now. Then nothing changes there.
+        let frames = contexts().frames();
+        let (_, mut top) = frames.override_scope(Some(self.frame), None);
+        // Scopes are user code when they are dropped: not before the frame has another.
+        let mut ended = Vec::new();
+        while let Some(dead) = top.take_if(|top| !top.is_live.get()) {
+            top = dead.below.get().cloned();
+            ended.push(dead);
+        }
+        frames.override_scope(Some(self.frame), top);
+    }
+}
+
+/// Calls `f`, which must neither call user code nor override a scope, on the current scope.
+#[inline]
+pub(crate) fn scope<R>(f: impl FnOnce(Option<&dyn Any>) -> R) -> R {
+    contexts()
+        .frames()
+        .scope(|current| match current.overriding {
+            // Entered by another task, which runs on this thread too.
+            Some(overriding) if overriding.task != RunningTask::now() => f(current.scope),
+            Some(overriding) => f(Some(&*overriding.scope)),
+            None => f(current.scope),
+        })
+}
+
+/// A number that tells the frame that has the current scope from those around it. `None` while it
+/// is overridden.
+#[inline]
+pub(crate) fn scope_frame() -> Option<usize> {
+    contexts()
+        .frames()
+        .scope(|current| match current.overriding {
+            Some(overriding) if overriding.task == RunningTask::now() => None,
+            _ => Some(current.frame),
+        })
+}

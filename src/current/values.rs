@@ -1,0 +1,220 @@
+//! What is read and written in the current context, and copies of it.
+
+use std::mem;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use super::kind::{Origin, Users};
+use super::thread::{contexts, free_at_thread_exit, glance};
+use crate::companion;
+use crate::context::Context;
+use crate::error::SetErrorKind;
+use crate::id::VarKey;
+use crate::identity::Captured;
+use crate::node::Garbage;
+use crate::raw::Reading;
+use crate::shared::SharedContext;
+use crate::slot::{Guard, Slot};
+use crate::value::Value;
+use crate::var::ContextVar;
+
+/// Calls `f` on the current value of a variable, where it is.
+#[inline]
+pub(crate) fn read<T, D, R>(var: &ContextVar<T, D>, f: impl FnOnce(Option<&T>) -> R) -> R
+where
+    T: Send + Sync + 'static,
+{
+    contexts().read(var.known_key(), || var.key(), reading, f)
+}
+
+/// How the current frame may be read now. Within a change of the frame, not at all.
+fn reading() -> Reading {
+    let users = glance(|_, kind| kind.users);
+    users.map_or(Reading::Nothing, Users::reading)
+}
+
+/// A copy of the current context as `quick` makes it, if it can without allocating, or else
+/// `thorough`. Neither calls user code. An empty one where what runs may not read.
+#[inline]
+fn copy_by(
+    quick: impl FnOnce(&Context) -> Option<Context>,
+    thorough: impl FnOnce(&Context) -> Context,
+) -> Context {
+    let copy = glance(|context, kind| match kind.users {
+        Users::Root | Users::BlockOn(_) => None,
+        _ => quick(context),
+    });
+    match copy {
+        Some(Some(copy)) => copy,
+        _ => copy_if_allowed(thorough),
+    }
+}
+
+#[cold]
+fn copy_if_allowed(thorough: impl FnOnce(&Context) -> Context) -> Context {
+    let copy = match reading() {
+        Reading::Nothing => None,
+        Reading::Once | Reading::Free => contexts().peek(|context, _| thorough(context)),
+    };
+    copy.unwrap_or_default()
+}
+
+/// A copy of the current context.
+#[inline]
+pub(crate) fn copy() -> Context {
+    copy_by(Context::quick_copy, Context::values_only)
+}
+
+/// A copy of the current context for a new unit of work: without `local` variables.
+#[inline(always)]
+pub(crate) fn inherit() -> Context {
+    if companion::any() {
+        return inherit_accompanied();
+    }
+    copy_by(Context::quick_inherit, Context::inherit)
+}
+
+/// The same with what companions have current.
+#[inline(never)]
+fn inherit_accompanied() -> Context {
+    let context = copy_by(Context::quick_inherit, Context::inherit);
+    context.accompanied(capture_companions())
+}
+
+/// What is current on this thread, beside the current context.
+#[inline(never)]
+fn capture_companions() -> Captured {
+    let before = glance(|_, kind| match &kind.origin {
+        Origin::Accompanied(companions) => Some(companions.clone()),
+        _ => None,
+    });
+    match before {
+        Some(before) => companion::capture(before.as_ref()),
+        // Busy: an allocator or a signal handler, which calls no code of others.
+        None => Captured::No,
+    }
+}
+
+/// Whether `shared` is the context of the innermost frame.
+pub(crate) fn is_innermost(shared: &SharedContext) -> bool {
+    let is_same = |current: &SharedContext| current.ptr_eq(shared);
+    glance(|_, kind| kind.shared().is_some_and(is_same)).unwrap_or_default()
+}
+
+/// Whether a write would stay within the work that makes it.
+#[inline]
+pub(crate) fn check_write() -> Result<(), SetErrorKind> {
+    match glance(|_, kind| kind.users) {
+        Some(Users::Poll) => Ok(()),
+        // Asking runs code of runtimes, so not in `peek`.
+        Some(users) => {
+            users.writing()?;
+            match users {
+                Users::Root => free_at_thread_exit(),
+                _ => Ok(()),
+            }
+        }
+        None => Err(SetErrorKind::Busy),
+    }
+}
+
+/// The id of the current context, if it was ever written and may be written now.
+pub(crate) fn writable_id() -> Option<u64> {
+    check_write().ok()?;
+    glance(|context, _| context.id()).filter(|&id| id != 0)
+}
+
+/// Replaces the value of a variable. Returns the id of the context and the slot as it was. The
+/// caller has asked [`check_write`].
+#[inline]
+pub(crate) fn replace(var: VarKey, value: Option<Value>) -> (u64, Slot) {
+    let mut value = value;
+    // Most variables have a value and no guards, and most contexts need not be published.
+    let swapped = contexts().change(|context, kind| match kind.shared() {
+        Some(_) => None,
+        None if value.is_none() => None,
+        None => Some((context.swap_value(var, &mut value)?, context.id())),
+    });
+    if let Some(Some(((old, shared_by_others), context))) = swapped {
+        drop(shared_by_others);
+        return (context, Slot::plain(Some(old)));
+    }
+    change(|context| {
+        let id = context.ensure_id();
+        let (old, garbage) = context.replace(var, value);
+        ((id, old), garbage)
+    })
+}
+
+/// Makes a guard for a variable, whose value is `value` under it. Returns it with the id of the
+/// context. The caller has asked [`check_write`].
+#[inline]
+pub(crate) fn push(var: VarKey, value: Value) -> (u64, Arc<Guard>) {
+    let mut value = Some(value);
+    let pushed = contexts().change(|context, kind| match kind.shared() {
+        Some(_) => None,
+        None => Some((context.id(), context.push_in_place(var, &mut value)?)),
+    });
+    match (pushed.flatten(), value) {
+        (Some(pushed), _) => pushed,
+        (None, Some(value)) => change(|context| {
+            let id = context.ensure_id();
+            let (guard, garbage) = context.push(var, value);
+            ((id, guard), garbage)
+        }),
+        (None, None) => unreachable!("nobody has taken the value"),
+    }
+}
+
+/// Takes out the layer of a guard that has ended, if `context` is the id of the current context and
+/// that may be written.
+#[inline]
+pub(crate) fn pop(var: VarKey, context: u64, guard: &Arc<Guard>) {
+    if writable_id() != Some(context) {
+        return;
+    }
+    let popped = contexts().change(|context, kind| match kind.shared() {
+        Some(_) => None,
+        None => context.pop_in_place(var, guard),
+    });
+    match popped.flatten() {
+        Some(value) => drop(value),
+        None => change(|context| ((), context.pop(var))),
+    }
+}
+
+/// Replaces the values of several variables at once. The caller has asked [`check_write`].
+pub(crate) fn replace_all(values: &Context) {
+    // Made here: nothing is allocated while the context changes, but by the context.
+    let mut kept = Vec::with_capacity(values.len());
+    change(|context| {
+        context.ensure_id();
+        for (var, value) in values.values().filter(|(var, _)| !var.is_local()) {
+            kept.push(context.replace(var, Some(value.clone())));
+        }
+        (mem::take(&mut kept), Garbage::default())
+    });
+}
+
+/// Changes the current context, and drops what that takes out. The caller has asked
+/// [`check_write`].
+#[inline]
+fn change<R>(f: impl FnOnce(&mut Context) -> (R, Garbage)) -> R {
+    let changed = contexts().change(|context, kind| {
+        let (result, garbage) = f(context);
+        let shared = kind.shared();
+        let published = shared.map(|shared| shared.publish(context));
+        (result, garbage, published)
+    });
+    let Some((result, garbage, published)) = changed else {
+        unreachable!("a frame that was not busy when that was asked is not since");
+    };
+    drop(published);
+    drop(garbage);
+    result
+}
+
+/// The address of the current context, which tells it from those around it.
+pub(crate) fn address() -> NonNull<Context> {
+    contexts().current()
+}
