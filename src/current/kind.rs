@@ -97,8 +97,12 @@ impl Users {
         }
     }
 
-    /// In the frame of `self`, whether what runs now may write.
-    pub(super) fn writing(self) -> Result<(), SetErrorKind> {
+    /// In the frame of `self`, whether what runs now may write. In the root frame `at_root` has the
+    /// last word.
+    pub(super) fn writing(
+        self,
+        at_root: impl FnOnce() -> Result<(), SetErrorKind>,
+    ) -> Result<(), SetErrorKind> {
         let expected = match self {
             Users::Poll => return Ok(()),
             Users::Wait => return Err(SetErrorKind::ForeignJob),
@@ -114,7 +118,10 @@ impl Users {
                 false => SetErrorKind::ForeignTask,
             });
         }
-        Ok(())
+        match self {
+            Users::Root => at_root(),
+            _ => Ok(()),
+        }
     }
 }
 

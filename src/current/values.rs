@@ -107,13 +107,7 @@ pub(crate) fn check_write() -> Result<(), SetErrorKind> {
     match glance(|_, kind| kind.users) {
         Some(Users::Poll) => Ok(()),
         // Asking runs code of runtimes, so not in `peek`.
-        Some(users) => {
-            users.writing()?;
-            match users {
-                Users::Root => free_at_thread_exit(),
-                _ => Ok(()),
-            }
-        }
+        Some(users) => users.writing(free_at_thread_exit),
         None => Err(SetErrorKind::Busy),
     }
 }
