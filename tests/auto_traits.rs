@@ -162,8 +162,6 @@ fn types() -> Vec<Row> {
         bridge::tracing::CurrentSpan:           1 1 1 1 1;
         #[cfg(feature = "tracing")]
         bridge::tracing::CurrentDispatch:       1 1 1 1 1;
-        #[cfg(feature = "tracing")]
-        bridge::tracing::ScopedDispatch:        1 1 1 0 0;
         #[cfg(feature = "tracing-subscriber")]
         bridge::tracing_subscriber::Text<u8>:   1 1 1 0 0;
         #[cfg(feature = "tracing-subscriber")]

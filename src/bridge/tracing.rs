@@ -139,36 +139,21 @@ impl Drop for Left {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CurrentDispatch;
 
-/// A subscriber, and its address.
-#[derive(Clone, Debug)]
-pub struct ScopedDispatch {
-    dispatch: Dispatch,
-    address: Address,
-}
-
 impl Companion for CurrentDispatch {
-    type Value = ScopedDispatch;
+    type Value = Dispatch;
 
-    fn capture(&self) -> Option<ScopedDispatch> {
-        dispatcher::get_default(|dispatch| {
-            Some(ScopedDispatch {
-                address: Address::of_scoped(dispatch)?,
-                dispatch: dispatch.clone(),
-            })
-        })
+    fn capture(&self) -> Option<Dispatch> {
+        dispatcher::get_default(|dispatch| is_scoped(dispatch).then(|| dispatch.clone()))
     }
 
-    fn is_current(&self, value: &ScopedDispatch) -> bool {
-        dispatcher::get_default(|dispatch| Address::of_scoped(dispatch) == Some(value.address))
-    }
+    // Whether two are the same, a `Dispatch` does not tell. So there is no `is_current`.
 
-    fn enter<R>(&self, value: &ScopedDispatch, f: impl FnOnce() -> R) -> R {
-        dispatcher::with_default(&value.dispatch, f)
+    fn enter<R>(&self, dispatch: &Dispatch, f: impl FnOnce() -> R) -> R {
+        dispatcher::with_default(dispatch, f)
     }
 
     fn enter_none<R>(&self, f: impl FnOnce() -> R) -> R {
-        let is_scoped = dispatcher::get_default(|dispatch| Address::of_scoped(dispatch).is_some());
-        match is_scoped {
+        match dispatcher::get_default(is_scoped) {
             true => dispatcher::with_default(&global(), f),
             false => f(),
         }
@@ -182,8 +167,10 @@ fn global() -> Dispatch {
         return global.clone();
     }
     // Where no scope is, the default is the global one.
-    let global = thread::spawn(|| dispatcher::get_default(Dispatch::clone)).join();
-    let global = global.unwrap_or_else(|_| Dispatch::none());
+    let find = || dispatcher::get_default(Dispatch::clone);
+    let thread = thread::Builder::new().spawn(find).ok();
+    let global = thread.and_then(|thread| thread.join().ok());
+    let global = global.unwrap_or_else(Dispatch::none);
     // It is set once, perhaps later.
     if !global.is::<::tracing::subscriber::NoSubscriber>() {
         GLOBAL.get_or_init(|| global.clone());
@@ -191,37 +178,22 @@ fn global() -> Dispatch {
     global
 }
 
-/// Where the subscriber of a scope is. A `Dispatch` tells by its `Debug` only.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Address(u64);
-
-impl Address {
-    fn of_scoped(dispatch: &Dispatch) -> Option<Address> {
-        let mut text = Text {
-            is_scoped: false,
-            hash: 0,
-        };
-        // An error as soon as it is known not to be a scope's.
-        write!(text, "{dispatch:?}").ok()?;
-        text.is_scoped.then_some(Address(text.hash))
-    }
+/// Whether it can only be that of a scope. A `Dispatch` tells by its `Debug` only, which begins with
+/// `Dispatch::Scoped`, or with `Dispatch::Global` for the global default and for none.
+fn is_scoped(dispatch: &Dispatch) -> bool {
+    let mut start = Start { is_scoped: false };
+    // An error as soon as it is known.
+    let _ = write!(start, "{dispatch:?}");
+    start.is_scoped
 }
 
-/// Reads `Dispatch::Scoped(0x…)` without keeping it. 16 digits of an address leave none out.
-struct Text {
+struct Start {
     is_scoped: bool,
-    hash: u64,
 }
 
-impl Write for Text {
-    fn write_str(&mut self, part: &str) -> fmt::Result {
-        if !self.is_scoped {
-            self.is_scoped = part.ends_with("Scoped");
-            return self.is_scoped.then_some(()).ok_or(fmt::Error);
-        }
-        for digit in part.chars().filter_map(|digit| digit.to_digit(16)) {
-            self.hash = self.hash << 4 | u64::from(digit);
-        }
-        Ok(())
+impl Write for Start {
+    fn write_str(&mut self, start: &str) -> fmt::Result {
+        self.is_scoped = start.ends_with("Scoped");
+        Err(fmt::Error)
     }
 }

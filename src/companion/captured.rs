@@ -1,7 +1,10 @@
 //! [`Companions`]: what a context has captured.
 
 use std::fmt;
+use std::slice;
 
+use super::registry::is_current;
+use super::thread;
 use crate::contain::contain;
 
 /// A companion's value, with its companion.
@@ -25,6 +28,40 @@ pub(super) struct Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        self.drop_value();
+    }
+}
+
+/// Each is dropped while those that were registered before it are current, as it is entered: closing
+/// a span, for example, asks for the current subscriber.
+impl Drop for Companions {
+    fn drop(&mut self) {
+        if !self.others.is_empty() && thread::may_call() {
+            let others = &mut self.others;
+            drop_inside(slice::from_mut(&mut self.first), &mut || {
+                drop_inside(others, &mut || ());
+            });
+            thread::called();
+        }
+    }
+}
+
+/// Drops the values from the last to the first, each inside those before it, and calls `f` inside of
+/// all.
+fn drop_inside(slots: &mut [Slot], f: &mut dyn FnMut()) {
+    let Some((slot, rest)) = slots.split_first_mut() else {
+        return f();
+    };
+    let mut within = || drop_inside(rest, f);
+    match &slot.value {
+        Some(value) if !is_current(&**value) => contain(|| value.enter(&mut within)),
+        _ => within(),
+    }
+    slot.drop_value();
+}
+
+impl Slot {
+    fn drop_value(&mut self) {
         let value = self.value.take();
         contain(|| drop(value));
     }

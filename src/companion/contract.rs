@@ -15,6 +15,9 @@
 /// See the [module](super).
 pub trait Companion: Send + Sync + 'static {
     /// What a context keeps.
+    ///
+    /// It is dropped while the values of the companions that were registered before this one are
+    /// current, as it is entered.
     type Value: Send + Sync + 'static;
 
     /// What is current on this thread, if there is anything to be taken along.

@@ -100,7 +100,7 @@ fn contained<R>(f: impl FnOnce() -> R) -> Option<R> {
     result
 }
 
-fn is_current(value: &dyn Value) -> bool {
+pub(super) fn is_current(value: &dyn Value) -> bool {
     contained(|| value.is_current()).unwrap_or_default()
 }
 

@@ -108,5 +108,6 @@ pub(crate) fn register_all() {
         companion::register(panics::Panics).unwrap();
         companion::register(edges::Captures).unwrap();
         companion::register(edges::Destroyed).unwrap();
+        companion::register(two::Noted).unwrap();
     });
 }

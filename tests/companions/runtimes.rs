@@ -1,4 +1,5 @@
-//! Hops that no row of the conformance suite has: rayon, bare runtimes around, two runtimes.
+//! Hops that no row of the conformance suite has: rayon, bare runtimes around, two runtimes, bodies
+//! of responses.
 
 #[cfg(feature = "rayon")]
 mod rayon_jobs {
@@ -179,5 +180,80 @@ mod tokio_around {
             bare.await.unwrap()
         });
         assert_eq!(seen, (0, Some(1)));
+    }
+}
+
+#[cfg(all(feature = "http-body", feature = "tower"))]
+mod response_bodies {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::sync::{Arc, Mutex};
+    use std::task::{Context, Poll};
+
+    use aiocontextvars::shim::{self, tower::HttpContextLayer};
+    use http_body_util::BodyExt;
+    use hyper::body::{Body, Bytes, Frame};
+    use test_support::axum::http::{Request, Response};
+    use test_support::tower::{Layer, Service, service_fn};
+
+    use crate::{Ambient, Current};
+
+    type Seen = Arc<Mutex<Vec<Option<u64>>>>;
+
+    /// Notes what it finds when it is polled and dropped.
+    struct Notes {
+        frames: usize,
+        seen: Seen,
+    }
+
+    impl Notes {
+        fn note(&self) {
+            self.seen.lock().unwrap().push(Current::number());
+        }
+    }
+
+    impl Body for Notes {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            self.note();
+            let left = self.frames.checked_sub(1);
+            self.frames = left.unwrap_or_default();
+            Poll::Ready(left.map(|_| Ok(Frame::data(Bytes::new()))))
+        }
+    }
+
+    impl Drop for Notes {
+        fn drop(&mut self) {
+            self.note();
+        }
+    }
+
+    #[test]
+    fn have_what_was_current_around_the_layer_until_they_end_or_are_dropped() {
+        let (one, seen) = (Ambient::new(1), Seen::default());
+        let notes = Arc::clone(&seen);
+        let answer = service_fn(move |_: Request<()>| {
+            let seen = Arc::clone(&notes);
+            async move { Ok::<_, Infallible>(Response::new(Notes { frames: 2, seen })) }
+        });
+        let mut service = HttpContextLayer::new().layer(answer);
+        let mut respond = || {
+            let response = Current::around(&one, || service.call(Request::new(())));
+            shim::block_on(response).unwrap().into_body()
+        };
+        let (read, left) = (respond(), respond());
+        assert_eq!(one.keepers(), 2);
+        // As the task of a connection.
+        let thread = std::thread::spawn(|| shim::block_on(read.collect()).unwrap());
+        assert_eq!(thread.join().unwrap().to_bytes().len(), 0);
+        assert_eq!(std::mem::take(&mut *seen.lock().unwrap()), [Some(1); 4]);
+        drop(left);
+        assert_eq!(*seen.lock().unwrap(), [Some(1)]);
+        assert_eq!((one.keepers(), Current::number()), (0, None));
     }
 }

@@ -1,8 +1,8 @@
 //! Several companions: order, registration, and captures that share.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
-use aiocontextvars::companion::{self, AlreadyRegistered};
+use aiocontextvars::companion::{self, AlreadyRegistered, Companion};
 use aiocontextvars::{Context, ContextExt, context_var, inherit_context, shim};
 
 use super::{Ambient, Current, Second, register_all};
@@ -16,6 +16,51 @@ std::thread_local! {
 /// Notes that a companion is entered, and what it finds there.
 pub(crate) fn entered(name: &'static str) {
     ENTERED.with_borrow_mut(|entered| entered.push((name, ID.get())));
+}
+
+/// Has something current on a thread where a test says so, whose drop is noted.
+pub(crate) struct Noted;
+
+pub(crate) struct NotedValue;
+
+std::thread_local! {
+    static IS_NOTED: Cell<bool> = const { Cell::new(false) };
+    static DROPPED: RefCell<Vec<(Option<u64>, Option<u64>)>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Drop for NotedValue {
+    fn drop(&mut self) {
+        DROPPED.with_borrow_mut(|dropped| dropped.push((Current::number(), Second::number())));
+    }
+}
+
+impl Companion for Noted {
+    type Value = NotedValue;
+
+    fn capture(&self) -> Option<NotedValue> {
+        IS_NOTED.get().then_some(NotedValue)
+    }
+
+    fn enter<R>(&self, _: &NotedValue, f: impl FnOnce() -> R) -> R {
+        f()
+    }
+}
+
+#[test]
+fn a_value_is_dropped_inside_of_those_before_it() {
+    register_all();
+    let (one, two, other) = (Ambient::new(1), Ambient::new(2), Ambient::new(3));
+    IS_NOTED.set(true);
+    let alone = inherit_context();
+    let context = Second::around(&two, || Current::around(&one, inherit_context));
+    IS_NOTED.set(false);
+    let copy = context.clone();
+    Current::around(&other, || drop((context, alone)));
+    assert_eq!(DROPPED.take(), [(Some(3), None)]);
+    Current::around(&other, || drop(copy));
+    assert_eq!(DROPPED.take(), [(Some(1), Some(2))]);
+    let keepers = [one.keepers(), two.keepers(), other.keepers()];
+    assert_eq!((keepers, Current::number()), ([0; 3], None));
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! The current subscriber: tests that run at once have all events of their own, and no others.
 
 use aiocontextvars::shim::{self, ContextAwareExecutor, Executor, Runnable};
-use aiocontextvars::{Context, copy_context};
+use aiocontextvars::{Context, copy_context, inherit_context};
 use std::sync::mpsc;
 use std::thread;
 
 use tracing::dispatcher::with_default;
-use tracing::{info, info_span};
+use tracing::{Dispatch, info, info_span};
 
 use super::recorder::Recorder;
 use super::set_up;
@@ -39,7 +39,9 @@ fn two_tests_at_once_on_one_executor() {
             with_default(&dispatch, || {
                 let tasks: Vec<_> = (0..50)
                     .map(|_| {
-                        info_span!("test").in_scope(|| {
+                        // The inner span is closed where the task ends, and the outer one by that.
+                        let inner = info_span!("test").in_scope(|| info_span!("part"));
+                        inner.in_scope(|| {
                             executor.spawn(async move {
                                 shim::yield_now().await;
                                 info!("{name}");
@@ -57,7 +59,7 @@ fn two_tests_at_once_on_one_executor() {
     });
     for test in tests {
         let (name, recorder) = test.join().unwrap();
-        let expected = vec![(name.to_owned(), "test".to_owned()); 100];
+        let expected = vec![(name.to_owned(), "test/part".to_owned()); 100];
         assert_eq!((recorder.events(), recorder.open()), (expected, 0));
     }
 }
@@ -113,6 +115,38 @@ fn two_tests_at_once_on_async_std() {
     each_has_its_own(|future| {
         shim::async_std::block_on(async { shim::async_std::spawn(future).await.unwrap() });
     });
+}
+
+#[test]
+fn work_of_one_that_runs_within_another_on_the_same_thread_is_its_own() {
+    set_up();
+    let [(one, first), (two, second)] = [(); 2].map(|()| Recorder::new());
+    let inline = ContextAwareExecutor::from_schedule(|step: Runnable| {
+        step.run();
+    });
+    let in_span = |dispatch: &Dispatch, f: &mut dyn FnMut()| {
+        with_default(dispatch, || info_span!("test").in_scope(f));
+    };
+    in_span(&first, &mut || {
+        let bound = shim::bind(|| info!("bound"));
+        let inherited = inherit_context();
+        in_span(&second, &mut || {
+            inherited.call(|| {
+                info!("called");
+                inline.spawn(async { info!("spawned") }).detach();
+            });
+            info!("around");
+            inline.spawn(async { info!("spawned") }).detach();
+        });
+        bound();
+    });
+    let of = |events: &[&str]| -> Vec<_> {
+        let event = |event: &&str| ((*event).to_owned(), "test".to_owned());
+        events.iter().map(event).collect()
+    };
+    assert_eq!(one.events(), of(&["bound", "called", "spawned"]));
+    assert_eq!(two.events(), of(&["around", "spawned"]));
+    assert_eq!((one.open(), two.open()), (0, 0));
 }
 
 #[test]

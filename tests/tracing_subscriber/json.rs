@@ -69,6 +69,38 @@ fn an_event_that_has_such_a_field_keeps_its_own() {
 }
 
 #[test]
+fn no_member_is_there_twice() {
+    context_var! { static KIND: u64; static OTHER: u64; }
+    static FIELDS: LazyLock<Fields> = LazyLock::new(|| {
+        let fields = Fields::new().with("type", &KIND).with("tenant", &TENANT);
+        fields.with("context.tenant", &OTHER)
+    });
+    let make = |lines: Lines| {
+        let format = Json::new(format().flatten_event(true), &FIELDS);
+        let subscriber = fmt::Subscriber::builder().json().with_writer(lines);
+        subscriber.event_format(format).finish()
+    };
+    let written = logged(make, || {
+        KIND.set(1);
+        TENANT.set("acme".to_owned());
+        OTHER.set(2);
+        info!(r#type = ?"its own", tenant = "globex");
+        info!(r#type = "its own", context.r#type = 3);
+    });
+    let expected = [
+        r#"{"context.type":1,"context.tenant":2,"level":"INFO","#,
+        r#"{"tenant":"acme","context.tenant":2,"level":"INFO","#,
+    ];
+    for (line, expected) in written.lines().zip(expected) {
+        assert!(line.starts_with(expected), "{line}");
+        let object: Value = serde_json::from_str(line).unwrap();
+        for name in object.as_object().unwrap().keys() {
+            assert_eq!(line.matches(&format!("\"{name}\":")).count(), 1, "{line}");
+        }
+    }
+}
+
+#[test]
 fn formats_of_ones_own() {
     /// Writes this in two pieces.
     struct Fixed(&'static str, &'static str);

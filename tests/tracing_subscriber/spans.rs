@@ -1,6 +1,9 @@
 //! `SpanFields`.
 
+use std::sync::LazyLock;
+
 use aiocontextvars::bridge::tracing_subscriber::SpanFields;
+use aiocontextvars::{Fields, context_var};
 use serde_json::json;
 use tracing::{info, info_span};
 use tracing_subscriber::fmt::format::{DefaultFields, JsonFields};
@@ -70,4 +73,12 @@ fn in_json() {
     });
     let line = |span| json!({"level": "INFO", "fields": {"message": "line"}, "span": span});
     assert_eq!(objects(&written), [line(part), line(bare)]);
+}
+
+#[test]
+#[should_panic(expected = "formats have a way of their own with `message`")]
+fn names_that_formats_write_without_quotes() {
+    context_var! { static MESSAGE: String; }
+    static FIELDS: LazyLock<Fields> = LazyLock::new(|| Fields::new().with("message", &MESSAGE));
+    let _ = SpanFields::new(DefaultFields::new(), &FIELDS);
 }

@@ -1,5 +1,5 @@
-//! The code on `docs/integrations.md` and in the README that no doctest runs is code of the recipes,
-//! or of a page whose doctests do.
+//! The code on `docs/integrations.md`, on `docs/observability.md` and in the README that no doctest
+//! runs is code of the recipes, or of a page whose doctests do.
 
 use std::fs;
 use std::path::Path;
@@ -36,6 +36,29 @@ fn the_code_of_the_integrations_is_in_the_recipes() {
         count += 1;
     }
     assert!(count >= 7, "only {count} blocks");
+}
+
+#[test]
+fn the_code_of_the_page_on_logs_is_in_the_recipes() {
+    // It has shorter lines in one.
+    let squeezed = |text: &str| text.split_whitespace().collect::<String>();
+    let recipes = [
+        include_str!("fastrace.rs"),
+        include_str!("json_subscriber.rs"),
+        include_str!("metrics.rs"),
+        include_str!("sentry.rs"),
+    ];
+    let recipes = recipes.map(squeezed);
+    let mut count = 0;
+    for block in blocks(include_str!("../../../docs/observability.md")) {
+        let is_run = recipes
+            .iter()
+            .any(|recipe| recipe.contains(&squeezed(&block)));
+        assert!(is_run, "in no recipe:\n{block}");
+        assert!(block.lines().count() <= 12, "long for a recipe:\n{block}");
+        count += 1;
+    }
+    assert!(count >= 6, "only {count} blocks");
 }
 
 #[test]

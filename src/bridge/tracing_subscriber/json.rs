@@ -29,7 +29,8 @@ const TAKEN: [&str; 11] = [
 /// the variables as their first members: `{"request_id":7,"tenant":"acme","timestamp":…}`.
 ///
 /// Where an event has a field of the same name, its own keeps the name, and the variable's is
-/// `context.tenant`: with `flatten_event` one object would have both.
+/// `context.tenant`: with `flatten_event` one object would have both. If that is taken as well, the
+/// variable is left out.
 ///
 /// Numbers are numbers; those that do not fit into 64 bits, and what is no finite number, are
 /// strings. A line that does not begin with `{` is left as it is.
@@ -156,9 +157,20 @@ impl Line<'_, '_> {
     /// Whether there are any.
     fn write_ours(&mut self) -> Result<bool, fmt::Error> {
         let own = self.event.metadata().fields();
+        // A raw identifier is written without its mark.
+        let own = || {
+            own.iter()
+                .map(|field| field.name().trim_start_matches("r#"))
+        };
         let (mut written, mut any) = (Ok(()), false);
         self.fields.for_each(|name, value| {
-            let is_taken = own.field(name).is_some();
+            let is_taken = own().any(|own| own == name);
+            if is_taken {
+                let mut others = own().chain(self.fields.names());
+                if others.any(|other| other.strip_prefix("context.") == Some(name)) {
+                    return;
+                }
+            }
             let start = match (any, is_taken) {
                 (false, false) => "\"",
                 (false, true) => "\"context.",

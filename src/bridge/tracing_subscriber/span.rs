@@ -57,10 +57,22 @@ impl<N> SpanFields<N> {
     ///
     /// The names are kept for the rest of the process, so this is for its start.
     ///
+    /// # Panics
+    ///
+    /// If a field has a name that formats treat in a way of their own: `message`, which they write
+    /// without quotes, and what begins with `log.` or `r#`.
+    ///
     /// # Examples
     ///
     /// See [`SpanFields`].
+    #[track_caller]
     pub fn new(format: N, fields: &'static Fields) -> SpanFields<N> {
+        let is_special = |name: &&str| {
+            *name == "message" || ["log.", "r#"].iter().any(|it| name.starts_with(it))
+        };
+        if let Some(name) = fields.names().find(is_special) {
+            panic!("formats have a way of their own with `{name}`; give the field another name");
+        }
         let names = Vec::leak(fields.names().collect());
         SpanFields {
             format,

@@ -12,7 +12,9 @@ use crate::fields::Fields;
 /// Lines of another format, such as `tracing_subscriber::fmt::format()`, with the variables before
 /// them: `request_id=7 tenant="acme" 2026-11-29T12:00:00Z  INFO …`.
 ///
-/// They come first, so that no message can be taken for them: the first `tenant=` of a line is ours.
+/// They come first, so that no message can be taken for them: what stands before the line that the
+/// format writes is ours. (A message is written by the format, which may leave line breaks in it: what
+/// others have sent belongs into fields.)
 ///
 /// # Examples
 ///
