@@ -21,6 +21,7 @@ run() {
 }
 
 echo "+ jobs in memory"
+cargo test --quiet -p jobs --bin jobs
 run
 for backend in postgres nats; do
     echo "+ jobs over $backend, in two processes, and with one of them killed"
