@@ -59,6 +59,9 @@ refused 1 --backend postgres --url postgres://postgres@127.0.0.1:1/postgres
 echo "+ brokers"
 cargo test --quiet -p recipes --features kafka --test brokers -- --include-ignored --skip amqp::jobs
 
+echo "+ jobs over RabbitMQ"
+bash ci/rabbitmq.sh
+
 echo "+ baggage to a Python service and back"
 bash ci/opentelemetry-python.sh
 
