@@ -21,6 +21,7 @@ run() {
 }
 
 echo "+ jobs in memory"
+cargo test --quiet -p jobs --bin jobs
 run
 for backend in postgres nats; do
     echo "+ jobs over $backend, in two processes, and with one of them killed"
@@ -57,6 +58,9 @@ refused 1 --backend postgres --url postgres://postgres@127.0.0.1:1/postgres
 
 echo "+ brokers"
 cargo test --quiet -p recipes --features kafka --test brokers -- --include-ignored --skip amqp::jobs
+
+echo "+ jobs over RabbitMQ"
+bash ci/rabbitmq.sh
 
 echo "+ baggage to a Python service and back"
 bash ci/opentelemetry-python.sh

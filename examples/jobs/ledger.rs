@@ -7,6 +7,8 @@ use crate::report::{Outcome, Report};
 
 pub(crate) struct Ledger {
     jobs: BTreeMap<u64, Entry>,
+    /// How many of them are done. Asked for after each report, so it is not counted each time.
+    done: u64,
     /// What was wrong with the first few.
     complaints: Vec<String>,
     wrong: u64,
@@ -50,6 +52,7 @@ impl Ledger {
             jobs: jobs
                 .map(|(number, expected)| (*number, entry(expected)))
                 .collect(),
+            done: 0,
             complaints: Vec::new(),
             wrong: 0,
         }
@@ -61,7 +64,10 @@ impl Ledger {
             return;
         };
         entry.deliveries += 1;
-        entry.done |= report.outcome == Outcome::Done;
+        if report.outcome == Outcome::Done && !entry.done {
+            entry.done = true;
+            self.done += 1;
+        }
         entry.problems = report.problems.len();
         let expected = &entry.expected;
         let all = (&expected.tenant, expected.request_id);
@@ -88,7 +94,7 @@ impl Ledger {
 
     /// How many jobs are done.
     pub(crate) fn done(&self) -> u64 {
-        self.jobs.values().filter(|entry| entry.done).count() as u64
+        self.done
     }
 
     pub(crate) fn jobs(&self) -> u64 {
@@ -96,7 +102,7 @@ impl Ledger {
     }
 
     pub(crate) fn is_complete(&self) -> bool {
-        self.jobs.values().all(|entry| entry.done)
+        self.done == self.jobs()
     }
 
     pub(crate) fn complaints(&self) -> &[String] {
@@ -113,7 +119,7 @@ impl Ledger {
             wrong: self.wrong,
             problems: count(|entry| entry.problems > 0),
             unexpected: count(|entry| entry.done && entry.problems != entry.expected.problems),
-            lost: count(|entry| !entry.done),
+            lost: self.jobs() - self.done,
         }
     }
 }
@@ -121,5 +127,39 @@ impl Ledger {
 impl Tally {
     pub(crate) fn is_clean(&self) -> bool {
         self.wrong == 0 && self.unexpected == 0 && self.lost == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::plan;
+    use crate::report::Look;
+
+    #[test]
+    fn a_job_that_is_done_twice_is_one_job() {
+        let plan = plan(2, false);
+        let mut ledger = Ledger::new(&plan);
+        for (job, done) in [(0, 1), (0, 1), (1, 2)] {
+            let (_, expected) = &plan[job].jobs[0];
+            let look = || Look {
+                hop: String::new(),
+                tenant: expected.tenant.clone(),
+                request_id: expected.request_id,
+            };
+            ledger.enter(&Report {
+                worker: 0,
+                job: job as u64,
+                looks: (0..4).map(|_| look()).collect(),
+                left_over: None,
+                early: false,
+                problems: Vec::new(),
+                outcome: Outcome::Done,
+            });
+            assert_eq!((ledger.done(), ledger.is_complete()), (done, done == 2));
+        }
+        let tally = ledger.tally();
+        assert!(tally.is_clean());
+        assert_eq!((tally.deliveries, tally.redelivered, tally.lost), (3, 1, 0));
     }
 }

@@ -22,10 +22,14 @@ const RETRIES: usize = 3;
 /// A queue, and the way into it.
 pub(crate) fn queue() -> (Arc<Mutex<MemorySink<Job>>>, MemoryStorage<Job>) {
     let (sender, receiver) = futures::channel::mpsc::unbounded();
-    let sender = sender.sink_map_err(|error| MemoryStorageError::Other(error.into()));
-    let sink = MemorySink::new(Arc::new(futures::lock::Mutex::new(Box::new(sender))));
-    let storage = MemoryStorage::new_with(sink.clone(), Box::pin(receiver));
-    (Arc::new(Mutex::new(sink)), storage)
+    // One for each side: a sink that is looked at by a worker while a task is put into it panics.
+    let sink = || {
+        let sender = sender.clone();
+        let sender = sender.sink_map_err(|error| MemoryStorageError::Other(error.into()));
+        MemorySink::new(Arc::new(futures::lock::Mutex::new(Box::new(sender))))
+    };
+    let storage = MemoryStorage::new_with(sink(), Box::pin(receiver));
+    (Arc::new(Mutex::new(sink())), storage)
 }
 
 pub(crate) fn push(
@@ -79,5 +83,33 @@ struct Metadata<'a>(&'a MetadataStore);
 impl propagation::Extractor for Metadata<'_> {
     fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.0.get(name).map(str::as_bytes).into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+    use std::thread;
+
+    use super::*;
+    use crate::job::Kind;
+
+    const JOBS: u64 = 50_000;
+
+    /// A worker looks at its sink before each job, and requests enqueue meanwhile.
+    #[test]
+    fn jobs_are_enqueued_while_their_worker_looks_at_the_queue() {
+        let (sink, mut storage) = queue();
+        let requests = thread::spawn(move || {
+            for number in 0..JOBS {
+                let kind = Kind::Now;
+                push(&sink, Job { number, kind }, Headers::new()).unwrap();
+            }
+        });
+        let cx = &mut Context::from_waker(Waker::noop());
+        while !requests.is_finished() {
+            assert!(matches!(storage.poll_ready_unpin(cx), Poll::Ready(Ok(()))));
+        }
+        requests.join().unwrap();
     }
 }

@@ -19,6 +19,8 @@ use crate::stop::Stop;
 /// A job that is not acknowledged after this time is delivered again.
 const ACK_WAIT: Duration = Duration::from_secs(3);
 const CONSUMER: &str = "workers";
+/// How often, so that a message that nobody can handle does not come for ever.
+const DELIVERIES: i64 = 10;
 /// How many jobs a worker runs at once. What it has beyond that waits for others.
 const AT_ONCE: usize = 8;
 
@@ -42,6 +44,7 @@ impl Queue {
         let config = pull::Config {
             durable_name: Some(CONSUMER.to_owned()),
             ack_wait: ACK_WAIT,
+            max_deliver: DELIVERIES,
             ..pull::Config::default()
         };
         stream.create_consumer(config).await?;

@@ -43,7 +43,10 @@ free_port() {
 
 data=$(mktemp -d)
 processes=()
+command=
 stop() {
+    # A shell that is told to end only does so at once if its command is in the background.
+    [ -z "$command" ] || kill "$command" 2>/dev/null || true
     [ ! -f "$data/postgres/postmaster.pid" ] || as_postgres "$bin/pg_ctl" -D "$data/postgres" -m immediate -w stop >/dev/null || true
     for process in "${processes[@]}"; do { kill "$process" && wait "$process"; } 2>/dev/null || true; done
     rm -rf "$data"
@@ -80,4 +83,9 @@ port=$(free_port)
 start "$port" redis-server --bind 127.0.0.1 --port "$port" --dir "$data" --save '' --appendonly no
 export JOBS_REDIS_URL=redis://127.0.0.1:$port/
 
-"$@"
+"$@" <&0 &
+command=$!
+status=0
+wait "$command" || status=$?
+command=
+exit "$status"

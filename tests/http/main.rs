@@ -7,6 +7,7 @@ mod connections;
 mod plain;
 mod propagation;
 mod service;
+mod upgrades;
 mod uploads;
 
 use aiocontextvars::context_var;

@@ -8,7 +8,7 @@ use opentelemetry::baggage::BaggageExt;
 
 /// Adds the baggage of `context` to a header, but for the keys that `propagator` lists, in the
 /// order of the keys. A member that has no place, or that is no baggage by the specification, is
-/// left out as a whole.
+/// left out as a whole, and so is a property.
 pub(crate) fn append(mut header: String, context: &Context, propagator: &Propagator) -> String {
     let mut members: Vec<_> = context.baggage().iter().collect();
     members.sort_by_key(|(key, _)| key.as_str());
@@ -24,10 +24,10 @@ pub(crate) fn append(mut header: String, context: &Context, propagator: &Propaga
         header.push_str(key);
         header.push('=');
         encode(value.as_str(), &mut header);
-        let metadata = metadata.as_str().trim();
-        if !metadata.is_empty() && metadata.chars().all(is_of_properties) {
+        let properties = metadata.as_str().split(';').map(trim);
+        for property in properties.filter(|property| is_property(property)) {
             header.push(';');
-            header.push_str(metadata);
+            header.push_str(property);
         }
         if header.len() > MAX_BYTES || members_of(&header).count() > MAX_MEMBERS {
             header.truncate(before);
@@ -51,14 +51,32 @@ fn is_token(key: &str) -> bool {
     !key.is_empty() && key.bytes().all(is_token)
 }
 
-/// A `baggage-octet` that stands for itself. `%` and `=` have to be encoded, or are misread.
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !b"\",;\\%=+".contains(&byte)
+fn is_octet(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"\",;\\".contains(&byte)
 }
 
-/// Properties are written already; only what would end them, or the header, is refused.
-fn is_of_properties(c: char) -> bool {
-    c.is_ascii() && !c.is_ascii_control() && !"\",\\".contains(c)
+/// A `baggage-octet` that stands for itself. `%` and `=` have to be encoded, or are misread.
+fn is_plain(byte: u8) -> bool {
+    is_octet(byte) && !b"%=+".contains(&byte)
+}
+
+/// Properties are encoded already, and go as they are. One that is none by the specification would
+/// cost its whole member, which whoever receives it leaves out.
+fn is_property(property: &str) -> bool {
+    let (key, value) = property.split_once('=').unwrap_or((property, ""));
+    let value = trim(value);
+    let mut escapes = value.split('%').skip(1);
+    is_token(trim(key))
+        && value.bytes().all(is_octet)
+        && escapes.all(|escape| {
+            let digits = escape.as_bytes().get(..2);
+            digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+        })
+}
+
+/// Without optional whitespace, `OWS`.
+fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
 }
 
 fn encode(value: &str, out: &mut String) {

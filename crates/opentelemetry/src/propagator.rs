@@ -16,9 +16,10 @@ use crate::baggage;
 /// - Going out, the values are those of the code that injects. The baggage of the OpenTelemetry
 ///   context goes in the same header, behind them, within the limits of W3C Baggage. A key that is
 ///   listed speaks for its variable only: what others have put into the baggage by that key stays
-///   here.
+///   here. What is left out is told to nobody: `TextMapPropagator` has no way to.
 /// - Coming in, [`received`] has the context of the variables, for the code that handles the
-///   message to run in. It is made of the current values and those of the message.
+///   message to run in, and what was left out. It is made of the current values and those of the
+///   message. A header that is no text, opentelemetry-http's `HeaderExtractor` keeps to itself.
 ///
 /// OpenTelemetry's own `BaggagePropagator` may be there too, *before* this one: both write the same
 /// header, and the last one counts. It fills the OpenTelemetry baggage of messages that come in,
@@ -76,7 +77,7 @@ pub fn received(context: &Context) -> Option<&Extracted> {
 impl TextMapPropagator for Propagator {
     fn inject_context(&self, context: &Context, injector: &mut dyn Injector) {
         let mut headers = Vec::new();
-        // What is left out goes nowhere, and there is nobody to be told.
+        // What is left out goes nowhere.
         let _ = self.0.inject(&copy_context(), &mut headers);
         let own = headers.pop().map(|(_, value)| value).unwrap_or_default();
         let header = baggage::append(own, context, self.0);

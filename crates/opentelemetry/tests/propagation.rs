@@ -172,6 +172,23 @@ fn what_is_no_baggage_is_left_out() {
 }
 
 #[test]
+fn properties_that_are_none_are_left_out_and_their_members_stand() {
+    let cx = baggage(&[
+        (
+            "a",
+            "1",
+            "p q; r = s%20t ;;t=%zz;u=%4;v=\"x\";w=\u{a0};=y;z",
+        ),
+        ("b", "2", "p q"),
+    ]);
+    let sent = injected(&Propagator(&PASSES_ON), &cx, || {});
+    assert_eq!(sent["baggage"], "a=1;r = s%20t;z,b=2");
+    // Whoever receives that finds nothing wrong with it.
+    let cx = Propagator(&PASSES_ON).extract_with_context(&OtelContext::new(), &sent);
+    assert_eq!(received(&cx).unwrap().problems, []);
+}
+
+#[test]
 fn at_most_64_members() {
     let names: Vec<String> = (0..64).map(|n| format!("k{n:02}")).collect();
     let members: Vec<_> = names.iter().map(|name| (name.as_str(), "1", "")).collect();

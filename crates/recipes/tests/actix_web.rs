@@ -3,15 +3,18 @@
 mod common;
 
 use std::net::SocketAddr;
+use std::sync::{LazyLock, Mutex};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Server, ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderMap, HeaderValue};
 use actix_web::{App, Error, HttpResponse, HttpServer, web};
+use aiocontextvars::propagation::{Extractor, Problem, Propagator};
 use aiocontextvars::shim::tokio::task;
-use aiocontextvars::{ContextExt, shim};
+use aiocontextvars::{Context, ContextExt, shim};
 use tokio::sync::Barrier;
 
-use common::{TENANT, get, get_for_two, report, right_reports, tenant};
+use common::{TENANT, get, get_for_two, get_with, report, right_reports, tenant};
 
 fn tenant_of(request: &ServiceRequest) -> String {
     let tenant = request.headers().get("x-tenant").unwrap();
@@ -39,10 +42,40 @@ fn app(
             let tenant = tenant_of(&request);
             TENANT.scope(tenant, service.call(request))
         });
+    let called = web::scope("/called")
+        .route("/report", web::to(handler))
+        .route("/body", web::to(body))
+        .route("/tenant", web::to(tenant))
+        .wrap_fn(|request, service| {
+            let mut received = INSIDE.extract(Context::new(), &Headers(request.headers()));
+            let problems = received.problems;
+            received.context.run(|| problems.iter().for_each(log));
+            service.call(request).in_context(received.context)
+        });
     App::new()
         .app_data(both_are_here)
         .service(inside)
+        .service(called)
         .route("/outside", web::to(outside))
+}
+
+/// The headers of a request. actix-web has a type of its own for them.
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.0.get_all(name).map(HeaderValue::as_bytes)
+    }
+}
+
+static INSIDE: LazyLock<Propagator> =
+    LazyLock::new(|| Propagator::new().both("tenant", &TENANT).max_len(16));
+
+static PROBLEMS: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
+
+fn log(problem: &Problem) {
+    let mut problems = PROBLEMS.lock().unwrap();
+    problems.push((TENANT.get(), problem.to_string()));
 }
 
 async fn handler(both_are_here: web::Data<Barrier>) -> String {
@@ -141,5 +174,32 @@ fn a_handler_outside_of_the_middleware_cannot_write() {
         let reports = get_for_two(server, "/inside/report").await;
         assert_eq!(reports, right_reports());
         assert_eq!(get(server, "/outside", "acme").await, refused);
+    });
+}
+
+#[test]
+fn values_come_in_the_headers_of_a_request() {
+    with_server(async |server| {
+        let reports = tokio::join!(
+            get_with(server, "/called/report", b"baggage: tenant=acme"),
+            get_with(server, "/called/report", b"baggage: tenant=umbrella"),
+        );
+        assert_eq!(<[String; 2]>::from(reports), right_reports());
+        let body = get_with(server, "/called/body", b"baggage: tenant=acme").await;
+        assert_eq!(body, "acme nobody");
+
+        // Several headers are one list, and what is wrong is reported once.
+        assert!(PROBLEMS.lock().unwrap().is_empty());
+        let headers = b"baggage: tenant=acme,x\r\nBaggage: tenant=\xff";
+        assert_eq!(get_with(server, "/called/tenant", headers).await, "acme");
+        let forged = b"x-tenant: acme\r\nbaggage: tenant=seventeen-letters";
+        assert_eq!(get_with(server, "/called/tenant", forged).await, "nobody");
+        let problems = PROBLEMS.lock().unwrap();
+        let [none, encoding, long] = &problems[..] else {
+            panic!("{problems:?}")
+        };
+        assert!(none.0 == "acme" && none.1.contains("key=value"));
+        assert!(encoding.0 == "acme" && encoding.1.contains("UTF-8"));
+        assert!(long.0 == "nobody" && long.1.contains("max_len"));
     });
 }

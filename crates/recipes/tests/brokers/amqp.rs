@@ -99,11 +99,10 @@ fn values_are_in_the_headers_of_a_message() {
     assert_eq!(received.context.get(&TENANT), None);
 }
 
-/// No script starts a server for this: RabbitMQ brings a virtual machine of its own.
 #[test]
-#[ignore = "needs a server of AMQP, and its URL in JOBS_AMQP_URL"]
+#[ignore = "needs a RabbitMQ server: `bash ci/rabbitmq.sh`"]
 fn jobs_run_in_the_context_of_who_published_them() {
-    let url = env::var("JOBS_AMQP_URL").expect("JOBS_AMQP_URL");
+    let url = env::var("JOBS_AMQP_URL").expect("run this by `bash ci/rabbitmq.sh`");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();

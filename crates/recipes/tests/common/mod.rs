@@ -20,9 +20,15 @@ pub(crate) async fn tenant() -> String {
 /// Sends one request, on a connection of its own, and returns the body of the response. By
 /// HTTP/1.0, in which a body ends with its connection, though some servers send chunks even so.
 pub(crate) async fn get(server: SocketAddr, path: &str, tenant: &str) -> String {
+    get_with(server, path, format!("x-tenant: {tenant}").as_bytes()).await
+}
+
+/// The same with headers of one's own.
+pub(crate) async fn get_with(server: SocketAddr, path: &str, headers: &[u8]) -> String {
     let mut stream = TcpStream::connect(server).await.unwrap();
-    let request = format!("GET {path} HTTP/1.0\r\nhost: {server}\r\nx-tenant: {tenant}\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
+    let head = format!("GET {path} HTTP/1.0\r\nhost: {server}\r\n");
+    let request = [head.as_bytes(), headers, b"\r\n\r\n"].concat();
+    stream.write_all(&request).await.unwrap();
     let mut response = String::new();
     stream.read_to_string(&mut response).await.unwrap();
     let (head, body) = response.split_once("\r\n\r\n").unwrap();

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Jobs over RabbitMQ, of Debian's package `rabbitmq-server`: a server on loopback and on free ports, with its data in a
+# temporary folder, for as long as this runs. Says so and succeeds where the package is missing.
+set -euo pipefail
+
+server=/usr/lib/rabbitmq/bin/rabbitmq-server
+[ -x "$server" ] || { echo "skipped: no rabbitmq-server"; exit 0; }
+
+# Before the server starts, which does not wait for a compiler.
+cargo test --quiet -p recipes --test brokers --no-run
+
+free_port() {
+    local port
+    while port=$((RANDOM % 20000 + 12000)); (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do :; done
+    echo "$port"
+}
+
+data=$(mktemp -d)
+processes=()
+stop() {
+    for process in "${processes[@]}"; do { kill "$process" && wait "$process"; } 2>/dev/null || true; done
+    rm -rf "$data"
+}
+trap stop EXIT
+trap 'exit 130' INT TERM
+
+# Waits until something of ours accepts connections on a port.
+wait_for() {
+    local port=$1 process=$2 log=$3
+    for ((i = 0; ; i++)); do
+        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
+        kill -0 "$process" 2>/dev/null && [ "$i" -lt 600 ] || { cat "$log" >&2; exit 1; }
+        sleep 0.1
+    done
+}
+
+# Erlang's name server. One that the server starts by itself would stay.
+export ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT
+ERL_EPMD_PORT=$(free_port)
+epmd >"$data/epmd.log" 2>&1 &
+processes+=($!)
+wait_for "$ERL_EPMD_PORT" $! "$data/epmd.log"
+
+echo '[].' >"$data/plugins"
+: >"$data/empty.conf"
+export RABBITMQ_NODENAME=jobs@localhost RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 RABBITMQ_NODE_PORT RABBITMQ_DIST_PORT \
+    RABBITMQ_MNESIA_BASE=$data/mnesia RABBITMQ_LOG_BASE=$data/log RABBITMQ_LOGS=- \
+    RABBITMQ_ENABLED_PLUGINS_FILE=$data/plugins RABBITMQ_CONF_ENV_FILE=$data/empty.conf \
+    RABBITMQ_CONFIG_FILE=$data/none RABBITMQ_ADVANCED_CONFIG_FILE=$data/none.config \
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1}"
+RABBITMQ_NODE_PORT=$(free_port)
+RABBITMQ_DIST_PORT=$(free_port)
+# Its cookie is in its home.
+HOME=$data "$server" >"$data/server.log" 2>&1 &
+processes+=($!)
+wait_for "$RABBITMQ_NODE_PORT" $! "$data/server.log"
+
+JOBS_AMQP_URL=amqp://guest:guest@127.0.0.1:$RABBITMQ_NODE_PORT/%2f cargo test --quiet -p recipes --test brokers -- \
+    --ignored --exact amqp::jobs_run_in_the_context_of_who_published_them
