@@ -1,8 +1,8 @@
 //! One operation, a given number of times, for `ci/counts.sh` to count the instructions of.
 //!
 //! `counts --names` prints the names of the operations, and `counts NAME TIMES` does one of them.
-//! What comes before the first time and after the last is the same for any number, so the
-//! difference of two runs is the operation alone, and two or three instructions of the loop.
+//! Set-up and clean-up are the same for any number, so the difference of two runs is the operation
+//! alone, and two or three instructions of the loop.
 
 #[path = "counts/heap.rs"]
 mod heap;

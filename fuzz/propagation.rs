@@ -1,4 +1,4 @@
-//! Reads bytes as the `baggage` headers of a message, one a line, and checks what comes of them:
+//! Reads bytes as the `baggage` headers of a message, one a line, and checks the outcome:
 //! what is passed on is well formed and within the limits, whoever receives that finds nothing
 //! wrong with it and sends the same, and no problem shows a byte that a log could trip over.
 #![no_main]

@@ -54,7 +54,7 @@
 //!
 //! In the context are:
 //!
-//! - all closures of what comes **after** the adapter (`map`, `filter`, `for_each`, `map_init`,
+//! - all closures of the steps **after** the adapter (`map`, `filter`, `for_each`, `map_init`,
 //!   `fold`, `reduce`, …), and in the same copy whatever belongs to one job: `init` and identity
 //!   functions, the items' closures, and the drops of the items that the job is given and of what
 //!   those functions made. Each clone of a value (of `map_with`) and each reduction of two results
@@ -171,7 +171,7 @@
 //! jobs go to the crate's own threads. A worker cannot block on its pool's tasks: `try_block_on`
 //! gives an error there.
 //!
-//! rayon's workers finish what they have before they look at what comes from outside of the pool. A
+//! rayon's workers finish what they have before they look at jobs from outside of the pool. A
 //! task that wakes itself in a loop, as one that yields until something has happened, keeps its
 //! worker from that. If the pool has no other worker, that work never runs.
 //!
@@ -399,7 +399,7 @@ fn pair<A, B>(
     (job(context.clone(), a), job(context, b))
 }
 
-/// Calls `f` with what a job has, in its context, which is let go of.
+/// Calls `f` with what a job has, in its context, and then drops that.
 ///
 /// A worker that waits runs jobs within others, so that the executor on whose behalf it waits is
 /// not the job's.

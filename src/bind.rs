@@ -130,7 +130,7 @@ impl<F> WithContext<F, Context> {
         f: impl FnOnce(F) -> U,
     ) -> WithContext<U> {
         let (context, inner) = self.take_apart();
-        // Lets go of the context as ever if `f` panics.
+        // If `f` panics, its drop releases the context as usual.
         let mut empty = ().in_context(context);
         let (context, ()) = empty.parts_mut();
         let kind = &Kind::call();

@@ -16,7 +16,7 @@ pub(crate) fn contain(f: impl FnOnce()) {
 /// nobody to see.
 #[cold]
 fn discard(mut payload: Box<dyn Any + Send>) {
-    // Not for ever, though.
+    // A bounded number of times: the payload of a panic may panic again.
     for _ in 0..8 {
         match panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             Ok(()) => return,

@@ -5,8 +5,8 @@
 //! [`Propagator::extract`] reads those of a message that came in. What is not listed neither leaves
 //! the process nor enters it.
 //!
-//! What comes in is an assertion by its sender. Receive only from peers that may say so, and at the
-//! edge of a system, where anybody may call, only [`send`](Propagator::send).
+//! A received value is an assertion by its sender. Receive only from peers that may say so, and at
+//! the edge of a system, where anybody may call, only [`send`](Propagator::send).
 //!
 //! The format is the one that OpenTelemetry's baggage propagators use, so that services in other
 //! languages understand it. Every member is percent-encoded UTF-8, at most [`MAX_MEMBERS`] members

@@ -433,13 +433,13 @@ pub(crate) enum Reading {
 /// The contexts that are entered on this thread, and reading the current one, which is the
 /// innermost.
 ///
-/// A stamp names one set of bindings for ever. So an entry of the cache that names a variable and
-/// the stamp of the current bindings is right, whatever was current in between, and the value is
-/// alive, because the current context has its bindings. While one is read, user code runs, which
-/// may do anything, but:
+/// A stamp names one set of bindings, and is never used again. So an entry of the cache that names
+/// a variable and the stamp of the current bindings is right, whatever was current in between, and
+/// the value is alive, because the current context has its bindings. While one is read, user code
+/// runs, which may do anything, but:
 /// - Contexts that are not current stay as they are: the code that entered the next one has not
 ///   returned. (One that was entered again has two frames, and is not current in neither.)
-/// - All changes to the current one go through [`change`](Contexts::change). Before it lets go of
+/// - All changes to the current one go through [`change`](Contexts::change). Before it releases
 ///   what somebody reads, it gives that to the reader: the slot, whose values are behind reference
 ///   counts of their own, where they stay.
 /// - Whenever another context becomes current, or its bindings change, the current stamp becomes
@@ -505,7 +505,7 @@ impl CacheEntry {
 struct Reader<T: Lookup> {
     var: VarKey,
     stamp: u64,
-    /// What has the value, once the context may have let go of it. Only changes set it, so no
+    /// What has the value, once the context may have released it. Only changes set it, so no
     /// handler.
     kept: Cell<Option<T::Kept>>,
     outer: *const Reader<T>,

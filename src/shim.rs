@@ -44,12 +44,12 @@
 //! all have ended; [`JoinSet`] gives the results of tasks in the order in which they end.
 //! [`Runner`] runs several futures in one context, one after another.
 //!
-//! # What comes back
+//! # Bringing values back
 //!
-//! Nothing, unless asked for: what a task sets is seen by its children only. A task may return its
-//! context, as in `spawn(async { (work().await, copy_context()) })`, which
-//! [`Context::apply`](crate::Context::apply) adopts, and in a
-//! [`SharedContext`](crate::SharedContext) several units of work see what each sets.
+//! What a task sets is seen by its children only. To bring it back, a task returns its context, as
+//! in `spawn(async { (work().await, copy_context()) })`, which
+//! [`Context::apply`](crate::Context::apply) adopts. In a [`SharedContext`](crate::SharedContext)
+//! several units of work see what each sets.
 //!
 #![doc = include_str!("../docs/sharing.md")]
 //!

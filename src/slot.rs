@@ -9,8 +9,8 @@
 //!        set, or a guard's             │ guard of 3                  │ guard of 2
 //! ```
 //!
-//! What is below a layer is the value that the variable had when the guard was made, and what comes
-//! back when it ends. A guard may end anywhere: in the middle of the list, and where its context is
+//! What is below a layer is the value that the variable had when the guard was made, and has again
+//! when it ends. A guard may end anywhere: in the middle of the list, and where its context is
 //! out of reach. That marks its layer as ended, and all goes on from there:
 //! - Reading passes over ended layers.
 //! - A write takes them out. Those on top cost a step each. Those in the middle cost a new list, so

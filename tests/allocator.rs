@@ -86,7 +86,7 @@ fn look() {
             assert!(CALLS.try_set(1).is_err() && CALLS.try_scoped(1).is_err());
             assert!(CALLS.try_unset().is_err() && Context::new().try_apply().is_err());
         }
-        // A runtime allocates by itself within a task, outside of the task's context.
+        // A runtime itself allocates within a task, outside of the task's context.
         Err(error) if error.kind() == SetErrorKind::ForeignTask => {}
         Err(_) => drop(WRONG.fetch_add(1, Ordering::Relaxed)),
     }

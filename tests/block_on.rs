@@ -1,4 +1,4 @@
-//! Parking a thread on a future of an executor that runs by itself.
+//! Parking a thread on a future of an executor with threads of its own.
 
 #[path = "common/threads.rs"]
 mod threads;

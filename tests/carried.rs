@@ -207,7 +207,7 @@ fn a_given_context_is_taken_as_it_is_and_local_variables_stay_behind() {
         (None, None),
         "nothing of the sender's"
     );
-    // What a handler sets is seen by itself, and passed on no further.
+    // A handler sees what it sets, and nobody else does.
     let message = Carried::new(()).map(|()| {
         HERE.set(2);
         Carried::new(())

@@ -27,7 +27,7 @@ fn the_type_of_get_tells_whether_there_is_a_default() {
     let of_plain: fn(&ContextVar<u8>) -> Option<u8> = ContextVar::get;
     let of_defaulted: fn(&ContextVar<u8, WithDefault>) -> u8 = ContextVar::get;
     let of_try: fn(&ContextVar<u8>) -> Result<u8, LookupError> = ContextVar::try_get;
-    // One without a default is what `ContextVar<T>` is by itself.
+    // `ContextVar<T>` alone is one without a default.
     let plain: &ContextVar<u8, NoDefault> = &PLAIN;
     let defaulted: &ContextVar<u8, WithDefault> = &DEFAULTED;
     assert_eq!((of_plain(plain), of_defaulted(defaulted)), (None, 7));

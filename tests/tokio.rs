@@ -72,7 +72,7 @@ fn a_runtime_without_timers_refuses_them_at_the_call() {
     runtime.block_on(async {
         let text = panic_text(|| drop(shim::call_later(Duration::from_secs(1), || ())));
         assert!(text.contains("time"), "{text}");
-        // Callbacks without a delay work all the same, and so does what comes after the refusal.
+        // Callbacks without a delay work all the same, and so do those after the refusal.
         let (sender, receiver) = futures::channel::oneshot::channel();
         shim::call_soon(move || sender.send(()).unwrap());
         receiver.await.unwrap();

@@ -40,7 +40,7 @@ pub(crate) const ROWS: &[Row] = &[
 
 static POLLED: AtomicU32 = AtomicU32::new(0);
 
-/// A future of that many words, which waits for ever.
+/// A future of that many words, which never ends.
 struct Parked<const WORDS: usize>([u64; WORDS]);
 
 impl<const WORDS: usize> Future for Parked<WORDS> {

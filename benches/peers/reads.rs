@@ -120,7 +120,7 @@ fn get_u64(variables: usize) -> Contest {
 fn get_cycle() -> Contest {
     fn cycle<T, R>(n: u32, all: &[T], mut get: impl FnMut(&T) -> R) -> f64 {
         let mut all = all.iter().cycle();
-        time(n, || get(all.next().expect("it goes on for ever")))
+        time(n, || get(all.next().expect("it has no end")))
     }
     let mut context = context(257);
     Contest::new(move |n| {

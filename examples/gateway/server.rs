@@ -76,7 +76,7 @@ fn is_of_peer(error: &io::Error) -> bool {
 async fn converse(stream: Async<std::net::TcpStream>, service: Arc<Service>, stop: Stop) {
     let respond = service_fn(move |request| Arc::clone(&service).respond(request));
     let connection = http1::Builder::new()
-        // With a timer, a client that takes for ever over its header is cut off.
+        // With a timer, a client that does not finish its header is cut off.
         .timer(SmolTimer::new())
         .serve_connection(FuturesIo::new(stream), respond);
     let mut connection = pin!(connection);

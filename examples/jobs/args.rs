@@ -23,7 +23,7 @@ Options:
                   nats: JetStream, with two worker processes
   --url URL       of the server, for postgres and nats; by default $JOBS_POSTGRES_URL or $JOBS_NATS_URL
   --jobs N        how many jobs (default 500)
-  --kill          kill a worker process in the midst of a job, which must not be lost
+  --kill          kill a worker process in the middle of a job, which must not be lost
   --bare          ignore the headers of the messages, which is wrong
   -h, --help      print this
 

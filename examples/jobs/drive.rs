@@ -32,7 +32,7 @@ const AT_ONCE: usize = 16;
 /// A run in which nothing happens for this long hangs.
 const LIMIT: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(100);
-/// What comes from outside, and is believed by nobody.
+/// Headers from outside, which nobody believes.
 const FORGED: &str = "tenant=forged,request-id=13";
 const FORGED_MEMBERS: usize = 2;
 

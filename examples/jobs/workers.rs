@@ -88,7 +88,7 @@ impl Workers {
         Ok(Workers::Processes(workers))
     }
 
-    /// Kills a worker in the midst of its jobs.
+    /// Kills a worker in the middle of its jobs.
     pub(crate) fn kill(&mut self, number: usize) -> Result<(), BoxError> {
         match self {
             Workers::Processes(children) => Ok(children[number].kill()?),

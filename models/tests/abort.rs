@@ -50,7 +50,7 @@ fn aborted_while_awaited() {
     });
 }
 
-/// The same for a task that never ends by itself.
+/// The same for a task that never ends.
 ///
 /// Fails if the awaiter is not woken by whoever saw the end.
 #[test]

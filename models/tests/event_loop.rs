@@ -67,7 +67,7 @@ fn the_main_future_is_woken() {
     });
 }
 
-/// What comes before a wake-up is seen by the poll after it, also when the main future was in the
+/// What is done before a wake-up is seen by the poll after it, also when the main future was in the
 /// line already.
 ///
 /// Fails if a poll takes back the mark by a store, which does not see what was done before the mark
@@ -126,7 +126,7 @@ fn a_local_task_is_aborted_from_another_thread() {
 /// A task that is spawned from another thread while the loop is dropped runs to its end or is
 /// dropped.
 ///
-/// Fails if the closed queue keeps what comes later.
+/// Fails if the closed queue keeps later entries.
 #[test]
 fn spawned_while_the_loop_goes() {
     check(|| {

@@ -125,7 +125,7 @@ fn from_within_and_from_outside() {
 
 /// A callback that is added while the executor ends is dropped, once, or has run.
 ///
-/// Fails if what is in a queue that goes is let go of and not discarded: its handles would keep it.
+/// Fails if a queue that is dropped does not discard its entries: their handles would keep them.
 #[test]
 fn added_while_the_executor_ends() {
     check(|| {

@@ -23,7 +23,7 @@
 //! ```
 //!
 //! A context that has captured a span keeps it open, as an `Instrumented` future does. A unit of
-//! work lets go of it when it ends. What is to outlive its request takes
+//! work releases it when it ends. What is to outlive its request takes
 //! [`without_companions`](crate::Context::without_companions).
 //!
 //! # Other spans on the thread

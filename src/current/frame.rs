@@ -200,7 +200,7 @@ pub(crate) fn enter_run<R>(f: impl FnOnce() -> R) -> R {
     }
 }
 
-/// A context to be entered once, and let go of then.
+/// A context to be entered once, and released then.
 pub(crate) struct Frame {
     context: Context,
     /// A shared context was marked as entered, and is released with the frame.
@@ -310,8 +310,8 @@ fn drop_last(node: Node) {
     let mut next = Some(node);
     let mut round = 0;
     while let Some(node) = next.take() {
-        // A destructor that sets a variable each time, as an allocator might that counts, comes to
-        // no end by itself.
+        // A destructor that sets a variable each time, as an allocator might that counts, would go
+        // on without end.
         let users = if round < ROUNDS {
             Users::call()
         } else {

@@ -561,7 +561,8 @@ impl EventLoop {
         }
         // The last ones may have been dropped by other threads in between.
         give_notices(&shared.tasks);
-        // What comes from now on is not of this thread's tasks, and is dropped where it comes from.
+        // Whatever is submitted from now on is not by this thread's tasks, and is dropped by its
+        // submitter.
         shared.queue.close();
     }
 }

@@ -41,7 +41,7 @@ use crate::task_context::TaskContext;
 /// ```
 pub struct Runner {
     block: Box<BlockOn>,
-    /// The frame of the runs, unless `block` sees to that.
+    /// The frame of the runs, unless `block` enters one.
     scope: Option<Rc<dyn Any>>,
     /// `None` before the first use.
     context: Option<SharedContext>,

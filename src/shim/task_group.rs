@@ -86,8 +86,8 @@ struct State<E> {
 struct Task {
     /// `None` while it is being spawned.
     abort: Option<AbortHandle>,
-    /// It ends by itself, and its handle is to say how. It may have got so far before its spawn has
-    /// returned.
+    /// It is not aborted, so that its handle says how it ended. It may have got so far before its
+    /// spawn has returned.
     has_failed: bool,
 }
 

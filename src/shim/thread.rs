@@ -80,7 +80,7 @@ fn body<T>(context: AnyContext, f: impl FnOnce() -> T) -> impl FnOnce() -> T {
         Bound::Own(f) => f.call_once(),
         Bound::Shared((shared, f)) => {
             let frame = shared.acquire_blocking();
-            // The frame lets go of the context last, and sees to its values.
+            // The frame then owns the last reference, and drops the values in an empty context.
             drop(shared);
             frame.enter(|| (f.into_inner())())
         }

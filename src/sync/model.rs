@@ -11,7 +11,7 @@ pub(crate) mod atomic {
 
     pub(crate) use loom::sync::atomic::Ordering;
 
-    /// Dropped without a trace. Who drops it is who lets go of the last `Arc` around it, and loom
+    /// Dropped without a trace. The owner of the last `Arc` around it drops it, and loom
     /// does not see that the standard library's puts this after all use.
     macro_rules! untraced {
         ($($name:ident: $value:ty;)*) => {$(

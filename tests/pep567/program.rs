@@ -47,7 +47,7 @@ pub(crate) enum Operation {
     Old {
         back: usize,
     },
-    /// Lets go of all tokens, and tells how many values are alive.
+    /// Drops all tokens, and tells how many values are alive.
     DropTokens {},
     /// Looks into a context from outside, or from inside.
     Look {

@@ -18,7 +18,7 @@ impl Drop for Witness {
     }
 }
 
-/// Waits for ever with `held`, having said that it has begun.
+/// Never ends, and has `held`, having said that it has begun.
 async fn parked<T>(held: T, begun: oneshot::Sender<()>) {
     begun.send(()).unwrap();
     future::pending::<()>().await;

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::{ID, current_thread, on_each};
 
-/// Waits for ever with a sender, whose receiver tells when it is dropped.
+/// Never ends, and has a sender, whose receiver tells when it is dropped.
 fn parked() -> (impl Future<Output = ()> + Send, oneshot::Receiver<()>) {
     let (sender, receiver) = oneshot::channel();
     let future = async move {

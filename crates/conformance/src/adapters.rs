@@ -292,7 +292,7 @@ where
     }
 }
 
-/// An executor that runs by itself, made by what was [`register`](Made::register)ed.
+/// An executor with threads of its own, made by what was [`register`](Made::register)ed.
 pub(crate) struct Made(Arc<dyn Executor>);
 
 pub(crate) type Make = Arc<dyn Fn() -> Arc<dyn Executor> + Send + Sync>;
@@ -314,7 +314,7 @@ fn replace_make(make: Option<Make>) -> Option<Make> {
     mem::replace(&mut *place, make)
 }
 
-/// Lets go of what makes the executors.
+/// Drops what makes the executors.
 pub(crate) struct Registered(());
 
 impl Drop for Registered {

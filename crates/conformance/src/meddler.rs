@@ -316,7 +316,7 @@ pub(crate) fn meddling_waker(
     mut meddler: Meddler,
     wake: impl Fn() + Send + Sync + 'static,
 ) -> Waker {
-    // Nobody may block in a waker: the thread that calls or drops it may be in the midst of its
+    // Nobody may block in a waker: the thread that calls or drops it may be in the middle of its
     // runtime's own work.
     if meddler.operation.0 == "block" {
         meddler.operation = OPERATIONS[0];

@@ -38,7 +38,7 @@ fn in_each(on: On, places: &[Place]) {
                 let record = Record::new();
                 run(on, record.meddler(operation)).await;
                 while record.live() > 0 {
-                    // A reactor lets go of an old timer's waker when it has a new one.
+                    // A reactor drops an old timer's waker when it has a new one.
                     shim::sleep(SHORT).await;
                 }
                 record.check(place, operation);

@@ -33,7 +33,7 @@ pub(crate) fn th_07_a_task_gives_its_context_back(on: On) {
         let found = [&ID, &INHERITED, &OWN].map(|var| context.get(var).copied());
         assert_eq!(found, [Some(3), Some(2), Some(4)]);
         assert_eq!(context.len(), 3);
-        // Explicitly: by itself nothing comes back.
+        // Explicitly: nothing comes back unless it is asked for.
         assert_eq!((ID.get(), INHERITED.get()), (Some(1), Some(5)));
         assert_eq!(OWN.get(), None);
         // It is a context as others are.

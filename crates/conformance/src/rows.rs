@@ -1,6 +1,6 @@
 //! The list of the rows.
 
-/// Calls a macro with the rows of one kind, by module, behind what comes in brackets.
+/// Calls a macro with the rows of one kind, by module, behind the tokens in brackets.
 ///
 /// - `plain` rows know no executor: they run on a thread, and inside a task of every executor.
 /// - `thread` rows know no executor, and run on a thread.

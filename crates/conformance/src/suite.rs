@@ -19,7 +19,7 @@ use crate::table::{self, Row};
 
 /// The rows for one executor, and how to run them.
 ///
-/// [`check`](crate::check) is the short form for an executor that runs by itself.
+/// [`check`](crate::check) is the short form for an executor with threads of its own.
 ///
 /// # Examples
 ///
@@ -55,7 +55,7 @@ pub struct Suite {
 const PATIENCE: usize = 3;
 
 impl Suite {
-    /// For an executor that runs by itself: `make` makes one for each row.
+    /// For an executor with threads of its own: `make` makes one for each row.
     ///
     /// What is made is kept in an `Arc` until the row has ended, so it need not be `Clone`; it may
     /// be a handle of an executor that lives longer.

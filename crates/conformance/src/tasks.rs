@@ -587,7 +587,7 @@ pub(crate) fn ta_20_streams(on: On) {
     let seen = Log::new();
     on.start().block_on(async {
         ID.set(1);
-        // By itself, a stream runs in the context of whoever polls it.
+        // A stream that is not wrapped runs in the context of whoever polls it.
         let mut bare = pin!(count(SeesOnDrop(Log::new())));
         assert_eq!(bare.next().await, Some(Some(1)));
         assert_eq!(ID.get(), Some(100));

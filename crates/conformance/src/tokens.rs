@@ -340,7 +340,7 @@ pub(crate) fn tk_15_a_token_holds_the_old_value_and_nothing_else() {
     assert!(token.old_value().is_some());
     drop(token);
     assert_eq!(drops.count(), 3);
-    // Used up, it lets go of the old value with the value that it replaced.
+    // Used up, it drops the old value and the value that it replaced.
     held.set(drops.value());
     let token = held.set(drops.value());
     held.reset(token).unwrap();

@@ -7,7 +7,7 @@ use opentelemetry::Context;
 /// [companion](aiocontextvars::companion).
 ///
 /// A context that has captured it keeps its span alive, as a future `with_context` does. A unit of
-/// work lets go of it when it ends. What is to outlive its request takes
+/// work releases it when it ends. What is to outlive its request takes
 /// [`without_companions`](aiocontextvars::Context::without_companions).
 ///
 /// # Examples

@@ -144,7 +144,7 @@ fn spawn(bare: Option<&Started>, future: impl Future<Output = ()> + Send + 'stat
     }
 }
 
-/// Waits for ever, once it has been polled.
+/// Never ends, once it has been polled.
 fn parked<const STATE: usize>(
     polled: &Arc<AtomicUsize>,
 ) -> impl Future<Output = ()> + Send + use<STATE> {

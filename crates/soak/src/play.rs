@@ -62,7 +62,7 @@ impl Play {
         }
     }
 
-    /// Without a drop in the middle: the runtime is global, or does not see to its tasks when it is
+    /// Without a drop in the middle: the runtime is global, or does not drop its tasks when it is
     /// dropped.
     pub(crate) fn until_it_is_idle(mut self) -> Play {
         if self.ending == Ending::Drop {

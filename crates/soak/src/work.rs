@@ -54,7 +54,7 @@ pub(crate) fn parked(unit: Unit, mut rng: Rng) -> BoxFuture<'static, Output> {
     })
 }
 
-/// Waits for ever, in one of several ways.
+/// Never ends, and waits in one of several ways.
 pub(crate) async fn park(unit: &Unit, rng: &mut Rng) {
     const LONG: Duration = Duration::from_secs(60 * 60);
     unit.at("is parked");

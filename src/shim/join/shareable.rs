@@ -143,7 +143,7 @@ impl<T: 'static> Shareable<T> {
         })
     }
 
-    /// What aborts the task by itself, if there is that.
+    /// The runtime's own abort handle, if it has one.
     fn native_abort(&self) -> Option<Arc<dyn Abort>> {
         match &mut *self.lock() {
             State::Own(own) => own.task.get_mut().abort_handle(),

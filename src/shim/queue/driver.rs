@@ -258,7 +258,8 @@ impl Driver {
         let call = parked.calls.pop_front()?;
         let is_last = parked.calls.is_empty();
         if is_last {
-            // Not after the call: the frame lets go of the context last, and sees to its values.
+            // Before the call, so that the frame owns the last reference to the context, and drops
+            // the values in an empty one.
             self.parked.remove(&context);
         }
         let mut location = None;
@@ -325,7 +326,7 @@ impl Running<'_> {
         any
     }
 
-    /// What is left after a turn. If nothing is to be run now, `waker` is told of what comes.
+    /// What is left after a turn. If nothing is to be run now, `waker` is woken by new entries.
     pub(crate) fn next(&self, waker: &Waker) -> Next {
         let driver = &*self.driver;
         if !driver.due.is_empty() || local::with(|local| !local.entries.is_empty()) {
@@ -401,7 +402,7 @@ impl Future for Driver {
     }
 }
 
-/// Lets go of a shared context, which may go now with its values: not in the frame of the driver,
+/// Drops a reference to a shared context, and perhaps its values: not in the frame of the driver,
 /// which may be the thread's, and would keep what their destructors set. What else waits is not to
 /// hear of a panic there.
 fn let_go(parked: Parked) {
@@ -417,7 +418,7 @@ impl Drop for Driver {
         drop_remote_cancelled();
         let parked = mem::take(&mut self.parked).into_values();
         let calls = parked.flat_map(|mut parked| {
-            // Those that are left let go of the context last.
+            // The entries that are left own the last references to the context.
             let calls = mem::take(&mut parked.calls);
             let_go(parked);
             calls

@@ -186,7 +186,7 @@ pub(crate) fn exit_a_guard_in_a_future_that_is_never_polled() {
         assert!(VALUE.with(|value| value.is_none()));
         assert_eq!(copy_context().len(), 1);
         drop(VALUE.unset());
-        probe.check("the next write lets go of it", &gone(0, OUTSIDE), OUTSIDE);
+        probe.check("the next write drops it", &gone(0, OUTSIDE), OUTSIDE);
     }
     ID.unset();
 }

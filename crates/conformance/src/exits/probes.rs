@@ -229,7 +229,7 @@ pub(super) enum Exit {
     ReturnsEarly,
     PanicsFirst,
     PanicsSecond,
-    /// Not at all: it waits for ever after its first step.
+    /// Not at all: it never ends after its first step.
     Waits,
 }
 
@@ -352,7 +352,7 @@ pub(crate) fn elsewhere<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     thread::scope(|scope| scope.spawn(f).join().unwrap())
 }
 
-/// Keeps `value` for ever, within reach of a leak checker.
+/// Never drops `value`, which stays within reach of a leak checker.
 pub(crate) fn leak(value: impl Send + 'static) {
     static LEAKED: Mutex<Vec<Box<dyn Any + Send>>> = Mutex::new(Vec::new());
     let mut leaked = LEAKED.lock().unwrap_or_else(PoisonError::into_inner);

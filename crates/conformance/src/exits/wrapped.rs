@@ -221,7 +221,7 @@ pub(crate) fn exit_a_wrapped_future_that_is_forgotten() {
     assert_eq!((ID.get(), copy_context().len()), (None, 0));
 }
 
-/// Without its context, what was wrapped is its owner's, and the value goes by itself.
+/// Without its context, what was wrapped is its owner's, and the value is dropped alone.
 pub(crate) fn exit_a_wrapped_future_taken_out_of_its_context() {
     let probe = Probe::new();
     let (future, gate) = probes::future(&probe, Exit::Waits, false);

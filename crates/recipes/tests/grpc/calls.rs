@@ -55,7 +55,7 @@ impl Drop for OnDrop {
 
 #[derive(Clone)]
 struct Service {
-    /// All callers are in the midst of their streams at once.
+    /// All callers are in the middle of their streams at once.
     gate: Arc<Barrier>,
     dropped: mpsc::UnboundedSender<String>,
 }
