@@ -138,6 +138,16 @@ const OPERATIONS: &[(&str, Operation)] = &[
     ("spawn_tokio_current", |times| {
         on_tokio(spawns!(times, shim::spawn).in_context(with_id(INHERITED)))
     }),
+    #[cfg(feature = "smol")]
+    ("spawn_smol_bare", spawn_smol_bare),
+    #[cfg(feature = "smol")]
+    ("spawn_smol_native", |times| {
+        on_smol(spawns!(times, shim::smol::spawn))
+    }),
+    #[cfg(feature = "smol")]
+    ("spawn_smol_current", |times| {
+        on_smol(spawns!(times, shim::spawn))
+    }),
     #[cfg(feature = "rayon")]
     ("rayon_join_bare", |times| {
         on_rayon(|| (0..times).for_each(|_| _ = black_box(rayon::join(job, job))))
@@ -313,6 +323,22 @@ fn on_tokio(future: impl Future<Output = ()>) {
         .enable_time()
         .build();
     runtime.unwrap().block_on(future);
+}
+
+#[cfg(feature = "smol")]
+fn spawn_smol_bare(times: u64) {
+    smol::block_on(smol::spawn(async move {
+        for _ in 0..times {
+            smol::spawn(Turn::default()).await;
+        }
+    }));
+}
+
+/// As a task, so that all happens on the executor's thread.
+#[cfg(feature = "smol")]
+fn on_smol(future: impl Future<Output = ()> + Send + 'static) {
+    let task = with_id(INHERITED).run(|| shim::smol::spawn(future));
+    smol::block_on(task).expect("it does not panic");
 }
 
 /// Inside of a pool of one thread, in a context.

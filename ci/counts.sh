@@ -15,25 +15,34 @@ command -v valgrind >/dev/null || { echo "skipped: no valgrind"; exit 0; }
 host=$(rustc -vV | sed -n 's/^host: //p')
 here="$(rustc -V), $host, $(getconf GNU_LIBC_VERSION 2>/dev/null || echo "another C library")"
 
-program=$(cargo bench --quiet -p aiocontextvars --features tokio --bench counts --no-run --message-format=json |
-    sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
-
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cp "$program" "$work/counts"
-cd "$work"
-./counts --names >names
 
-# Arguments and environment have the same length everywhere, and so everything else the same place.
-while read -r name; do
-    echo "$name $times"
-    echo "$name $((2 * times))"
-done <names | xargs -P "$(nproc)" -L 1 bash -c \
-    'env -i "$0" --quiet --tool=callgrind --callgrind-out-file="$1.$2" ./counts "$1" "$2"' "$(command -v valgrind)"
+# The program with these features, for the operations that have such names: those of another runtime would be counted
+# beside it.
+count() {
+    local features=$1 names=$2 program
+    program=$(cargo bench --quiet -p aiocontextvars --features "$features" --bench counts --no-run --message-format=json |
+        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
+    cp "$program" "$work/counts"
+    cd "$work"
+    ./counts --names | grep -E "$names" >names.now
+    cat names.now >>names
+    # Arguments and environment have the same length everywhere, and so everything else the same place.
+    while read -r name; do
+        echo "$name $times"
+        echo "$name $((2 * times))"
+    done <names.now | xargs -P "$(nproc)" -L 1 bash -c \
+        'env -i "$0" --quiet --log-file=/dev/null --tool=callgrind --callgrind-out-file="$1.$2" ./counts "$1" "$2"' "$(command -v valgrind)"
+    cd "$OLDPWD"
+}
+count tokio ''
+count smol '^spawn_smol_(bare|native|current)$'
 
 total() {
     sed -n 's/^totals: //p' "$1.$2"
 }
+cd "$work"
 while read -r name; do
     awk -v name="$name" -v once="$(total "$name" "$times")" -v twice="$(total "$name" $((2 * times)))" \
         -v times="$times" 'BEGIN { printf "%s\t%.1f\n", name, (twice - once) / times }'
