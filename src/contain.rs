@@ -12,6 +12,13 @@ pub(crate) fn contain(f: impl FnOnce()) {
     }
 }
 
+/// The same with the result of `f`, if it has one.
+pub(crate) fn contained<R>(f: impl FnOnce() -> R) -> Option<R> {
+    let mut result = None;
+    contain(|| result = Some(f()));
+    result
+}
+
 /// Drops the payload of a panic, which may panic itself, with a payload that does too. That is for
 /// nobody to see.
 #[cold]

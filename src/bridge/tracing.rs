@@ -65,16 +65,38 @@ impl Companion for CurrentSpan {
     }
 
     fn enter<R>(&self, span: &Span, f: impl FnOnce() -> R) -> R {
-        let left = span.with_subscriber(|(_, dispatch)| Left::leave(dispatch));
-        let result = span.in_scope(f);
-        drop(left);
-        result
+        self.enter_unless_current(span, f)
+    }
+
+    #[inline]
+    fn enter_unless_current<R>(&self, span: &Span, f: impl FnOnce() -> R) -> R {
+        let around = span.with_subscriber(|(id, dispatch)| match dispatch.current_span().id() {
+            None => Around::Nothing,
+            Some(current) if current == id => Around::Same,
+            Some(current) => Around::Other(Left::leave_all(dispatch, current.clone())),
+        });
+        match around {
+            Some(Around::Same) => f(),
+            Some(Around::Other(left)) => {
+                let result = span.in_scope(f);
+                drop(left);
+                result
+            }
+            _ => span.in_scope(f),
+        }
     }
 
     fn enter_none<R>(&self, f: impl FnOnce() -> R) -> R {
         let _left = dispatcher::get_default(Left::leave);
         f()
     }
+}
+
+/// What is current where a span is to be.
+enum Around {
+    Nothing,
+    Same,
+    Other(Left),
 }
 
 /// Spans that were current, innermost first, and are to be so again.

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::slice;
 
-use super::registry::is_current;
 use super::thread;
 use crate::contain::contain;
 
 /// A companion's value, with its companion.
 pub(super) trait Value: Send + Sync {
     fn is_current(&self) -> bool;
+    /// Unless it is current already.
     fn enter(&self, f: &mut dyn FnMut());
 }
 
@@ -52,10 +52,8 @@ fn drop_inside(slots: &mut [Slot], f: &mut dyn FnMut()) {
     let Some((slot, rest)) = slots.split_first_mut() else {
         return f();
     };
-    let mut within = || drop_inside(rest, f);
-    match &slot.value {
-        Some(value) if !is_current(&**value) => contain(|| value.enter(&mut within)),
-        _ => within(),
+    if let Some(value) = &slot.value {
+        contain(|| value.enter(&mut || drop_inside(rest, f)));
     }
     slot.drop_value();
 }

@@ -1,5 +1,7 @@
 //! [`Companion`]: what another crate's thread-bound state owes the context.
 
+use crate::contain::contained;
+
 /// Something that another crate keeps current on a thread, and that is to follow the work with its
 /// context.
 ///
@@ -38,6 +40,17 @@ pub trait Companion: Send + Sync + 'static {
     ///
     /// The only way to an `R` is to call `f`, so that this cannot be forgotten or done twice.
     fn enter<R>(&self, value: &Self::Value, f: impl FnOnce() -> R) -> R;
+
+    /// [`enter`](Self::enter), or `f` alone where `value` is current: for those that find out about both
+    /// at once.
+    #[doc(hidden)]
+    #[inline]
+    fn enter_unless_current<R>(&self, value: &Self::Value, f: impl FnOnce() -> R) -> R {
+        match contained(|| self.is_current(value)).unwrap_or_default() {
+            true => f(),
+            false => self.enter(value, f),
+        }
+    }
 
     /// Calls `f` while nothing is current: for a unit of work that has captured nothing, and runs
     /// where something else is current, as a stolen job does.

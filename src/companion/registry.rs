@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::captured::{Companions, Slot, Value};
 use super::contract::Companion;
 use super::thread;
-use crate::contain::contain;
+use crate::contain::contained;
 use crate::identity::{Captured, SharedCompanions};
 
 /// A list that only grows, so that it is read without a lock.
@@ -85,29 +85,18 @@ struct Held<C: Companion> {
 
 impl<C: Companion> Value for Held<C> {
     fn is_current(&self) -> bool {
-        self.companion.is_current(&self.value)
+        contained(|| self.companion.is_current(&self.value)).unwrap_or_default()
     }
 
     fn enter(&self, f: &mut dyn FnMut()) {
-        self.companion.enter(&self.value, f);
+        self.companion.enter_unless_current(&self.value, f);
     }
-}
-
-/// Calls `f`, which must not panic, where its panic has nowhere to go.
-fn contained<R>(f: impl FnOnce() -> R) -> Option<R> {
-    let mut result = None;
-    contain(|| result = Some(f()));
-    result
-}
-
-pub(super) fn is_current(value: &dyn Value) -> bool {
-    contained(|| value.is_current()).unwrap_or_default()
 }
 
 /// Whether a capture would find the same.
 fn are_current(companions: &Companions) -> bool {
     registered().all(|(index, registered)| match companions.value(index) {
-        Some(value) => is_current(value),
+        Some(value) => value.is_current(),
         None => capture_one(registered).is_none(),
     })
 }
@@ -159,20 +148,18 @@ pub(crate) fn enter(companions: Option<&Companions>, f: &mut dyn FnMut()) {
 }
 
 fn enter_from(
-    mut link: &'static Link,
-    mut index: usize,
+    link: &'static Link,
+    index: usize,
     companions: Option<&Companions>,
     f: &mut dyn FnMut(),
 ) {
-    while let Some(registered) = link.get() {
-        let mut within = || enter_from(&registered.next, index + 1, companions, f);
-        match companions.and_then(|companions| companions.value(index)) {
-            Some(value) if !is_current(value) => return value.enter(&mut within),
-            None => return registered.companion.enter_none(&mut within),
-            Some(_) => {}
-        }
-        (link, index) = (&registered.next, index + 1);
+    let Some(registered) = link.get() else {
+        thread::called();
+        return f();
+    };
+    let mut within = || enter_from(&registered.next, index + 1, companions, f);
+    match companions.and_then(|companions| companions.value(index)) {
+        Some(value) => value.enter(&mut within),
+        None => registered.companion.enter_none(&mut within),
     }
-    thread::called();
-    f();
 }

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::shim::{ContextAwareExecutor, Runnable, TimerHandle};
-use aiocontextvars::{Context, ContextExt, ContextVar, SharedContext, context_var, copy_context};
+use aiocontextvars::{
+    Context, ContextExt, ContextVar, Fields, SharedContext, context_var, copy_context,
+};
 use futures::FutureExt;
 
 use crate::counting::{alone, count, left, peak};
@@ -215,4 +217,25 @@ fn a_context_whose_local_variable_has_gone_is_inherited_as_it_is() {
             assert_eq!(inherited, 0);
         });
     });
+}
+
+#[test]
+fn fields_are_read_and_written_without_allocations() {
+    use std::fmt::Write;
+    let _alone = alone();
+    let fields = Fields::new().with("id", &ID).with("locale", &LOCALE);
+    let fields = fields.display("unset", &UNSET).display("id_again", &ID);
+    for mut context in contexts() {
+        context.run(|| {
+            let mut line = String::with_capacity(1024);
+            let mut write = || {
+                line.clear();
+                fields.for_each(|name, value| write!(line, " {name}={value}").unwrap());
+            };
+            // The default is there afterwards.
+            write();
+            assert_eq!(count(write), 0);
+            assert_eq!(line, r#" id=1 locale="en" id_again="1""#);
+        });
+    }
 }

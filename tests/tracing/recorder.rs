@@ -1,6 +1,8 @@
 //! A subscriber that records which span each event is in, and which spans are closed.
 
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Dispatch, Event, Subscriber};
@@ -38,8 +40,14 @@ impl Recorder {
         events
     }
 
-    pub(crate) fn open(&self) -> usize {
-        self.0.lock().unwrap().open
+    /// Waits until all spans are closed: what a worker is about to drop may keep one a little longer
+    /// than the work of a test takes.
+    pub(crate) fn all_are_closed(&self) {
+        let start = Instant::now();
+        while self.0.lock().unwrap().open > 0 {
+            assert!(start.elapsed() < Duration::from_secs(30), "{self:?}");
+            thread::yield_now();
+        }
     }
 
     /// The names of the spans that were closed since this was called last.

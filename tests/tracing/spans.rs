@@ -24,7 +24,7 @@ fn recorded(test: impl FnOnce(&Recorder)) {
         test(&recorder);
         assert!(Span::current().is_none());
     });
-    assert_eq!(recorder.open(), 0, "{recorder:?}");
+    recorder.all_are_closed();
 }
 
 /// Every hop there is, from inside a span, and what it finds there.
@@ -85,6 +85,7 @@ fn follows(mut run: impl FnMut(futures::future::BoxFuture<'static, ()>)) {
         let request = info_span!("request");
         run(Box::pin(hops().instrument(request)));
         assert_eq!(recorder.events(), all_in("request"));
+        recorder.all_are_closed();
         assert_eq!(recorder.closed(), ["request"]);
         // In a span around, and a second time where nothing is.
         info_span!("outer").in_scope(|| run(Box::pin(hops())));
