@@ -81,7 +81,7 @@ pin_project! {
     ///
     /// Implements what the wrapped type does of `Future`, `Stream`, `Sink`, and `AsyncRead`,
     /// `AsyncWrite`, `AsyncBufRead` and `AsyncSeek`, those of `futures` and, with the feature
-    /// `tokio`, those of tokio.
+    /// `tokio`, those of tokio; with the feature `http-body`, also `http_body::Body`.
     ///
     /// In a [`SharedContext`] that is entered elsewhere, a poll waits for it. A drop, and what
     /// cannot wait (`Sink::start_send`, `AsyncBufRead::consume`, tokio's `AsyncSeek::start_seek`),

@@ -37,6 +37,10 @@ impl Propagator {
     /// The own members come first, in the order in which they were listed. A member that would be
     /// beyond a limit is left out as a whole. Returns what was left out; ignoring that is fine.
     ///
+    /// # Panics
+    ///
+    /// If a value's `Display`, the codec of a variable or the carrier panics. Nothing is set then.
+    ///
     /// # Examples
     ///
     /// ```
@@ -105,6 +109,11 @@ impl Propagator {
     /// value of `base`.
     ///
     /// All of this takes time linear in the length of the headers.
+    ///
+    /// # Panics
+    ///
+    /// If the `FromStr` of a listed type, the codec of a variable or the carrier panics; no bytes of
+    /// a message make this crate's own code panic.
     ///
     /// # Examples
     ///

@@ -78,7 +78,12 @@ impl Problem {
         self.kind
     }
 
-    /// That of a member whose key the program has chosen.
+    /// Whether it is about a value that was to be sent.
+    fn is_of_program(&self) -> bool {
+        matches!(self.member, Some(Cow::Borrowed(_)))
+    }
+
+    /// That of a member that was to be sent, whose key the program has chosen.
     pub(super) fn own(key: &'static str, kind: ProblemKind) -> Problem {
         Problem {
             member: Some(Cow::Borrowed(key)),
@@ -107,6 +112,9 @@ impl fmt::Display for Problem {
                 f.write_str("it is not `key=value` with all other characters percent-encoded")
             }
             ProblemKind::Encoding => f.write_str("its value is not percent-encoded UTF-8"),
+            ProblemKind::Value if self.is_of_program() => f.write_str(
+                "its value could not be written; its `Display` has failed, or its codec returned `None`",
+            ),
             ProblemKind::Value => f.write_str("its value does not parse as its variable's type"),
             ProblemKind::ValueTooLong => f.write_str(
                 "its value is longer than this propagator allows; for more, see `max_len`",

@@ -190,8 +190,31 @@ fn a_value_that_cannot_be_encoded_is_left_out() {
         (Some("none"), Value),
     ];
     assert_eq!(kinds(&problems), expected);
+    for problem in [&problems[0], &problems[2]] {
+        let text = problem.to_string();
+        assert!(text.contains("could not be written"), "{text}");
+    }
     assert_eq!(message.text(), format!("k={GIVEAWAY},n=7"));
     assert!(!format!("{problems:?}").contains(GIVEAWAY));
+}
+
+#[test]
+fn a_value_that_panics_where_it_is_written_sets_nothing() {
+    struct Panics;
+    impl fmt::Display for Panics {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic!("no text");
+        }
+    }
+    context_var! { static PANICS: Panics; }
+
+    let propagator = propagator().send("panics", &PANICS);
+    let context = Context::new().with_value(&NUMBER, 7);
+    let context = context.with_value(&PANICS, Panics);
+    let mut message = Message::of(&["before"]);
+    let inject = panic::AssertUnwindSafe(|| propagator.inject(&context, &mut message));
+    assert!(panic::catch_unwind(inject).is_err());
+    assert_eq!(message, Message::of(&["before"]));
 }
 
 #[test]
