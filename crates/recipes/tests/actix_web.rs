@@ -8,10 +8,15 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{Server, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::{App, Error, HttpResponse, HttpServer, web};
 use aiocontextvars::shim::tokio::task;
-use aiocontextvars::{ContextExt, shim};
+use aiocontextvars::{ContextExt, context_var, shim};
 use tokio::sync::Barrier;
 
 use common::{TENANT, get, get_for_two, report, right_reports, tenant};
+
+context_var! {
+    /// Set by a middleware.
+    static GREETING: String = String::new();
+}
 
 fn tenant_of(request: &ServiceRequest) -> String {
     let tenant = request.headers().get("x-tenant").unwrap();
@@ -35,9 +40,18 @@ fn app(
         .route("/report", web::to(handler))
         .route("/local", web::to(local))
         .route("/body", web::to(body))
+        .service(
+            web::resource("/middleware")
+                .route(web::to(async || GREETING.get()))
+                .wrap_fn(|request, service| {
+                    // This is no future: it is done in the call of the service around it.
+                    GREETING.set(format!("hello, {}", TENANT.get()));
+                    service.call(request)
+                }),
+        )
         .wrap_fn(|request, service| {
             let tenant = tenant_of(&request);
-            TENANT.scope(tenant, service.call(request))
+            TENANT.sync_scope(tenant, || service.call(request).in_current_context())
         });
     App::new()
         .app_data(both_are_here)
@@ -111,6 +125,16 @@ fn each_request_has_its_own_context() {
         assert_eq!(get_for_two(server, "/inside/report").await, right_reports());
         // Once more: nothing is left on the worker.
         assert_eq!(get_for_two(server, "/inside/report").await, right_reports());
+    });
+}
+
+#[test]
+fn middlewares_inside_read_and_write_before_they_call_on() {
+    with_server(async |server| {
+        assert_eq!(
+            get_for_two(server, "/inside/middleware").await,
+            ["hello, acme", "hello, umbrella"]
+        );
     });
 }
 
