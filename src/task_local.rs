@@ -367,7 +367,8 @@ impl fmt::Display for AccessError {
         write!(
             f,
             "task-local `{key}` has no value here: read it inside of `{key}.scope(value, future)`, or in what is spawned \
-             there through `aiocontextvars::shim`"
+             there through `aiocontextvars::shim`; a task that is spawned by other means has it if its future is \
+             wrapped with `.in_current_context()`"
         )
     }
 }
