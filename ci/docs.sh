@@ -33,20 +33,24 @@ tokio = { version = "1.49", default-features = false, features = ["rt", "rt-mult
 END
 cat >"$spawns/src/lib.rs" <<'END'
 use tokio::runtime::Runtime;
-use tokio::task::{self, JoinSet};
+use tokio::task::{self, JoinSet, LocalSet};
 
-pub async fn spawns(runtime: &Runtime, set: &mut JoinSet<()>) {
+pub async fn spawns(runtime: &Runtime, set: &mut JoinSet<()>, local: &LocalSet) {
     drop(tokio::spawn(async {}));
     drop(task::spawn(async {}));
     drop(task::spawn_blocking(|| ()));
     drop(task::spawn_local(async {}));
     drop(set.spawn(async {}));
+    drop(set.spawn_on(async {}, runtime.handle()));
+    drop(set.spawn_local(async {}));
     drop(set.spawn_blocking(|| ()));
+    drop(local.spawn_local(async {}));
     drop(runtime.handle().spawn(async {}));
     drop(runtime.handle().spawn_blocking(|| ()));
     drop(runtime.spawn(async {}));
     drop(runtime.spawn_blocking(|| ()));
     drop(std::thread::spawn(|| ()));
+    drop(std::thread::Builder::new().spawn(|| ()));
 }
 END
 found=$(CARGO_TARGET_DIR=$spawns/target CLIPPY_CONF_DIR=$spawns cargo clippy --quiet --manifest-path "$spawns/Cargo.toml" 2>&1)

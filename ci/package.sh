@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
-# What would be published builds from its own archive, without the rest of the repository: with no feature, and with all.
+# What would be published builds from its own archives, without the rest of the repository: all packages with no feature, the
+# satellites against the archive of the library, and the library with all features.
 set -euo pipefail
 
-for features in "" --all-features; do
-    echo "+ package, ${features:-no features}"
-    # shellcheck disable=SC2086
-    cargo package --quiet -p aiocontextvars --allow-dirty $features 2> >(grep -v 'is not included in the published package' >&2)
-done
+package() {
+    echo "+ package $*"
+    cargo package --quiet --allow-dirty "$@" 2> >(grep -v 'is not included in the published package' >&2)
+}
+
+package -p aiocontextvars -p aiocontextvars-conformance -p aiocontextvars-opentelemetry
+package -p aiocontextvars --all-features

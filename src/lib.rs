@@ -7,6 +7,7 @@
 //!
 //! ```sh
 //! cargo add aiocontextvars --features tokio
+//! cargo add tokio --features full
 //! ```
 //!
 //! # Examples

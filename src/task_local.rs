@@ -16,7 +16,7 @@ use crate::var::ContextVar;
 ///
 /// They read and are scoped as tokio's, on any runtime, and are inherited by what is spawned
 /// through the [`shim`](crate::shim). To move a program over, change the `use` line. There are
-/// three differences:
+/// these differences:
 ///
 /// - Values are `Send` and `Sync`, because a task that is spawned inside of a scope shares its
 ///   value: an atomic or a `Mutex` takes the place of a `Cell` or a `RefCell`, which does not
@@ -24,6 +24,9 @@ use crate::var::ContextVar;
 /// - [`TaskLocalFuture::take_value`] gives a value only when no spawned task has it any more.
 /// - Inside of [`with`](LocalKey::with), scopes of the same key can be entered, where tokio's
 ///   panic.
+/// - The future of a [`scope`](LocalKey::scope) keeps the values that other keys have at its first
+///   poll. With tokio's they are those of whoever polls it, at each poll.
+/// - The `Debug` output of such a future shows the key's name and not the value.
 ///
 /// Attributes and visibility are kept, and the last semicolon is optional. A variable that can also
 /// be set, and has a default, is a [`context_var!`](crate::context_var).
@@ -364,7 +367,8 @@ impl fmt::Display for AccessError {
         write!(
             f,
             "task-local `{key}` has no value here: read it inside of `{key}.scope(value, future)`, or in what is spawned \
-             there through `aiocontextvars::shim`"
+             there through `aiocontextvars::shim`; a task that is spawned by other means has it if its future is \
+             wrapped with `.in_current_context()`"
         )
     }
 }

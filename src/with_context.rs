@@ -43,9 +43,12 @@ pub trait ContextExt: Sized {
     /// Runs `self` in a copy of the current context, taken now and not at the first poll.
     /// Variables declared `local` are left out.
     ///
-    /// This is how values follow a future into a task that the shim does not spawn. For a function
-    /// there is [`shim::bind`](crate::shim::bind), and for an `IntoFuture` write
-    /// `value.into_future().in_current_context()`.
+    /// This is how values follow a future into a task that the shim does not spawn. For an
+    /// `IntoFuture`, write `value.into_future().in_current_context()`.
+    ///
+    /// A function that is wrapped cannot be called: use [`shim::bind`](crate::shim::bind), as in
+    /// `tokio::task::spawn_blocking(shim::bind(f))`. (Where a wrapped one is passed, the compiler
+    /// advises to remove the call of this method. That compiles, and loses the values.)
     ///
     /// # Examples
     ///

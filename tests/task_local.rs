@@ -324,6 +324,29 @@ fn a_scope_may_be_entered_while_a_value_is_read() {
 }
 
 #[test]
+fn other_keys_stay_as_they_are_at_the_first_poll() {
+    let read = || (NUMBER.get(), NAME.get());
+    let mut future = Box::pin(NUMBER.scope(1, async move {
+        let first = read();
+        shim::yield_now().await;
+        (first, read())
+    }));
+    NAME.sync_scope("first".to_owned(), || {
+        assert!(poll(future.as_mut()).is_pending())
+    });
+    let seen = NAME.sync_scope("second".to_owned(), || poll(future.as_mut()));
+    let first = (1, "first".to_owned());
+    assert_eq!(seen, Poll::Ready((first.clone(), first)));
+    assert!(NAME.try_get().is_err());
+}
+
+#[test]
+fn the_debug_output_of_a_scope_has_no_value() {
+    let text = format!("{:?}", NAME.scope("secret".to_owned(), async {}));
+    assert!(text.contains("NAME") && !text.contains("secret"), "{text}");
+}
+
+#[test]
 fn a_panic_restores_what_was_around() {
     let result = NUMBER.sync_scope(1, || {
         let inner = || NUMBER.sync_scope(2, || panic!("{}", NUMBER.get()));

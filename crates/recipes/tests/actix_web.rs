@@ -11,10 +11,15 @@ use actix_web::http::header::{HeaderMap, HeaderValue};
 use actix_web::{App, Error, HttpResponse, HttpServer, web};
 use aiocontextvars::propagation::{Extractor, Problem, Propagator};
 use aiocontextvars::shim::tokio::task;
-use aiocontextvars::{Context, ContextExt, shim};
+use aiocontextvars::{Context, ContextExt, context_var, shim};
 use tokio::sync::Barrier;
 
 use common::{TENANT, get, get_for_two, get_with, report, right_reports, tenant};
+
+context_var! {
+    /// Set by a middleware.
+    static GREETING: String = String::new();
+}
 
 fn tenant_of(request: &ServiceRequest) -> String {
     let tenant = request.headers().get("x-tenant").unwrap();
@@ -38,9 +43,18 @@ fn app(
         .route("/report", web::to(handler))
         .route("/local", web::to(local))
         .route("/body", web::to(body))
+        .service(
+            web::resource("/middleware")
+                .route(web::to(async || GREETING.get()))
+                .wrap_fn(|request, service| {
+                    // This is no future: it is done in the call of the service around it.
+                    GREETING.set(format!("hello, {}", TENANT.get()));
+                    service.call(request)
+                }),
+        )
         .wrap_fn(|request, service| {
             let tenant = tenant_of(&request);
-            TENANT.scope(tenant, service.call(request))
+            TENANT.sync_scope(tenant, || service.call(request).in_current_context())
         });
     let called = web::scope("/called")
         .route("/report", web::to(handler))
@@ -48,9 +62,10 @@ fn app(
         .route("/tenant", web::to(tenant))
         .wrap_fn(|request, service| {
             let mut received = INSIDE.extract(Context::new(), &Headers(request.headers()));
-            let problems = received.problems;
-            received.context.run(|| problems.iter().for_each(log));
-            service.call(request).in_context(received.context)
+            received.context.run(|| {
+                received.problems.iter().for_each(log);
+                service.call(request).in_current_context()
+            })
         });
     App::new()
         .app_data(both_are_here)
@@ -144,6 +159,16 @@ fn each_request_has_its_own_context() {
         assert_eq!(get_for_two(server, "/inside/report").await, right_reports());
         // Once more: nothing is left on the worker.
         assert_eq!(get_for_two(server, "/inside/report").await, right_reports());
+    });
+}
+
+#[test]
+fn middlewares_inside_read_and_write_before_they_call_on() {
+    with_server(async |server| {
+        assert_eq!(
+            get_for_two(server, "/inside/middleware").await,
+            ["hello, acme", "hello, umbrella"]
+        );
     });
 }
 
