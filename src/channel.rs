@@ -43,7 +43,7 @@
 //! });
 //! ```
 //!
-//! Requests and replies: the way back is a oneshot in the message. Who awaits it is in its own
+//! Requests and replies: the way back is a oneshot in the message. Whoever awaits it is in its own
 //! context anyway. And an actor with state of its own, in a loop of its own:
 //!
 //! ```

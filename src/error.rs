@@ -92,7 +92,7 @@ impl SetErrorKind {
                 "{what} here: this task was not spawned through `aiocontextvars::shim`, so it has no context of its \
                  own and the value would leak into other tasks; use `{name}.scope(value, future)`, wrap the task's \
                  future with `.in_current_context()`, put `shim::tower::HttpContextLayer` around the service \
-                 (`ContextLayer` if it is not HTTP), or spawn the task with `shim::spawn`; in a blocking job, bind \
+                 (features `tower` and `http-body`; `ContextLayer` if it is not HTTP), or spawn the task with `shim::spawn`; in a blocking job, bind \
                  the closure with `shim::bind`; for values that are set at start-up, \
                  `let base = inherit_context();` and `HttpContextLayer::with(move |_: &Request<_>| base.clone())`"
             ),

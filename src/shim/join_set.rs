@@ -367,7 +367,7 @@ impl<T: 'static> JoinSet<T> {
         if let Some(ended) = self.ask_woken() {
             return Poll::Ready(Some(ended));
         }
-        // Each had its turn. Who is woken over and over must not keep the thread.
+        // Each had its turn. A task that is woken over and over must not keep the thread.
         if self.woken.any() {
             cx.waker().wake_by_ref();
         }

@@ -8,7 +8,7 @@ use super::{Mutex, MutexGuard};
 
 /// Keeps the waker of the task that waits for something, for those who do it.
 ///
-/// Who waits registers first and looks then, who does it does it first and wakes then: so one of
+/// The waiter registers first and then looks; the other side acts first and then wakes: so one of
 /// the two sees the other.
 #[derive(Default)]
 pub(crate) struct WakerCell(Mutex<Option<Waker>>);

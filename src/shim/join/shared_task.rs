@@ -173,7 +173,7 @@ impl<T: 'static> Registered<T> {
     }
 }
 
-/// Who works on a task, and puts it back when it is done, also by a panic: of a waker of the user,
+/// Works on a task, and puts it back when it is done, also by a panic: of a waker of the user,
 /// for example.
 struct PutBack<'a, T: 'static> {
     shared: &'a SharedTask<T>,

@@ -18,7 +18,7 @@ use crate::{DEADLINE, INSIDE, TENANT};
 
 // The recipe.
 
-/// How long the caller still waits. Who has no deadline has all the time.
+/// How long the caller still waits. Without a deadline, there is no limit.
 fn left() -> Duration {
     DEADLINE.get().map_or(Duration::MAX, |deadline| {
         deadline.saturating_duration_since(Instant::now())
