@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 
 use aiocontextvars::propagation::Propagator;
+use aiocontextvars::shim::tower::InjectLayer;
 use aiocontextvars::{context_var, copy_context};
-use reqwest::Client;
+use reqwest::{Body, Client, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tower::{Layer, Service, ServiceExt, service_fn};
 
 use common::TENANT;
 
@@ -26,6 +28,17 @@ async fn ask(client: &Client, url: &str) -> reqwest::Result<String> {
     let problems = PROPAGATOR.inject(&copy_context(), request.headers_mut());
     assert_eq!(problems.len(), 0);
     client.execute(request).await?.text().await
+}
+
+/// A client among layers, which are of requests as the crate `http` has them.
+fn layered(
+    client: Client,
+) -> impl Service<http::Request<Body>, Response = Response, Error = reqwest::Error> + Clone {
+    let execute = move |request: http::Request<Body>| {
+        let client = client.clone();
+        async move { client.execute(request.try_into()?).await }
+    };
+    InjectLayer::new(&PROPAGATOR).layer(service_fn(execute))
 }
 
 /// Answers the requests of one connection with their `baggage`.
@@ -73,6 +86,17 @@ async fn values_go_along_and_the_connection_keeps_none() {
     // A default is not sent.
     assert_eq!(ask(&client, &url).await.unwrap(), "none");
 
-    drop(client);
+    let layered = layered(client);
+    let asked = async || {
+        let request = http::Request::get(&url).header("baggage", "tenant=forged");
+        let request = request.body(Body::default()).unwrap();
+        let response = layered.clone().oneshot(request).await.unwrap();
+        response.text().await.unwrap()
+    };
+    let answer = TENANT.scope("acme".to_owned(), asked()).await;
+    assert_eq!(answer, "tenant=acme");
+    assert_eq!(asked().await, "none");
+
+    drop(layered);
     server.await.unwrap();
 }
