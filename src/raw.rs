@@ -41,7 +41,7 @@ use std::pin::Pin;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{Ordering, compiler_fence};
 
-use crate::contain::in_destructor;
+use crate::catch::in_destructor;
 use crate::id::VarKey;
 use crate::sync::LocalKey;
 

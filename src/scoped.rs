@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::contain::in_destructor;
+use crate::catch::in_destructor;
 use crate::current;
 use crate::id::VarKey;
 use crate::name::Name;

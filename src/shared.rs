@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, TryLockError};
 
 use self::waiters::Waiters;
 
-use crate::contain::contain;
+use crate::catch::catch;
 use crate::context::Context;
 use crate::sync::{Mutex, MutexGuard};
 use crate::value;
@@ -255,7 +255,7 @@ impl SharedContext {
         for waker in waiters.into_values() {
             // This runs in destructors, and the others have to be woken too. The panic hook has
             // reported it.
-            contain(|| waker.wake());
+            catch(|| waker.wake());
         }
     }
 

@@ -11,7 +11,7 @@ use std::mem::{self, ManuallyDrop};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use crate::contain::{contain, in_destructor};
+use crate::catch::{catch, in_destructor};
 use crate::context::Context;
 use crate::current;
 use crate::raw::{Dispose, cell_here};
@@ -96,7 +96,7 @@ fn work_off() {
         fn drop(&mut self) {
             // After a panic. Another one has nowhere to go.
             while let Some(deferred) = next() {
-                contain(|| deferred.drop_in(self.frame));
+                catch(|| deferred.drop_in(self.frame));
             }
             LEVEL.set(self.outer_level);
         }

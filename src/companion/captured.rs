@@ -4,7 +4,7 @@ use std::fmt;
 use std::slice;
 
 use super::thread;
-use crate::contain::contain;
+use crate::catch::catch;
 
 /// A companion's value, with its companion.
 pub(super) trait Value: Send + Sync {
@@ -53,7 +53,7 @@ fn drop_inside(slots: &mut [Slot], f: &mut dyn FnMut()) {
         return f();
     };
     if let Some(value) = &slot.value {
-        contain(|| value.enter(&mut || drop_inside(rest, f)));
+        catch(|| value.enter(&mut || drop_inside(rest, f)));
     }
     slot.drop_value();
 }
@@ -61,7 +61,7 @@ fn drop_inside(slots: &mut [Slot], f: &mut dyn FnMut()) {
 impl Slot {
     fn drop_value(&mut self) {
         let value = self.value.take();
-        contain(|| drop(value));
+        catch(|| drop(value));
     }
 }
 

@@ -1,6 +1,6 @@
 //! [`Companion`]: what another crate's thread-bound state owes the context.
 
-use crate::contain::contained;
+use crate::catch::caught;
 
 /// Something that another crate keeps current on a thread, and that is to follow the work with its
 /// context.
@@ -46,7 +46,7 @@ pub trait Companion: Send + Sync + 'static {
     #[doc(hidden)]
     #[inline]
     fn enter_unless_current<R>(&self, value: &Self::Value, f: impl FnOnce() -> R) -> R {
-        match contained(|| self.is_current(value)).unwrap_or_default() {
+        match caught(|| self.is_current(value)).unwrap_or_default() {
             true => f(),
             false => self.enter(value, f),
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::captured::{Companions, Slot, Value};
 use super::contract::Companion;
 use super::thread;
-use crate::contain::contained;
+use crate::catch::caught;
 use crate::identity::{Captured, SharedCompanions};
 
 /// A list that only grows, so that it is read without a lock.
@@ -85,7 +85,7 @@ struct Held<C: Companion> {
 
 impl<C: Companion> Value for Held<C> {
     fn is_current(&self) -> bool {
-        contained(|| self.companion.is_current(&self.value)).unwrap_or_default()
+        caught(|| self.companion.is_current(&self.value)).unwrap_or_default()
     }
 
     fn enter(&self, f: &mut dyn FnMut()) {
@@ -112,7 +112,7 @@ fn registered() -> impl Iterator<Item = (usize, &'static Registered)> {
 }
 
 fn capture_one(registered: &'static Registered) -> Option<Box<dyn Value>> {
-    contained(|| registered.companion.capture()).flatten()
+    caught(|| registered.companion.capture()).flatten()
 }
 
 /// Captures what is current on this thread. `before` is what the current context has.

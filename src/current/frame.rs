@@ -6,9 +6,9 @@ use std::panic::{self, AssertUnwindSafe};
 
 use super::kind::{Kind, Origin, Users};
 use super::thread::{contexts, glance};
+use crate::catch::{catch, in_destructor};
 use crate::companion;
 use crate::companion::captured::Companions;
-use crate::contain::{contain, in_destructor};
 use crate::context::Context;
 use crate::node::Node;
 use crate::shared::SharedContext;
@@ -141,7 +141,7 @@ fn call_accompanied(companions: Option<&Companions>, is_drop: bool, f: &mut dyn 
     }
     // The companions' panics stay here, and those of `f` go on.
     let mut outcome = None;
-    contain(|| {
+    catch(|| {
         companion::enter(companions, &mut || {
             outcome = Some(panic::catch_unwind(AssertUnwindSafe(&mut *f)));
         });

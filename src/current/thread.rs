@@ -10,8 +10,8 @@ use std::mem;
 use std::rc::Rc;
 
 use super::kind::{Kind, Users};
+use crate::catch::catch;
 use crate::companion;
-use crate::contain::contain;
 use crate::context::Context;
 use crate::error::SetErrorKind;
 use crate::id::VarKey;
@@ -84,7 +84,7 @@ impl Drop for RootGuard {
             _ => Context::new(),
         });
         // A panic here would end the process.
-        contain(|| drop(garbage));
+        catch(|| drop(garbage));
         companion::thread_exits();
     }
 }

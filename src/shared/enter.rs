@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{self, Poll, Waker};
 
 use super::{SharedContext, State};
-use crate::contain::in_destructor;
+use crate::catch::in_destructor;
 use crate::current::{self, Frame, Users};
 use crate::error::AlreadyEntered;
 use crate::sync::thread;

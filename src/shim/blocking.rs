@@ -13,7 +13,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::contain::contain;
+use crate::catch::catch;
 
 /// How many threads there are at most.
 const MAX_THREADS: usize = 500;
@@ -146,7 +146,7 @@ impl Pool {
             return Ok(());
         }
         for work in stranded {
-            contain(|| drop(work));
+            catch(|| drop(work));
         }
         Err(NoThread(error))
     }
@@ -170,7 +170,7 @@ impl Pool {
                 // What waits is this thread's then, if nobody else comes for it.
                 let _none: Result<(), NoThread> = self.grow();
             }
-            contain(work);
+            catch(work);
             state = self.lock();
             state.idle += 1;
         }

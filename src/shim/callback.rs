@@ -15,7 +15,7 @@ pub(crate) use self::work::RunOutcome;
 
 use self::local::Ticket;
 use self::work::Work;
-use crate::contain::contain;
+use crate::catch::catch;
 use crate::context::Context;
 use crate::current::Frame;
 use crate::sync::{Mutex, MutexGuard};
@@ -96,7 +96,7 @@ impl Call {
 
     /// Drops the closure and its context, if they are there, and keeps their panics to itself.
     pub(crate) fn abandon(&self) {
-        contain(|| {
+        catch(|| {
             self.discard();
         });
     }

@@ -22,7 +22,7 @@ use super::scope::{
     ExecutorRef, ExecutorScope, LocalScope, RuntimeScope, ScopeExecutor, new_context,
 };
 use super::task::TaskFuture;
-use crate::contain::contain;
+use crate::catch::catch;
 use crate::context::Context;
 use crate::current;
 use crate::shim::platform::Instant;
@@ -250,7 +250,7 @@ impl Drop for Held {
         let executor = self.0.take();
         // The task may be the last that holds it. `async-task` aborts the process if it panics
         // then.
-        contain(|| drop(executor));
+        catch(|| drop(executor));
     }
 }
 
@@ -273,7 +273,7 @@ fn scheduler(executor: &ExecutorRef) -> impl Fn(async_task::Runnable) + Send + S
         let _scheduling = inline::scheduling();
         // A panic, as of a channel that nobody receives from, drops the runnable. It would come out
         // of a wake-up.
-        contain(|| match (&held.0, name.upgrade()) {
+        catch(|| match (&held.0, name.upgrade()) {
             (Some(executor), _) => executor.schedule(runnable),
             (None, Some(executor)) => executor.with(|executor| executor.schedule(runnable)),
             (None, None) => drop(runnable),
@@ -292,7 +292,7 @@ fn spawn_job<C: TaskContext, T: Send + 'static>(
     f: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
     let job = TaskFuture::new(context, scope, Once(Some(f)));
-    let schedule = move |runnable| contain(|| submit(Job(runnable)));
+    let schedule = move |runnable| catch(|| submit(Job(runnable)));
     let (runnable, task) = async_task::spawn(CatchPanic::new(job), schedule);
     runnable.schedule();
     JoinHandle::runnable(RunnableJoin::new(task))

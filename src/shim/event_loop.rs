@@ -61,7 +61,7 @@ use super::runnable::{LocalRunnable, Runnable};
 use super::scope::{ExecutorScope, LocalScope};
 use super::task::TaskFuture;
 use super::task_list::{Errand, TaskList};
-use crate::contain::contain;
+use crate::catch::catch;
 use crate::current;
 use crate::shim::platform::Instant;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -590,7 +590,7 @@ impl Shared {
     fn schedule_runnable(&self, runnable: async_task::Runnable) {
         if self.tasks.is_closed() && self.tasks.is_here() {
             // Cancels the task.
-            contain(|| drop(runnable));
+            catch(|| drop(runnable));
         } else {
             // The loop drives its queue itself.
             self.queue

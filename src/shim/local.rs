@@ -15,7 +15,7 @@ use super::runnable::LocalRunnable;
 use super::scope::LocalScope;
 use super::task::TaskFuture;
 use super::task_list::ListEntry;
-use crate::contain::contain;
+use crate::catch::catch;
 use crate::task_context::TaskContext;
 
 /// Spawns `future` in `context` on the executor that `scope` names. If that is gone, the task is
@@ -53,7 +53,7 @@ fn submit(local: LocalName, task: LocalBoxFuture<'static, ()>) {
                 // Without the executor, the runnable is dropped, which cancels its task. So does a
                 // panic, which would come out of a wake-up.
                 if let Some(executor) = local.upgrade() {
-                    contain(|| executor.schedule_local(LocalRunnable::new(runnable)));
+                    catch(|| executor.schedule_local(LocalRunnable::new(runnable)));
                 }
             };
             remote_wakes::spawn(task, Rc::new(schedule));

@@ -8,7 +8,7 @@ use std::task::{self, Poll};
 use pin_project_lite::pin_project;
 
 use super::join_error::JoinError;
-use crate::contain::contain;
+use crate::catch::catch;
 
 /// What a task gives to whoever awaits it.
 pub(crate) type Joined<T> = Result<T, JoinError>;
@@ -38,7 +38,7 @@ impl<T> Drop for Outcome<T> {
     #[inline]
     fn drop(&mut self) {
         if let Some(joined) = self.0.take() {
-            contain(|| drop(joined));
+            catch(|| drop(joined));
         }
     }
 }
@@ -57,7 +57,7 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             // Nobody waits for this task's outcome any more.
             if this.future.is_some() {
-                contain(|| drop(this.drop_future()));
+                catch(|| drop(this.drop_future()));
             }
         }
     }

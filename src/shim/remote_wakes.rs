@@ -10,7 +10,7 @@ use async_task::{Runnable, Task};
 use futures_core::future::LocalBoxFuture;
 use slab::Slab;
 
-use crate::contain::contain;
+use crate::catch::catch;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread::{self, ThreadId};
 use crate::sync::{Mutex, thread_local};
@@ -60,11 +60,11 @@ impl Drop for Tasks {
     /// Cancels the tasks, which nobody else can run or drop: so their handles hear of their end.
     fn drop(&mut self) {
         for mut entry in self.entries.take().into_iter().map(|(_, entry)| entry) {
-            contain(|| drop(entry.handle.take()));
+            catch(|| drop(entry.handle.take()));
         }
         // Those were woken, and had been waiting here to be scheduled.
         for (_, runnable) in self.inbox.take() {
-            contain(|| drop(runnable));
+            catch(|| drop(runnable));
         }
     }
 }

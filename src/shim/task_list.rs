@@ -19,7 +19,7 @@ use async_task::{Runnable, Task};
 use slab::Slab;
 
 use super::task::TaskScope;
-use crate::contain::contain;
+use crate::catch::catch;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread::{self, ThreadId};
 use crate::sync::{Mutex, MutexGuard};
@@ -185,7 +185,7 @@ impl TaskList {
     pub(super) fn push(&self, step: Runnable<Step>) {
         if self.is_closed() && self.is_here() {
             // Cancels the task.
-            contain(|| drop(step));
+            catch(|| drop(step));
         } else {
             (self.enqueue)(Errand::Step(step));
         }
@@ -279,7 +279,7 @@ impl Step {
     #[inline]
     pub(super) fn run(step: Runnable<Step>, list: &TaskList) -> bool {
         if list.has_news() && list.is_aborted(step.metadata().place) {
-            contain(|| drop(step));
+            catch(|| drop(step));
         } else {
             step.run();
         }

@@ -8,7 +8,7 @@ use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 
-use crate::contain::contain;
+use crate::catch::catch;
 use crate::shim::join_error::panic_message;
 
 /// Tells the exception handler of a callback that panicked, in what context it was.
@@ -22,7 +22,7 @@ pub(super) fn report_panic(outcome: thread::Result<()>, location: &'static Locat
 #[cold]
 fn report_payload(payload: Box<dyn Any + Send>, location: &'static Location<'static>) {
     // Neither the report nor the payload's destructor may keep the next callback from running.
-    contain(|| report(&CallError { location, payload }));
+    catch(|| report(&CallError { location, payload }));
 }
 
 /// A callback panicked. Given to the handler of
@@ -185,8 +185,8 @@ fn report(error: &CallError) {
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| handler.call(error)));
     let handled = outcome.is_ok();
     // The handler may have been replaced meanwhile, so that this is the end of it.
-    contain(|| drop(handler));
-    contain(|| drop(outcome));
+    catch(|| drop(handler));
+    catch(|| drop(outcome));
     if !handled {
         ExceptionHandler::default().call(error);
     }

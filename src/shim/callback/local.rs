@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, atomic};
 use slab::Slab;
 
 use super::work::{RunOutcome, Work};
-use crate::contain::contain;
+use crate::catch::catch;
 use crate::current::Frame;
 use crate::id;
 use crate::shared::SharedContext;
@@ -71,7 +71,7 @@ impl Drop for Waiting {
         trash().remove(&self.thread);
         for closure in self.closures.drain() {
             // A panic here would abort the process.
-            contain(|| drop(closure));
+            catch(|| drop(closure));
         }
     }
 }
@@ -189,6 +189,6 @@ fn drop_remote_cancelled_here() {
         keys
     };
     for key in keys.unwrap_or_default() {
-        contain(|| drop(take(key)));
+        catch(|| drop(take(key)));
     }
 }

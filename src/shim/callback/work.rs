@@ -5,7 +5,7 @@ use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::Arc;
 
 use super::exception::report_panic;
-use crate::contain::contain;
+use crate::catch::catch;
 use crate::context::Context;
 use crate::current::{self, Entering, Frame, Kind};
 use crate::shared::SharedContext;
@@ -71,7 +71,7 @@ impl<F: FnOnce(), C: TaskContext> Work<F, C> {
         }));
         if net.is_err() {
             // The context has gone, and what the handler sets must not stay in the one around.
-            contain(|| current::enter_empty(|| report_panic(net, location)));
+            catch(|| current::enter_empty(|| report_panic(net, location)));
         }
         RunOutcome::Called(location)
     }

@@ -7,7 +7,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::contain::contain;
+use crate::catch::catch;
 use crate::shim::platform::Instant;
 
 /// Something held an event loop up: nothing else could run on it meanwhile. Given to the handler of
@@ -124,7 +124,7 @@ impl Debug {
                 location,
                 duration,
             };
-            contain(|| self.report(&slow));
+            catch(|| self.report(&slow));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::PoisonError;
 
-use crate::contain::contain;
+use crate::catch::catch;
 use crate::id;
 use crate::shim::callback::Call;
 use crate::shim::queue::Reservation;
@@ -41,14 +41,14 @@ impl Notice {
                 Notice::Call(call, place) => {
                     let is_other = |(_, first): &(Call, Reservation)| !first.is_beside(&place);
                     if calls.first().is_some_and(is_other) {
-                        contain(|| Reservation::submit(mem::take(&mut calls)));
+                        catch(|| Reservation::submit(mem::take(&mut calls)));
                     }
                     calls.push((call, place));
                 }
-                Notice::Hook(f) => contain(f),
+                Notice::Hook(f) => catch(f),
             }
         }
-        contain(|| Reservation::submit(calls));
+        catch(|| Reservation::submit(calls));
     }
 
     fn discard(self) {

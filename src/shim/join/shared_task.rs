@@ -18,7 +18,7 @@ use std::task::{self, Poll, Wake, Waker};
 
 use super::TaskId;
 use super::done::{Done, DoneCallbackId, Notice};
-use crate::contain::contain;
+use crate::catch::catch;
 use crate::raw::{AlwaysSend, IsSend};
 use crate::shim::dispatch::NativeJoin;
 use crate::shim::join_error::JoinError;
@@ -204,10 +204,10 @@ impl<T: 'static> Drop for PutBack<'_, T> {
         };
         // What was asked for meanwhile is still to be done, and nobody else may come.
         if has_notes {
-            contain(|| self.shared.look());
+            catch(|| self.shared.look());
         }
         for waker in self.woken.drain(..).chain(awaiter) {
-            contain(|| waker.wake());
+            catch(|| waker.wake());
         }
     }
 }
@@ -330,7 +330,7 @@ impl<T: 'static> SharedTask<T> {
         let waker = Waker::from(Arc::new(Release(Arc::downgrade(self))));
         let joined = self.poll(&mut task::Context::from_waker(&waker));
         // Whoever ends the task is not to hear of a panic of its output's destructor.
-        contain(|| drop(joined));
+        catch(|| drop(joined));
     }
 }
 

@@ -13,7 +13,7 @@ use futures_core::future::BoxFuture;
 use super::entry::Entry;
 use super::local::{self, LocalQueue, QueueScope};
 use super::state::Queue;
-use crate::contain::contain;
+use crate::catch::catch;
 use crate::current::{self, Users};
 use crate::shared::SharedContext;
 use crate::shared::enter::Waiter;
@@ -265,7 +265,7 @@ impl Driver {
         let mut location = None;
         // If it was cancelled just now, the frame is left without it, and nobody takes a panic of
         // the values.
-        contain(|| {
+        catch(|| {
             if let RunOutcome::Called(at) = call.run_in(frame) {
                 location = Some(at);
             }
@@ -406,7 +406,7 @@ impl Future for Driver {
 /// which may be the thread's, and would keep what their destructors set. What else waits is not to
 /// hear of a panic there.
 fn let_go(parked: Parked) {
-    contain(|| current::enter_empty(|| drop(parked)));
+    catch(|| current::enter_empty(|| drop(parked)));
 }
 
 impl Drop for Driver {

@@ -1,6 +1,6 @@
 //! [`Entry`]: what waits in a queue.
 
-use crate::contain::contain;
+use crate::catch::catch;
 use crate::shim::callback::Call;
 use crate::shim::task_list::{ListedId, Step};
 
@@ -23,7 +23,7 @@ impl Entry {
     pub(super) fn discard(self) {
         match self {
             Entry::Call(call) => call.abandon(),
-            entry => contain(|| drop(entry)),
+            entry => catch(|| drop(entry)),
         }
     }
 }

@@ -6,16 +6,16 @@ use std::panic::{self, AssertUnwindSafe};
 use std::thread;
 
 /// Calls `f` and keeps its panic to itself. The panic hook has reported it.
-pub(crate) fn contain(f: impl FnOnce()) {
+pub(crate) fn catch(f: impl FnOnce()) {
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(f)) {
         discard(payload);
     }
 }
 
 /// The same with the result of `f`, if it has one.
-pub(crate) fn contained<R>(f: impl FnOnce() -> R) -> Option<R> {
+pub(crate) fn caught<R>(f: impl FnOnce() -> R) -> Option<R> {
     let mut result = None;
-    contain(|| result = Some(f()));
+    catch(|| result = Some(f()));
     result
 }
 
@@ -37,7 +37,7 @@ fn discard(mut payload: Box<dyn Any + Send>) {
 /// unless the thread unwinds: a second panic would end the process.
 pub(crate) fn in_destructor(f: impl FnOnce()) {
     if thread::panicking() {
-        contain(f);
+        catch(f);
     } else {
         f();
     }
