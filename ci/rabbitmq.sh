@@ -1,9 +1,15 @@
 #!/usr/bin/env bash
 # Jobs over RabbitMQ, of Debian's package `rabbitmq-server`: a server on loopback and on free ports, with its data in a
-# temporary folder, for as long as this runs. Says so and succeeds where the package is missing.
+# temporary folder, for as long as this runs. Root installs the package where it is missing; without root, this says so
+# and succeeds.
 set -euo pipefail
 
 server=/usr/lib/rabbitmq/bin/rabbitmq-server
+if [ ! -x "$server" ] && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    # In this run level, no server of the system's is started.
+    { apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+        apt-get install -qq -y --no-install-recommends rabbitmq-server; } >&2 || true
+fi
 [ -x "$server" ] || { echo "skipped: no rabbitmq-server"; exit 0; }
 
 # Before the server starts, which does not wait for a compiler.
