@@ -905,6 +905,7 @@ impl<'a> Undropped<'a> {
     /// The value must not be used or dropped any more when this has gone.
     #[inline]
     unsafe fn new<T>(value: &'a mut ManuallyDrop<T>) -> Undropped<'a> {
+        #[inline]
         unsafe fn drop_in_place<T>(value: NonNull<()>) {
             // SAFETY: the caller has it from `value` below, which was borrowed mutably all the
             // time, and calls this once.
