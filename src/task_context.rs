@@ -96,6 +96,24 @@ mod sealed {
             self
         }
 
+        /// Whether companions may have to be made current with it, by
+        /// [`poll_in`](Self::poll_in).
+        fn is_accompanied(&self) -> bool {
+            true
+        }
+
+        /// Polls `f` in the context, which is known not to be
+        /// [accompanied](Self::is_accompanied).
+        #[inline]
+        fn poll_alone<R>(
+            &mut self,
+            entering: Entering<'_>,
+            cx: &mut task::Context<'_>,
+            f: impl FnOnce(&mut task::Context<'_>) -> Poll<R>,
+        ) -> Poll<R> {
+            self.poll_in(entering, cx, f)
+        }
+
         /// Polls `f` in the context, or asks to be woken when that can be entered.
         #[inline]
         fn poll_in<R>(
@@ -125,6 +143,21 @@ mod sealed {
         #[inline]
         fn apart(self) -> Context {
             Context::apart(self)
+        }
+
+        #[inline]
+        fn is_accompanied(&self) -> bool {
+            self.identity().is_marked()
+        }
+
+        #[inline]
+        fn poll_alone<R>(
+            &mut self,
+            entering: Entering<'_>,
+            cx: &mut task::Context<'_>,
+            f: impl FnOnce(&mut task::Context<'_>) -> Poll<R>,
+        ) -> Poll<R> {
+            current::enter_alone(self, entering, || f(cx))
         }
 
         #[inline]

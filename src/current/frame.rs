@@ -65,6 +65,16 @@ pub(crate) fn enter<'a, R>(
     contexts().enter(context, kind, scope, f)
 }
 
+/// The same for a context without companions.
+#[inline]
+pub(crate) fn enter_alone<R>(
+    context: &mut Context,
+    entering: Entering<'_>,
+    f: impl FnOnce() -> R,
+) -> R {
+    contexts().enter(context, entering.kind, entering.scope, f)
+}
+
 /// The same with the companions that were captured with the context, inside the frame.
 #[cold]
 #[inline(never)]

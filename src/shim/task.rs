@@ -106,14 +106,37 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
         let (entry, future) = self.project().inside.project();
-        let scope = entry.scope.polled();
+        if entry.context.is_accompanied() {
+            return entry.poll_any(future, cx);
+        }
+        entry.entering(|context, entering| context.poll_alone(entering, cx, |cx| future.poll(cx)))
+    }
+}
+
+impl<P: EnterContext, S: TaskScope, O: FrameOwner> Entry<P, S, O> {
+    /// Polls a future of any type, in contexts of all kinds. Where the usual case is compiled for
+    /// each future, this is compiled for each output.
+    #[inline(never)]
+    fn poll_any<T>(
+        &mut self,
+        future: Pin<&mut dyn Future<Output = T>>,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<T> {
+        self.entering(|context, entering| context.poll_in(entering, cx, |cx| future.poll(cx)))
+    }
+
+    /// Calls `f` with the context, and how it is entered for a poll.
+    #[inline]
+    fn entering<R>(&mut self, f: impl FnOnce(&mut P, Entering<'_>) -> R) -> R {
+        let Entry { context, scope, .. } = self;
+        let scope = scope.polled();
         O::with_kind(|kind| {
             let entering = Entering {
                 kind,
                 scope,
                 is_drop: false,
             };
-            entry.context.poll_in(entering, cx, |cx| future.poll(cx))
+            f(context, entering)
         })
     }
 }
