@@ -19,6 +19,7 @@ trap stop EXIT
 listen() {
     local log=$output/$1
     shift
+    : >"$log"
     "$gateway" --listen 127.0.0.1:0 "$@" >"$log" &
     process=$!
     for ((i = 0; i < 100; i++)); do
