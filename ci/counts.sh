@@ -18,8 +18,8 @@ here="$(rustc -V), $host, $(getconf GNU_LIBC_VERSION 2>/dev/null || echo "anothe
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# The program with these features, for the operations that have such names: those of another runtime would be counted
-# beside it.
+# Builds the program with these features and counts the operations whose names match. Each runtime has a build of its own:
+# with another one beside it, a spawn looks for both.
 count() {
     local features=$1 names=$2 program
     program=$(cargo bench --quiet -p aiocontextvars --features "$features" --bench counts --no-run --message-format=json |

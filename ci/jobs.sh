@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Jobs beyond the process: in memory, and over PostgreSQL and NATS, which run for as long as this does.
+# Jobs beyond the process: in memory, and over PostgreSQL, NATS, Redis and RabbitMQ, which run for as long as this does.
 set -euo pipefail
 
 if [ "${1-}" != --with-servers ]; then

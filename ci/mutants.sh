@@ -12,7 +12,10 @@ set -euo pipefail
 part=${1:?core or shims}
 shift
 case $part in
-    core) select=(--file 'src/*.rs' --exclude src/shim.rs) features=(--features rayon) ;;
+    core)
+        select=(--file 'src/*.rs' --file 'src/{channel,companion,current,propagation,shared,with_context}/*.rs')
+        select+=(--exclude src/shim.rs) features=(--features rayon)
+        ;;
     shims)
         select=(--file src/shim.rs --file 'src/shim/**' --file 'src/../shims/*.rs') features=(--all-features)
         ;;

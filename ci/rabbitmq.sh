@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Jobs over RabbitMQ, of Debian's package `rabbitmq-server`: a server on loopback and on free ports, with its data in a
-# temporary folder, for as long as this runs. Root installs the package where it is missing; without root, this says so
+# temporary folder, for as long as this runs. Root installs the package where it is missing; if it still is, this says so
 # and succeeds.
 set -euo pipefail
 
 server=/usr/lib/rabbitmq/bin/rabbitmq-server
 if [ ! -x "$server" ] && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
-    # In this run level, no server of the system's is started.
+    # Outside of systemd, this run level keeps the package from starting a server.
     { apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
         apt-get install -qq -y --no-install-recommends rabbitmq-server; } >&2 || true
 fi
@@ -40,7 +40,7 @@ wait_for() {
     done
 }
 
-# Erlang's name server. One that the server starts by itself would stay.
+# Erlang's name server. RabbitMQ would start one otherwise, and leave it running.
 export ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT
 ERL_EPMD_PORT=$(free_port)
 epmd >"$data/epmd.log" 2>&1 &

@@ -12,7 +12,7 @@ pub(crate) fn catch(f: impl FnOnce()) {
     }
 }
 
-/// The same with the result of `f`, if it has one.
+/// Calls `f` and returns its result, or `None` if it panics.
 pub(crate) fn caught<R>(f: impl FnOnce() -> R) -> Option<R> {
     let mut result = None;
     catch(|| result = Some(f()));
@@ -33,7 +33,7 @@ fn discard(mut payload: Box<dyn Any + Send>) {
     mem::forget(payload);
 }
 
-/// Calls `f` in a destructor of this crate, where values of users are dropped. Its panic comes out,
+/// Calls `f` in a destructor of this crate, where values of users are dropped. Its panic is passed on,
 /// unless the thread unwinds: a second panic would end the process.
 pub(crate) fn in_destructor(f: impl FnOnce()) {
     if thread::panicking() {

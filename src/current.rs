@@ -4,7 +4,7 @@
 //! - [`thread`]: the contexts that are entered on this thread.
 //! - [`values`]: reading, writing and copying the current one.
 //! - [`frame`]: entering and leaving.
-//! - [`overriding`]: the scope that a frame has for the shim.
+//! - [`overriding`]: the current scope, which the shim keeps beside the context, and overriding it.
 
 mod frame;
 mod kind;

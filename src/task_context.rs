@@ -96,14 +96,13 @@ mod sealed {
             self
         }
 
-        /// Whether companions may have to be made current with it, by
-        /// [`poll_in`](Self::poll_in).
+        /// Whether it has to be entered by [`poll_in`](Self::poll_in): companions may have to be made
+        /// current or put aside. Always so for a shared context, which may have to be waited for.
         fn is_accompanied(&self) -> bool {
             true
         }
 
-        /// Polls `f` in the context, which is known not to be
-        /// [accompanied](Self::is_accompanied).
+        /// Polls `f` in a context for which that is not so.
         #[inline]
         fn poll_alone<R>(
             &mut self,

@@ -65,17 +65,18 @@ pub(crate) fn enter<'a, R>(
     contexts().enter(context, kind, scope, f)
 }
 
-/// The same for a context without companions.
+/// The same for a context that is not marked: nothing is to be done about companions.
 #[inline]
 pub(crate) fn enter_alone<R>(
     context: &mut Context,
     entering: Entering<'_>,
     f: impl FnOnce() -> R,
 ) -> R {
+    debug_assert!(!context.identity().is_marked());
     contexts().enter(context, entering.kind, entering.scope, f)
 }
 
-/// The same with the companions that were captured with the context, inside the frame.
+/// Like [`enter`], with the companions that were captured with the context, inside the frame.
 #[cold]
 #[inline(never)]
 fn enter_accompanied<R>(
@@ -169,7 +170,7 @@ pub(crate) fn enter_call<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// Calls `f` in a frame of its own for the same context, with these users and this scope.
-pub(crate) fn enter_again_as<R>(users: Users, scope: Option<&dyn Any>, f: impl FnOnce() -> R) -> R {
+fn enter_again_as<R>(users: Users, scope: Option<&dyn Any>, f: impl FnOnce() -> R) -> R {
     let origin = glance(|_, kind| kind.origin.clone()).unwrap_or(Origin::Own);
     contexts().enter_again(&Kind { users, origin }, scope, f)
 }

@@ -106,7 +106,7 @@ pub(crate) fn is_innermost(shared: &SharedContext) -> bool {
 pub(crate) fn check_write() -> Result<(), SetErrorKind> {
     match glance(|_, kind| kind.users) {
         Some(Users::Poll) => Ok(()),
-        // Asking runs code of runtimes, so not in `peek`.
+        // Asking runs code of runtimes, so not within `glance`.
         Some(users) => users.writing(free_at_thread_exit),
         None => Err(SetErrorKind::Busy),
     }

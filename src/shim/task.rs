@@ -114,8 +114,8 @@ where
 }
 
 impl<P: EnterContext, S: TaskScope, O: FrameOwner> Entry<P, S, O> {
-    /// Polls a future of any type, in contexts of all kinds. Where the usual case is compiled for
-    /// each future, this is compiled for each output.
+    /// Polls the future in a context of any kind. The future is a trait object, so this is compiled
+    /// once for each output, and not for each future.
     #[inline(never)]
     fn poll_any<T>(
         &mut self,

@@ -173,8 +173,8 @@ impl<T: 'static> Registered<T> {
     }
 }
 
-/// Works on a task, and puts it back when it is done, also by a panic: of a waker of the user,
-/// for example.
+/// A task that somebody works on. It is put back when this is dropped, also after a panic, of a
+/// user's waker for example.
 struct PutBack<'a, T: 'static> {
     shared: &'a SharedTask<T>,
     /// `None` once it is back.
@@ -202,7 +202,7 @@ impl<T: 'static> Drop for PutBack<'_, T> {
             locked.task = Some(task);
             (locked.notes.awaiter.take(), locked.notes.has_any())
         };
-        // What was asked for meanwhile is still to be done, and nobody else may come.
+        // Do what was asked for meanwhile: perhaps nobody else will.
         if has_notes {
             catch(|| self.shared.look());
         }
@@ -213,7 +213,7 @@ impl<T: 'static> Drop for PutBack<'_, T> {
 }
 
 impl<T: 'static> SharedTask<T> {
-    /// With the waker that is registered with the task, if it has been polled.
+    /// Shares `task`. `awaiter` is the waker that is registered with it, if it has been polled.
     pub(super) fn new(
         task: AlwaysSend<NativeJoin<T>>,
         is_send: IsSend<T>,
