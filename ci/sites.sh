@@ -107,8 +107,8 @@ cd "$work/sites"
 mkdir src/bin
 program tokio::spawn tokio::task::JoinHandle >src/bin/bare.rs
 program aiocontextvars::shim::spawn aiocontextvars::shim::JoinHandle >src/bin/shim.rs
-compare tokio 1.7 1.95 1.2 1.35
-compare "all runtimes" 1.8 2.2 2 2 --features three
+compare tokio 1.5 1.42 1.2 1.35
+compare "all runtimes" 1.6 1.7 2 2 --features three
 
 package hello
 cd "$work/hello"
