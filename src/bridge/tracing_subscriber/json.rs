@@ -159,8 +159,8 @@ impl Line<'_, '_> {
         let own = self.event.metadata().fields();
         // A raw identifier is written without its mark.
         let own = || {
-            own.iter()
-                .map(|field| field.name().trim_start_matches("r#"))
+            let names = own.iter().map(|field| field.name());
+            names.map(|name| name.strip_prefix("r#").unwrap_or(name))
         };
         let (mut written, mut any) = (Ok(()), false);
         self.fields.for_each(|name, value| {
