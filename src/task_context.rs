@@ -96,21 +96,10 @@ mod sealed {
             self
         }
 
-        /// Whether it has to be entered by [`poll_in`](Self::poll_in): companions may have to be made
-        /// current or put aside. Always so for a shared context, which may have to be waited for.
-        fn is_accompanied(&self) -> bool {
-            true
-        }
-
-        /// Polls `f` in a context for which that is not so.
-        #[inline]
-        fn poll_alone<R>(
-            &mut self,
-            entering: Entering<'_>,
-            cx: &mut task::Context<'_>,
-            f: impl FnOnce(&mut task::Context<'_>) -> Poll<R>,
-        ) -> Poll<R> {
-            self.poll_in(entering, cx, f)
+        /// The context, if nothing is to be done but to enter it: there are no companions to make
+        /// current or put aside, and it is no shared one, which may have to be waited for.
+        fn alone(&mut self) -> Option<&mut Context> {
+            None
         }
 
         /// Polls `f` in the context, or asks to be woken when that can be entered.
@@ -145,18 +134,8 @@ mod sealed {
         }
 
         #[inline]
-        fn is_accompanied(&self) -> bool {
-            self.identity().is_marked()
-        }
-
-        #[inline]
-        fn poll_alone<R>(
-            &mut self,
-            entering: Entering<'_>,
-            cx: &mut task::Context<'_>,
-            f: impl FnOnce(&mut task::Context<'_>) -> Poll<R>,
-        ) -> Poll<R> {
-            current::enter_alone(self, entering, || f(cx))
+        fn alone(&mut self) -> Option<&mut Context> {
+            (!self.identity().is_marked()).then_some(self)
         }
 
         #[inline]

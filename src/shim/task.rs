@@ -8,7 +8,7 @@ use std::task::{self, Poll};
 
 use pin_project_lite::pin_project;
 
-use crate::current::{Entering, Kind};
+use crate::current::{self, Entering, Kind};
 use crate::raw::{Around, Inside, Undropped};
 use crate::task_context::{EnterContext, TaskContext};
 
@@ -26,6 +26,19 @@ pub(crate) trait TaskScope: 'static {
 /// Whose frame it is that a future is polled in.
 pub(crate) trait FrameOwner: 'static {
     fn with_kind<R>(f: impl FnOnce(&Kind) -> R) -> R;
+
+    /// How the frame is entered for a poll.
+    #[inline]
+    fn entering<R>(scope: &impl TaskScope, f: impl FnOnce(Entering<'_>) -> R) -> R {
+        let scope = scope.polled();
+        Self::with_kind(|kind| {
+            f(Entering {
+                kind,
+                scope,
+                is_drop: false,
+            })
+        })
+    }
 }
 
 /// A task, whose own all that runs in a poll is.
@@ -106,10 +119,12 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
         let (entry, future) = self.project().inside.project();
-        if entry.context.is_accompanied() {
-            return entry.poll_any(future, cx);
+        match entry.context.alone() {
+            Some(context) => O::entering(&entry.scope, |entering| {
+                current::enter_alone(context, entering, || future.poll(cx))
+            }),
+            None => entry.poll_any(future, cx),
         }
-        entry.entering(|context, entering| context.poll_alone(entering, cx, |cx| future.poll(cx)))
     }
 }
 
@@ -122,21 +137,8 @@ impl<P: EnterContext, S: TaskScope, O: FrameOwner> Entry<P, S, O> {
         future: Pin<&mut dyn Future<Output = T>>,
         cx: &mut task::Context<'_>,
     ) -> Poll<T> {
-        self.entering(|context, entering| context.poll_in(entering, cx, |cx| future.poll(cx)))
-    }
-
-    /// Calls `f` with the context, and how it is entered for a poll.
-    #[inline]
-    fn entering<R>(&mut self, f: impl FnOnce(&mut P, Entering<'_>) -> R) -> R {
-        let Entry { context, scope, .. } = self;
-        let scope = scope.polled();
-        O::with_kind(|kind| {
-            let entering = Entering {
-                kind,
-                scope,
-                is_drop: false,
-            };
-            f(context, entering)
+        O::entering(&self.scope, |entering| {
+            self.context.poll_in(entering, cx, |cx| future.poll(cx))
         })
     }
 }
