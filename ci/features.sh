@@ -11,6 +11,12 @@ runtimes=(tokio async-std smol)
 others=(async-channel futures-executor rayon hyper http http-body tower tracing tracing-subscriber log ctrl-c)
 all=$(IFS=,; echo "${others[*]}")
 
+# The library by itself: the features of development dependencies would hide one that is missing.
+check() {
+    echo "+ check, features: ${1:-none}"
+    cargo check --quiet -p aiocontextvars --lib --features "$1"
+}
+
 for ((subset = 0; subset < 1 << ${#runtimes[@]}; subset++)); do
     list=""
     for ((i = 0; i < ${#runtimes[@]}; i++)); do
@@ -19,9 +25,7 @@ for ((subset = 0; subset < 1 << ${#runtimes[@]}; subset++)); do
         fi
     done
     for features in "$list" "${list:+$list,}$all"; do
-        echo "+ check, features: ${features:-none}"
-        # The library by itself: the features of development dependencies would hide one that is missing.
-        cargo check --quiet -p aiocontextvars --lib --features "$features"
+        check "$features"
     done
     cargo check --quiet -p aiocontextvars --tests --features "$features"
 done
@@ -71,6 +75,7 @@ for target in package["targets"]:
         print("--test", target["name"])
 ' "$1"
 }
+
 if [ "${1-}" = all ]; then
     for features in "" "${runtimes[@]}"; do
         alone "$features" --lib --tests
@@ -81,8 +86,7 @@ if [ "${1-}" = all ]; then
     done
 else
     for feature in "${others[@]}"; do
-        echo "+ check, features: $feature"
-        cargo check --quiet -p aiocontextvars --lib --features "$feature"
+        check "$feature"
     done
     alone "" --lib --test one_runtime --test search --test errors --test defaults --test event_loop --test join
     for feature in "${runtimes[@]}"; do

@@ -15,12 +15,7 @@ fi
 # Before the server starts, which does not wait for a compiler.
 cargo test --quiet -p recipes --test brokers --no-run
 
-free_port() {
-    local port
-    while port=$((RANDOM % 20000 + 12000)); (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do :; done
-    echo "$port"
-}
-
+source examples/jobs/loopback.sh
 data=$(mktemp -d)
 processes=()
 stop() {
@@ -30,22 +25,12 @@ stop() {
 trap stop EXIT
 trap 'exit 130' INT TERM
 
-# Waits until something of ours accepts connections on a port.
-wait_for() {
-    local port=$1 process=$2 log=$3
-    for ((i = 0; ; i++)); do
-        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
-        kill -0 "$process" 2>/dev/null && [ "$i" -lt 600 ] || { cat "$log" >&2; exit 1; }
-        sleep 0.1
-    done
-}
-
 # Erlang's name server. RabbitMQ would start one otherwise, and leave it running.
 export ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT
 ERL_EPMD_PORT=$(free_port)
 epmd >"$data/epmd.log" 2>&1 &
 processes+=($!)
-wait_for "$ERL_EPMD_PORT" $! "$data/epmd.log"
+wait_for "$ERL_EPMD_PORT" $! "$data/epmd.log" 600
 
 echo '[].' >"$data/plugins"
 : >"$data/empty.conf"
@@ -59,7 +44,7 @@ RABBITMQ_DIST_PORT=$(free_port)
 # Its cookie is in its home.
 HOME=$data "$server" >"$data/server.log" 2>&1 &
 processes+=($!)
-wait_for "$RABBITMQ_NODE_PORT" $! "$data/server.log"
+wait_for "$RABBITMQ_NODE_PORT" $! "$data/server.log" 600
 
 JOBS_AMQP_URL=amqp://guest:guest@127.0.0.1:$RABBITMQ_NODE_PORT/%2f cargo test --quiet -p recipes --test brokers -- \
     --ignored --exact amqp::jobs_run_in_the_context_of_who_published_them

@@ -35,11 +35,7 @@ as_postgres() {
     fi
 }
 
-free_port() {
-    local port
-    while port=$((RANDOM % 20000 + 12000)); (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do :; done
-    echo "$port"
-}
+source "$(dirname "${BASH_SOURCE[0]}")/loopback.sh"
 
 data=$(mktemp -d)
 processes=()
@@ -70,11 +66,7 @@ start() {
     shift
     "$@" >"$log" 2>&1 &
     processes+=($!)
-    for ((i = 0; ; i++)); do
-        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
-        kill -0 "${processes[-1]}" 2>/dev/null && [ "$i" -lt 100 ] || { cat "$log" >&2; exit 1; }
-        sleep 0.1
-    done
+    wait_for "$port" "${processes[-1]}" "$log" 100
 }
 port=$(free_port)
 start "$port" nats-server -a 127.0.0.1 -p "$port" -js -sd "$data/nats"
