@@ -77,6 +77,15 @@ impl runtime::Runtime for Global {
             None => ::smol::spawn(task),
         }))
     }
+
+    // By `spawn`, each future would be compiled for other executors too.
+    #[inline]
+    fn spawn_here<F>(self, task: F) -> Spawned<NoJoin<F::Output>, F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        Spawned::Runnable(RunnableJoin::new(::smol::spawn(CatchPanic::new(task))))
+    }
 }
 
 impl Executor for Global {

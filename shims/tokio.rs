@@ -89,6 +89,16 @@ impl runtime::Runtime for Runtime {
             None => ::tokio::spawn(task),
         }))
     }
+
+    // By `spawn`, each future would be compiled for the runtime of a handle too.
+    #[inline]
+    #[track_caller]
+    fn spawn_here<F>(self, task: F) -> Spawned<Join<F::Output>, F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        Spawned::Own(Join(::tokio::spawn(task)))
+    }
 }
 
 pub(crate) struct Join<T>(native_task::JoinHandle<T>);

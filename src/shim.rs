@@ -224,11 +224,14 @@ pub use self::time::{
 use self::callback::Call;
 use self::destination::Destination;
 use self::event_loop::EventLoop;
+use self::join::BoxedHandle;
+use self::join::boxed::{BoxOutput, BoxedOutput};
 use self::scope::{LocalScope, new_context};
+use self::search::First;
 use self::task::{Outlined, TaskFuture};
 use crate::current;
 use crate::runtimes::runtimes;
-use crate::task_context::TaskContext;
+use crate::task_context::{AnyContext, TaskContext};
 
 /// Where work from here goes.
 #[inline]
@@ -285,12 +288,12 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    match search::first() {
-        Some(first) => first.spawn(current::inherit(), Outlined::new(future)),
-        None => match spawn_boxed(Box::pin(Outlined::new(future))) {
-            Ok(task) => task,
-            Err(error) => no_runtime(error),
-        },
+    if let Some((First { name, scope }, context)) = search::first_inheriting() {
+        return destination::spawn_here(name, scope, context, Outlined::new(future));
+    }
+    match spawn_elsewhere(future) {
+        Ok(task) => task,
+        Err(error) => no_runtime(error),
     }
 }
 
@@ -315,10 +318,11 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    match search::first() {
-        Some(first) => Ok(first.spawn(current::inherit(), Outlined::new(future))),
-        None => spawn_boxed(Box::pin(Outlined::new(future))),
+    if let Some((First { name, scope }, context)) = search::first_inheriting() {
+        let future = Outlined::new(future);
+        return Ok(destination::spawn_here(name, scope, context, future));
     }
+    spawn_elsewhere(future)
 }
 
 /// Spawns a task on the current executor, in `context`: a [`Context`](crate::Context), moved in, or
@@ -347,40 +351,55 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    match search::first() {
-        Some(first) => first.spawn(context, Outlined::new(future)),
-        None => match spawn_boxed_in(context, Box::pin(Outlined::new(future))) {
-            Ok(task) => task,
-            Err(error) => no_runtime(error),
+    if let Some(First { name, scope }) = search::first() {
+        return destination::spawn_here(name, scope, context, Outlined::new(future));
+    }
+    let future = BoxOutput::new(Outlined::new(future));
+    match spawn_boxed(Some(context.into_any()), Box::pin(future)) {
+        Ok(task) => JoinHandle::boxed(task),
+        Err(error) => no_runtime(error),
+    }
+}
+
+/// Spawns where no runtime is found by its name. Future and output are boxed there, so that a task is
+/// compiled for one runtime and not for each of them. In a program without runtimes, that one is the
+/// event loop.
+#[inline]
+#[track_caller]
+fn spawn_elsewhere<F>(future: F) -> Result<JoinHandle<F::Output>, NoRuntime>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    let future = Outlined::new(future);
+    if const { !search::HAS_NAMES } {
+        if let Some(list) = search::list() {
+            return Ok(listed::spawn_in(list, current::inherit(), future));
+        }
+    }
+    spawn_boxed(None, Box::pin(BoxOutput::new(future))).map(JoinHandle::boxed)
+}
+
+/// Spawns on any executor that is found, in `context` or in what a task starts in there.
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn spawn_boxed(
+    context: Option<AnyContext>,
+    future: BoxFuture<'static, BoxedOutput>,
+) -> Result<BoxedHandle, NoRuntime> {
+    let task = match context {
+        Some(AnyContext::Own(context)) => search::destination()?.spawn(context, future),
+        Some(AnyContext::Shared(context)) => search::destination()?.spawn(context, future),
+        None => match search::list() {
+            Some(list) => listed::spawn_in(list, current::inherit(), future),
+            None => {
+                let destination = search::destination()?;
+                let context = destination.new_context();
+                destination.spawn(context, future)
+            }
         },
-    }
-}
-
-/// Spawns on any executor that is found, boxed: compiled for each type of output, and not for each
-/// future.
-#[cold]
-#[inline(never)]
-#[track_caller]
-fn spawn_boxed<T: Send + 'static>(
-    future: BoxFuture<'static, T>,
-) -> Result<JoinHandle<T>, NoRuntime> {
-    if let Some(list) = search::list() {
-        return Ok(listed::spawn_in(list, current::inherit(), future));
-    }
-    let destination = search::destination()?;
-    let context = destination.new_context();
-    Ok(destination.spawn(context, future))
-}
-
-/// As [`spawn_boxed`], in `context`.
-#[cold]
-#[inline(never)]
-#[track_caller]
-fn spawn_boxed_in<C: TaskContext, T: Send + 'static>(
-    context: C,
-    future: BoxFuture<'static, T>,
-) -> Result<JoinHandle<T>, NoRuntime> {
-    Ok(search::destination()?.spawn(context, future))
+    };
+    Ok(BoxedHandle::from(task))
 }
 
 /// Spawns a task that stays on this thread, on the local executor that is entered, in a copy of the

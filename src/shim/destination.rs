@@ -18,6 +18,7 @@ use super::outcome::CatchPanic;
 use super::queue::{Driver, Queue, QueueScope, Reservation, adding, queue_for};
 use super::runnable::{Job, Runnable};
 use super::runnable_join::RunnableJoin;
+use super::runtime::Spawned;
 use super::scope::{
     ExecutorRef, ExecutorScope, LocalScope, RuntimeScope, ScopeExecutor, new_context,
 };
@@ -219,7 +220,7 @@ where
             Some(scope) => spawn_native::<R, C, F>(native, scope, self.context, self.future),
             None => {
                 let task = TaskFuture::new(self.context, self.on.scope(), self.future);
-                JoinHandle::native(dispatch::to_join::<R, _>(R::spawn(native, task)))
+                handle::<R, _>(R::spawn(native, task))
             }
         }
     }
@@ -239,7 +240,30 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     let make = |scope| TaskFuture::new(context, RuntimeScope::<R>(scope), future);
-    JoinHandle::native(dispatch::to_join::<R, _>(R::spawn_in(native, scope, make)))
+    handle::<R, _>(R::spawn_in(native, scope, make))
+}
+
+/// Spawns `future` in `context` on the runtime that its name means here.
+#[inline]
+#[track_caller]
+pub(crate) fn spawn_here<R: Listed, C, F>(
+    name: R,
+    scope: R::Scope,
+    context: C,
+    future: F,
+) -> JoinHandle<F::Output>
+where
+    C: TaskContext,
+    F: Future<Output: Send> + Send + 'static,
+{
+    let task = TaskFuture::new(context, RuntimeScope::<R>(scope), future);
+    handle::<R, _>(name.spawn_here(task))
+}
+
+/// The handle of a task. Compiled once for each output, and inlined later than what has
+/// `#[inline]`, which would be compiled for each future.
+fn handle<R: Listed, T: Send>(spawned: Spawned<R::Join<T>, T>) -> JoinHandle<T> {
+    JoinHandle::native(dispatch::to_join::<R, T>(spawned))
 }
 
 /// An executor that a task holds.

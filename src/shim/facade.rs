@@ -129,12 +129,9 @@ pub(super) fn spawn_on_runtime<R: Listed, F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
 {
-    match R::BY_NAME
-        .map(R::native)
-        .map(|native| (native, R::scope(native)))
-    {
-        Some((native, Some(scope))) => {
-            destination::spawn_native::<R, _, _>(native, scope, current::inherit(), future)
+    match R::BY_NAME.map(|name| (name, R::scope(name.native()))) {
+        Some((name, Some(scope))) => {
+            destination::spawn_here(name, scope, current::inherit(), future)
         }
         _ => unreachable!("runtimes with a module have a name"),
     }

@@ -1,5 +1,6 @@
 //! [`JoinHandle`]: one handle for the tasks of every runtime.
 
+pub(crate) mod boxed;
 pub(crate) mod done;
 pub(crate) mod listed;
 pub(crate) mod local;
@@ -14,6 +15,7 @@ use std::task::{self, Poll};
 
 pub use self::done::DoneCallbackId;
 
+use self::boxed::{BoxedOutput, BoxedTask};
 use self::done::Notice;
 use self::listed::ListedJoin;
 use self::local::LocalJoin;
@@ -54,6 +56,15 @@ pub struct JoinHandle<T: 'static> {
     task: Shareable<T>,
 }
 
+/// The handle of a task whose output is in a box, of whichever type.
+pub(crate) struct BoxedHandle(Arc<dyn BoxedTask>);
+
+impl From<JoinHandle<BoxedOutput>> for BoxedHandle {
+    fn from(handle: JoinHandle<BoxedOutput>) -> BoxedHandle {
+        BoxedHandle(Arc::new(handle.task))
+    }
+}
+
 impl<T> JoinHandle<T> {
     #[inline]
     pub(crate) fn native(task: NativeJoin<T>) -> JoinHandle<T>
@@ -83,6 +94,14 @@ impl<T> JoinHandle<T> {
     pub(crate) fn local(task: LocalJoin<T>) -> JoinHandle<T> {
         JoinHandle {
             task: Shareable::local(task),
+        }
+    }
+
+    /// `handle` must be that of a [`BoxOutput`](boxed::BoxOutput) of a future with this output.
+    #[inline]
+    pub(crate) fn boxed(handle: BoxedHandle) -> JoinHandle<T> {
+        JoinHandle {
+            task: Shareable::boxed(handle.0),
         }
     }
 

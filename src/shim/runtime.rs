@@ -88,6 +88,16 @@ pub(crate) trait Runtime: Copy + 'static {
     where
         F: Future<Output: Send> + Send + 'static;
 
+    /// Spawns a task on what its name means here.
+    #[inline]
+    #[track_caller]
+    fn spawn_here<F>(self, task: F) -> Spawned<Self::Join<F::Output>, F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        Self::spawn(self.native(), task)
+    }
+
     /// Spawns the task that `make` makes of its scope, for a runtime that has more to do with that.
     #[inline]
     #[track_caller]

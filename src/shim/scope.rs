@@ -182,6 +182,8 @@ impl<R: Listed> RuntimeScope<R> {
 }
 
 impl<R: Listed> TaskScope for RuntimeScope<R> {
+    const POLLS_BY_OUTPUT: bool = true;
+
     #[inline]
     fn polled(&self) -> Option<&dyn Any> {
         Some(R::scope_of(&self.0).unwrap_or(RuntimeScope::<R>::POLLED))
@@ -201,6 +203,8 @@ impl<R: Listed> ThreadScope<R> {
 }
 
 impl<R: Listed> TaskScope for ThreadScope<R> {
+    const POLLS_BY_OUTPUT: bool = true;
+
     #[inline]
     fn polled(&self) -> Option<&dyn Any> {
         Some(RuntimeScope::<R>::DROPPED)

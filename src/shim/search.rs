@@ -9,20 +9,19 @@
 
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::adapters::{FirstRuntime, RUNTIME_FEATURES};
 use super::block::BlockOnError;
 use super::clock::Clock;
-use super::destination::{self, Destination, OnExecutor};
+use super::destination::{Destination, OnExecutor};
 use super::dispatch::{Listed, RuntimeName};
-use super::executor::{Executor, LocalName};
-use super::join::JoinHandle;
+use super::executor::LocalName;
 use super::runtime::Runtime;
 use super::scope::{self, ExecutorRef, ExecutorScope, LocalScope, ScopeExecutor};
 use super::task_list::TaskList;
-use crate::task_context::TaskContext;
+use crate::context::Context;
+use crate::current;
 
 /// There is no executor to send work to.
 ///
@@ -92,19 +91,39 @@ fn default() -> Option<OnExecutor> {
         .clone()
 }
 
-/// The runtime for whose tasks no future is boxed.
-pub(crate) enum First {
-    Named(FirstRuntime),
-    /// By an executor of it.
-    Value(Arc<dyn Executor>),
+/// Whether a runtime may be found by its name.
+pub(crate) const HAS_NAMES: bool = FirstRuntime::BY_NAME.is_some();
+
+/// The runtime for whose tasks no future is boxed, by its name.
+pub(crate) struct First {
+    pub(crate) name: FirstRuntime,
+    pub(crate) scope: <FirstRuntime as Runtime>::Scope,
 }
 
 /// That runtime, if work from here goes there, and there is no fixed context.
 #[inline]
 pub(crate) fn first() -> Option<First> {
-    if FirstRuntime::BY_NAME.is_none() {
-        return first_by_value();
+    if HAS_NAMES { first_by_name() } else { None }
+}
+
+/// The same, with a copy of the current context.
+#[inline]
+pub(crate) fn first_inheriting() -> Option<(First, Context)> {
+    if HAS_NAMES {
+        first_by_name_inheriting()
+    } else {
+        None
     }
+}
+
+// Where these are inlined, they are most of what is compiled for a future.
+#[inline(never)]
+fn first_by_name_inheriting() -> Option<(First, Context)> {
+    Some((first_by_name()?, current::inherit()))
+}
+
+#[inline]
+fn first_by_name() -> Option<First> {
     let name = scope::current(|scope, local| match scope.executor {
         _ if scope.fixed.is_some() => None,
         ScopeExecutor::Runtime(name) if scope.is_entered_by_runtime || name.is_available() => {
@@ -113,63 +132,8 @@ pub(crate) fn first() -> Option<First> {
         ScopeExecutor::None if local.is_none() => RuntimeName::of_thread(),
         _ => None,
     });
-    name.and_then(FirstRuntime::from_name).map(First::Named)
-}
-
-fn first_by_value() -> Option<First> {
-    match destination() {
-        Ok(Destination::Executor(OnExecutor {
-            executor: ExecutorRef::Value(executor),
-            fixed: None,
-        })) => {
-            let native = (*executor).hooks().native();
-            let is_first = native.is_some_and(|native| FirstRuntime::native_of(native).is_some());
-            is_first.then_some(First::Value(executor))
-        }
-        _ => None,
-    }
-}
-
-impl First {
-    /// Spawns `future` in `context`.
-    #[inline]
-    #[track_caller]
-    pub(crate) fn spawn<C, F>(self, context: C, future: F) -> JoinHandle<F::Output>
-    where
-        C: TaskContext,
-        F: Future<Output: Send> + Send + 'static,
-    {
-        match self {
-            First::Named(runtime) => spawn_native(runtime.native(), context, future),
-            First::Value(executor) => {
-                let native = (*executor).hooks().native();
-                match native.and_then(FirstRuntime::native_of) {
-                    Some(native) => spawn_native(native, context, future),
-                    None => unreachable!("the executor is of the first runtime"),
-                }
-            }
-        }
-    }
-}
-
-/// Spawns `future` in `context` on the first runtime.
-#[inline]
-#[track_caller]
-fn spawn_native<C, F>(
-    native: <FirstRuntime as Runtime>::Native<'_>,
-    context: C,
-    future: F,
-) -> JoinHandle<F::Output>
-where
-    C: TaskContext,
-    F: Future<Output: Send> + Send + 'static,
-{
-    match FirstRuntime::scope(native) {
-        Some(scope) => {
-            destination::spawn_native::<FirstRuntime, _, _>(native, scope, context, future)
-        }
-        None => unreachable!("what is found by a name or a value has a scope"),
-    }
+    let name = name.and_then(FirstRuntime::from_name)?;
+    FirstRuntime::scope(name.native()).map(|scope| First { name, scope })
 }
 
 /// The list of tasks that a new one goes to, if the current scope names one.

@@ -14,6 +14,10 @@ use crate::task_context::{EnterContext, TaskContext};
 
 /// The scope that a task's frame has: its executor's.
 pub(crate) trait TaskScope: 'static {
+    /// Whether all futures with the same output are polled by the same code, which is faster to
+    /// compile than code for each of them. Worth it where the runtime polls by a call anyway.
+    const POLLS_BY_OUTPUT: bool = false;
+
     /// While the task is polled, which its executor does.
     fn polled(&self) -> Option<&dyn Any>;
 
@@ -77,11 +81,32 @@ struct Entry<P, S, O> {
     _owner: PhantomData<O>,
 }
 
+impl<P, S, O> Entry<P, S, O> {
+    #[inline]
+    fn new(context: P, scope: S) -> Self {
+        Entry {
+            context,
+            scope,
+            _owner: PhantomData,
+        }
+    }
+
+    /// Of a task: nothing is current in it that was not captured.
+    fn apart(context: impl TaskContext<Place = P>, scope: S) -> Self
+    where
+        P: EnterContext,
+    {
+        Entry::new(context.into_place().apart(), scope)
+    }
+}
+
 impl<F, P: EnterContext, S: TaskScope> TaskFuture<F, P, S> {
     /// A task.
     #[inline]
     pub(crate) fn new(context: impl TaskContext<Place = P>, scope: S, future: F) -> Self {
-        TaskFuture::of(context.into_place().apart(), scope, future)
+        TaskFuture {
+            inside: Inside::new(Entry::apart(context, scope), future),
+        }
     }
 }
 
@@ -89,18 +114,7 @@ impl<F, P: EnterContext, S: TaskScope> TaskFuture<F, P, S, BlockOn> {
     /// The future of a `block_on`.
     pub(crate) fn to_block_on(context: impl TaskContext<Place = P>, scope: S, future: F) -> Self {
         // What its caller has stays current, in a runner's context for example.
-        TaskFuture::of(context.into_place(), scope, future)
-    }
-}
-
-impl<F, P: EnterContext, S: TaskScope, O: FrameOwner> TaskFuture<F, P, S, O> {
-    #[inline]
-    fn of(context: P, scope: S, future: F) -> Self {
-        let entry = Entry {
-            context,
-            scope,
-            _owner: PhantomData,
-        };
+        let entry = Entry::new(context.into_place(), scope);
         TaskFuture {
             inside: Inside::new(entry, future),
         }
@@ -119,26 +133,29 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
         let (entry, future) = self.project().inside.project();
-        match entry.context.alone() {
-            Some(context) => O::entering(&entry.scope, |entering| {
-                current::enter_alone(context, entering, || future.poll(cx))
-            }),
-            None => entry.poll_any(future, cx),
+        if const { !S::POLLS_BY_OUTPUT } {
+            if let Some(context) = entry.context.alone() {
+                return O::entering(&entry.scope, |entering| {
+                    current::enter_alone(context, entering, || future.poll(cx))
+                });
+            }
         }
+        entry.poll(future, cx)
     }
 }
 
 impl<P: EnterContext, S: TaskScope, O: FrameOwner> Entry<P, S, O> {
-    /// Polls the future in a context of any kind. The future is a trait object, so this is compiled
-    /// once for each output, and not for each future.
+    /// Polls the future in the frame. The future is a trait object, so that this is compiled once for
+    /// each output, and not for each future and wherever the executor polls it from.
     #[inline(never)]
-    fn poll_any<T>(
+    fn poll<T>(
         &mut self,
         future: Pin<&mut dyn Future<Output = T>>,
         cx: &mut task::Context<'_>,
     ) -> Poll<T> {
-        O::entering(&self.scope, |entering| {
-            self.context.poll_in(entering, cx, |cx| future.poll(cx))
+        O::entering(&self.scope, |entering| match self.context.alone() {
+            Some(context) => current::enter_alone(context, entering, || future.poll(cx)),
+            None => self.context.poll_in(entering, cx, |cx| future.poll(cx)),
         })
     }
 }

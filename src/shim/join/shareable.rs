@@ -18,6 +18,7 @@ use std::sync::{Arc, PoisonError};
 use std::task::{self, Poll, Waker};
 
 use super::TaskId;
+use super::boxed::{self, BoxedTask};
 use super::done::{self, Done, DoneCallbackId, Notice};
 use super::listed::{Ended, ListedJoin};
 use super::local::{Ending, LocalJoin};
@@ -40,6 +41,9 @@ enum State<T: 'static> {
     /// it.
     Listed(ListedJoin<T>, Option<TaskId>),
     Shared(Arc<SharedTask<T>>),
+    /// One of these states, in there. Shared while somebody asks for something that may run code of
+    /// users, which the lock is not held for.
+    Boxed(Arc<dyn BoxedTask>),
     /// The outcome has been given out. With the task's id, if anybody has asked for it.
     Done(Option<TaskId>),
 }
@@ -51,6 +55,7 @@ enum Notices {
     Listed(Option<Arc<Done>>),
     /// A [`SharedTask`], made for them.
     Watched,
+    Boxed(Arc<dyn BoxedTask>),
 }
 
 /// A task that nobody else reaches. Its output is `Send`, which is not known any more where a
@@ -93,6 +98,13 @@ impl<T: 'static> Shareable<T> {
         }
     }
 
+    /// `task` must be that of a future with this output, which boxes it.
+    pub(super) fn boxed(task: Arc<dyn BoxedTask>) -> Shareable<T> {
+        Shareable {
+            state: Mutex::new(State::Boxed(task)),
+        }
+    }
+
     #[inline]
     pub(super) fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Joined<T>> {
         let state = match self.state.get_mut() {
@@ -116,19 +128,32 @@ impl<T: 'static> Shareable<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn as_boxed(&self) -> Option<Arc<dyn BoxedTask>> {
+        match &*self.lock() {
+            State::Boxed(task) => Some(Arc::clone(task)),
+            _ => None,
+        }
+    }
+
     pub(super) fn is_finished(&self) -> bool {
+        if let Some(task) = self.as_boxed() {
+            return task.is_finished();
+        }
         let known = match &mut *self.lock() {
             State::Own(own) if own.is_done => Some(true),
             State::Own(own) => own.task.get_mut().is_finished(),
             State::Local(task) => Some(task.is_finished()),
             State::Listed(task, _) => task.is_finished(),
-            State::Shared(_) => None,
+            State::Shared(_) | State::Boxed(_) => None,
             State::Done(_) => Some(true),
         };
         known.unwrap_or_else(|| self.shared().is_none_or(|shared| shared.is_finished()))
     }
 
     pub(super) fn abort(&self) {
+        if let Some(task) = self.as_boxed() {
+            return task.abort();
+        }
         match self.native_abort() {
             Some(native) => native.abort(),
             None => self.shared().into_iter().for_each(|shared| shared.abort()),
@@ -136,6 +161,9 @@ impl<T: 'static> Shareable<T> {
     }
 
     pub(super) fn abort_handle(&self) -> Arc<dyn Abort> {
+        if let Some(task) = self.as_boxed() {
+            return task.abort_handle();
+        }
         let native = self.native_abort();
         native.unwrap_or_else(|| match self.shared() {
             Some(shared) => shared,
@@ -149,7 +177,7 @@ impl<T: 'static> Shareable<T> {
             State::Own(own) => own.task.get_mut().abort_handle(),
             State::Local(task) => Some(task.ending()),
             State::Listed(task, _) => task.abort_handle(),
-            State::Shared(_) | State::Done(_) => None,
+            State::Shared(_) | State::Boxed(_) | State::Done(_) => None,
         }
     }
 
@@ -159,6 +187,7 @@ impl<T: 'static> Shareable<T> {
             Notices::Local(ending) => ending.done().add(notice),
             Notices::Listed(Some(done)) => done.add(notice),
             Notices::Listed(None) => done::at_once(notice),
+            Notices::Boxed(task) => task.add_notice(notice),
             Notices::Watched => match self.shared() {
                 Some(shared) => shared.add_notice(notice),
                 None => done::at_once(notice),
@@ -170,6 +199,7 @@ impl<T: 'static> Shareable<T> {
         match self.notices() {
             Notices::Local(ending) => ending.done().remove(id),
             Notices::Listed(done) => done.is_some_and(|done| done.remove(id)),
+            Notices::Boxed(task) => task.remove_notice(id),
             Notices::Watched => {
                 let shared = match &*self.lock() {
                     State::Shared(shared) => Arc::clone(shared),
@@ -184,16 +214,20 @@ impl<T: 'static> Shareable<T> {
         match &*self.lock() {
             State::Local(task) => Notices::Local(task.ending()),
             State::Listed(task, _) => Notices::Listed(task.done()),
+            State::Boxed(task) => Notices::Boxed(Arc::clone(task)),
             State::Own(_) | State::Shared(_) | State::Done(_) => Notices::Watched,
         }
     }
 
     pub(super) fn id(&self) -> TaskId {
+        if let Some(task) = self.as_boxed() {
+            return task.id();
+        }
         match &mut *self.lock() {
             State::Done(id) => return *id.get_or_insert_with(TaskId::next),
             State::Local(task) => return task.id(),
             State::Listed(_, id) => return *id.get_or_insert_with(TaskId::next),
-            State::Own(_) | State::Shared(_) => {}
+            State::Own(_) | State::Shared(_) | State::Boxed(_) => {}
         }
         match self.shared() {
             Some(shared) => *shared.id.get_or_init(TaskId::next),
@@ -247,6 +281,7 @@ impl<T: 'static> State<T> {
         let (joined, id) = match self {
             State::Local(task) => return task.poll(cx),
             State::Listed(..) => unreachable!("it is polled where there is no call"),
+            State::Boxed(task) => return boxed::poll(task, cx),
             State::Shared(shared) => (shared.poll(cx), shared.id.get().copied()),
             State::Own(_) | State::Done(_) => {
                 panic!("`JoinHandle` polled after it gave its result")
