@@ -22,7 +22,7 @@ use super::boxed::{self, BoxedTask};
 use super::done::{self, Done, DoneCallbackId, Notice};
 use super::listed::{Ended, ListedJoin};
 use super::local::{Ending, LocalJoin};
-use super::shared_task::SharedTask;
+use super::shared_task::{Share, SharedTask};
 use crate::raw::{AlwaysSend, IsSend};
 use crate::shim::dispatch::NativeJoin;
 use crate::shim::join_task::{Abort, JoinTask};
@@ -40,7 +40,7 @@ enum State<T: 'static> {
     /// On an event loop, where its output need not be `Send`. With its id, if anybody has asked for
     /// it.
     Listed(ListedJoin<T>, Option<TaskId>),
-    Shared(Arc<SharedTask<T>>),
+    Shared(Arc<dyn Share<T>>),
     /// One of these states, in there. Shared while somebody asks for something that may run code of
     /// users, which the lock is not held for.
     Boxed(Arc<dyn BoxedTask>),
@@ -166,7 +166,7 @@ impl<T: 'static> Shareable<T> {
         }
         let native = self.native_abort();
         native.unwrap_or_else(|| match self.shared() {
-            Some(shared) => shared,
+            Some(shared) => shared.into_abort(),
             None => Arc::new(Ended),
         })
     }
@@ -205,7 +205,7 @@ impl<T: 'static> Shareable<T> {
                     State::Shared(shared) => Arc::clone(shared),
                     _ => return false,
                 };
-                shared.done.remove(id)
+                shared.remove_notice(id)
             }
         }
     }
@@ -230,14 +230,14 @@ impl<T: 'static> Shareable<T> {
             State::Own(_) | State::Shared(_) | State::Boxed(_) => {}
         }
         match self.shared() {
-            Some(shared) => *shared.id.get_or_init(TaskId::next),
+            Some(shared) => shared.id(),
             // Given out, while it was `Own`.
             None => self.id(),
         }
     }
 
     /// Moves the task to where others see it too. `None` if its outcome has been given out.
-    fn shared(&self) -> Option<Arc<SharedTask<T>>> {
+    fn shared(&self) -> Option<Arc<dyn Share<T>>> {
         let mut state = self.lock();
         let shared = match mem::replace(&mut *state, State::Done(None)) {
             // What is left of it is dropped without the lock.
@@ -282,7 +282,7 @@ impl<T: 'static> State<T> {
             State::Local(task) => return task.poll(cx),
             State::Listed(..) => unreachable!("it is polled where there is no call"),
             State::Boxed(task) => return boxed::poll(task, cx),
-            State::Shared(shared) => (shared.poll(cx), shared.id.get().copied()),
+            State::Shared(shared) => (shared.poll(cx), shared.known_id()),
             State::Own(_) | State::Done(_) => {
                 panic!("`JoinHandle` polled after it gave its result")
             }
@@ -300,7 +300,7 @@ impl<T: 'static> Drop for Shareable<T> {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let State::Shared(shared) = state {
             // Abort handles may stay; nobody will ask for the output.
-            shared.release();
+            Arc::clone(shared).release();
         }
     }
 }

@@ -29,8 +29,56 @@ use crate::sync::{Mutex, MutexGuard};
 /// A task that several may reach.
 pub(super) struct SharedTask<T: 'static> {
     locked: Mutex<Locked<T>>,
-    pub(super) done: Done,
-    pub(super) id: OnceLock<TaskId>,
+    done: Done,
+    id: OnceLock<TaskId>,
+}
+
+/// [`SharedTask`] by a pointer: its code is compiled for outputs whose tasks are shared somewhere, and
+/// not for all that are awaited.
+pub(super) trait Share<T>: Abort {
+    fn poll(&self, cx: &mut task::Context<'_>) -> Poll<Joined<T>>;
+
+    /// Drops the outcome as soon as there is one.
+    fn release(self: Arc<Self>);
+
+    fn add_notice(self: Arc<Self>, notice: Notice) -> DoneCallbackId;
+    fn remove_notice(&self, id: DoneCallbackId) -> bool;
+
+    /// The id, if anybody has asked for it.
+    fn known_id(&self) -> Option<TaskId>;
+
+    fn id(&self) -> TaskId;
+    fn into_abort(self: Arc<Self>) -> Arc<dyn Abort>;
+}
+
+impl<T: 'static> Share<T> for SharedTask<T> {
+    fn poll(&self, cx: &mut task::Context<'_>) -> Poll<Joined<T>> {
+        self.poll(cx)
+    }
+
+    fn release(self: Arc<Self>) {
+        SharedTask::release(&self);
+    }
+
+    fn add_notice(self: Arc<Self>, notice: Notice) -> DoneCallbackId {
+        SharedTask::add_notice(&self, notice)
+    }
+
+    fn remove_notice(&self, id: DoneCallbackId) -> bool {
+        self.done.remove(id)
+    }
+
+    fn known_id(&self) -> Option<TaskId> {
+        self.id.get().copied()
+    }
+
+    fn id(&self) -> TaskId {
+        *self.id.get_or_init(TaskId::next)
+    }
+
+    fn into_abort(self: Arc<Self>) -> Arc<dyn Abort> {
+        self
+    }
 }
 
 /// What is behind the lock.
@@ -292,7 +340,7 @@ impl<T: 'static> SharedTask<T> {
         Some(result)
     }
 
-    pub(super) fn add_notice(self: &Arc<Self>, notice: Notice) -> DoneCallbackId {
+    fn add_notice(self: &Arc<Self>, notice: Notice) -> DoneCallbackId {
         let id = self.done.add(notice);
         let watcher = Waker::from(Arc::new(Watch(Arc::clone(self))));
         let note = watcher.clone();
@@ -315,7 +363,7 @@ impl<T: 'static> SharedTask<T> {
         self.operate(note, |task| ((), task.look()));
     }
 
-    pub(super) fn poll(&self, cx: &mut task::Context<'_>) -> Poll<Joined<T>> {
+    fn poll(&self, cx: &mut task::Context<'_>) -> Poll<Joined<T>> {
         let waker = cx.waker().clone();
         let note = waker.clone();
         let polled = self.operate(
@@ -326,7 +374,7 @@ impl<T: 'static> SharedTask<T> {
     }
 
     /// Drops the outcome as soon as there is one.
-    pub(super) fn release(self: &Arc<Self>) {
+    fn release(self: &Arc<Self>) {
         let waker = Waker::from(Arc::new(Release(Arc::downgrade(self))));
         let joined = self.poll(&mut task::Context::from_waker(&waker));
         // Whoever ends the task is not to hear of a panic of its output's destructor.
