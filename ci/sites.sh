@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # What the crate costs whoever compiles with it: a program with 200 places that spawn, each a future of its own type, by
-# `shim::spawn` and by `tokio::spawn`, with the feature `tokio` alone and with all three runtimes. Shows the user time
-# that compiling the program takes (release, dependencies built before), the size of its .text, the crates that a hello
-# world on tokio's `rt` is built of and the proc macros among them. Fails beyond the limits.
+# `shim::spawn` and by `tokio::spawn`, with the feature `tokio` alone and with all three runtimes; and one with 20 places
+# whose outputs are of 20 types. Shows the user time that compiling a program takes (release, dependencies built before),
+# the size of its .text, the crates that a hello world on tokio's `rt` is built of and the proc macros among them. Fails
+# beyond the limits.
 # Usage: ci/sites.sh [number of places]
 set -euo pipefail
 
@@ -38,13 +39,14 @@ END
     : >"$work/$1/src/lib.rs"
 }
 
-# A program that spawns by $1, which gives handles of the type $2.
+# A program that spawns by $1, which gives handles of the type $2, at $3 places, with $4 types of outputs.
 program() {
-    echo "type Handle = $2<u64>;"
+    local spawn=$1 handle=$2 sites=$3 outputs=$4 site
+    echo "struct Output<const TYPE: usize>(u64);"
     for ((site = 0; site < sites; site++)); do
         cat <<END
-fn site_$site(input: u64) -> Handle {
-    $1(async move {
+fn site_$site(input: u64) -> $handle<Output<$((site % outputs))>> {
+    $spawn(async move {
         let mut rows = vec![input; $((site % 7 + 3))];
         let name = format!("site $site: {input}");
         for step in 0..3 {
@@ -52,19 +54,23 @@ fn site_$site(input: u64) -> Handle {
             rows.push(step + $site);
         }
         tokio::task::yield_now().await;
-        rows.iter().sum::<u64>() + name.len() as u64
+        Output(rows.iter().sum::<u64>() + name.len() as u64)
     })
 }
 END
     done
     cat <<END
 async fn run() {
-    let mut tasks = Vec::new();
-$(for ((site = 0; site < sites; site++)); do echo "    tasks.push(site_$site($site));"; done)
     let mut sum = 0;
-    for task in tasks {
-        sum += task.await.unwrap();
-    }
+$(for ((output = 0; output < outputs; output++)); do
+        echo "    let mut tasks = Vec::new();"
+        for ((site = output; site < sites; site += outputs)); do
+            echo "    tasks.push(site_$site($site));"
+        done
+        echo "    for task in tasks {"
+        echo "        sum += task.await.unwrap().0;"
+        echo "    }"
+    done)
     println!("{sum}");
 }
 
@@ -92,14 +98,14 @@ measure() {
 # compiled in turn, and the least time of each counts.
 rows=$work/rows
 compare() {
-    local name=$1 time_limit=$2 text_limit=$3 bare shim
-    shift 3
+    local name=$1 programs=$2 time_limit=$3 text_limit=$4 bare shim
+    shift 4
     cargo build --quiet --release --lib "$@"
     for _ in 1 2; do
-        measure bare "$@" >>"$work/bare $name"
-        measure shim "$@" >>"$work/shim $name"
+        measure "bare$programs" "$@" >>"$work/bare $name"
+        measure "shim$programs" "$@" >>"$work/shim $name"
     done
-    [ "$("$CARGO_TARGET_DIR/release/bare")" = "$("$CARGO_TARGET_DIR/release/shim")" ]
+    [ "$("$CARGO_TARGET_DIR/release/bare$programs")" = "$("$CARGO_TARGET_DIR/release/shim$programs")" ]
     bare=$(sort -n "$work/bare $name" | head -n 1)
     shim=$(sort -n "$work/shim $name" | head -n 1)
     echo "$name: seconds|${bare% *}|${shim% *}|$time_limit" >>"$rows"
@@ -109,10 +115,15 @@ compare() {
 package sites
 cd "$work/sites"
 mkdir src/bin
-program tokio::spawn tokio::task::JoinHandle >src/bin/bare.rs
-program aiocontextvars::shim::spawn aiocontextvars::shim::JoinHandle >src/bin/shim.rs
-compare tokio 1.2 1.35
-compare "all runtimes" 2 2 --features three
+write() {
+    program tokio::spawn tokio::task::JoinHandle "${@:2}" >"src/bin/bare$1.rs"
+    program aiocontextvars::shim::spawn aiocontextvars::shim::JoinHandle "${@:2}" >"src/bin/shim$1.rs"
+}
+write "" "$sites" 1
+write -outputs 20 20
+compare tokio "" 1.2 1.35
+compare "all runtimes" "" 2 2 --features three
+compare "20 outputs" -outputs 4.5 3
 
 package hello
 cd "$work/hello"

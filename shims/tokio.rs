@@ -39,6 +39,7 @@ pub(crate) struct Runtime;
 impl runtime::Runtime for Runtime {
     const BY_NAME: Option<Runtime> = Some(Runtime);
     const IS_BY_THREAD: bool = true;
+    const POLLS_BY_OUTPUT: bool = true;
     type Executor = Handle;
     /// Without a handle, the runtime of the thread.
     type Native<'a> = Option<&'a Handle>;

@@ -291,10 +291,13 @@ where
     if let Some((First { name, scope }, context)) = search::first_inheriting() {
         return destination::spawn_here(name, scope, context, Outlined::new(future));
     }
-    match spawn_elsewhere(future) {
-        Ok(task) => task,
-        Err(error) => no_runtime(error),
+    let future = Outlined::new(future);
+    if const { !search::HAS_NAMES } {
+        if let Some(list) = search::list() {
+            return listed::spawn_in(list, current::inherit(), future);
+        }
     }
+    spawn_boxed(Box::pin(future))
 }
 
 /// As [`spawn`].
@@ -322,7 +325,7 @@ where
         let future = Outlined::new(future);
         return Ok(destination::spawn_here(name, scope, context, future));
     }
-    spawn_elsewhere(future)
+    try_spawn_boxed(Box::pin(future))
 }
 
 /// Spawns a task on the current executor, in `context`: a [`Context`](crate::Context), moved in, or
@@ -354,52 +357,66 @@ where
     if let Some(First { name, scope }) = search::first() {
         return destination::spawn_here(name, scope, context, Outlined::new(future));
     }
-    let future = BoxOutput::new(Outlined::new(future));
-    match spawn_boxed(Some(context.into_any()), Box::pin(future)) {
+    spawn_boxed_in(context.into_any(), Box::pin(Outlined::new(future)))
+}
+
+/// Spawns where no runtime is found by its name. The future is boxed for that, so that there is
+/// nothing more to compile for it; and on all executors but the event loop its output, so that there
+/// is little to compile for a type of output.
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn spawn_boxed<T: Send + 'static>(future: BoxFuture<'static, T>) -> JoinHandle<T> {
+    match try_spawn_boxed(future) {
+        Ok(task) => task,
+        Err(error) => no_runtime(error),
+    }
+}
+
+/// As [`spawn_boxed`].
+#[track_caller]
+fn try_spawn_boxed<T: Send + 'static>(
+    future: BoxFuture<'static, T>,
+) -> Result<JoinHandle<T>, NoRuntime> {
+    match search::list() {
+        Some(list) => Ok(listed::spawn_in(list, current::inherit(), future)),
+        None => spawn_any(Box::pin(BoxOutput::new(future))).map(JoinHandle::boxed),
+    }
+}
+
+/// As [`spawn_boxed`], in `context`.
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn spawn_boxed_in<T: Send + 'static>(
+    context: AnyContext,
+    future: BoxFuture<'static, T>,
+) -> JoinHandle<T> {
+    match spawn_any_in(context, Box::pin(BoxOutput::new(future))) {
         Ok(task) => JoinHandle::boxed(task),
         Err(error) => no_runtime(error),
     }
 }
 
-/// Spawns where no runtime is found by its name. Future and output are boxed there, so that a task is
-/// compiled for one runtime and not for each of them. In a program without runtimes, that one is the
-/// event loop.
-#[inline]
+/// Spawns on any executor that is found.
 #[track_caller]
-fn spawn_elsewhere<F>(future: F) -> Result<JoinHandle<F::Output>, NoRuntime>
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    let future = Outlined::new(future);
-    if const { !search::HAS_NAMES } {
-        if let Some(list) = search::list() {
-            return Ok(listed::spawn_in(list, current::inherit(), future));
-        }
-    }
-    spawn_boxed(None, Box::pin(BoxOutput::new(future))).map(JoinHandle::boxed)
+fn spawn_any(future: BoxFuture<'static, BoxedOutput>) -> Result<BoxedHandle, NoRuntime> {
+    let destination = search::destination()?;
+    let context = destination.new_context();
+    Ok(BoxedHandle::from(destination.spawn(context, future)))
 }
 
-/// Spawns on any executor that is found, in `context` or in what a task starts in there.
-#[cold]
-#[inline(never)]
+/// The same in `context`. Apart from it: most programs spawn in no shared context.
 #[track_caller]
-fn spawn_boxed(
-    context: Option<AnyContext>,
+fn spawn_any_in(
+    context: AnyContext,
     future: BoxFuture<'static, BoxedOutput>,
 ) -> Result<BoxedHandle, NoRuntime> {
-    let task = match context {
-        Some(AnyContext::Own(context)) => search::destination()?.spawn(context, future),
-        Some(AnyContext::Shared(context)) => search::destination()?.spawn(context, future),
-        None => match search::list() {
-            Some(list) => listed::spawn_in(list, current::inherit(), future),
-            None => {
-                let destination = search::destination()?;
-                let context = destination.new_context();
-                destination.spawn(context, future)
-            }
-        },
-    };
-    Ok(BoxedHandle::from(task))
+    let destination = search::destination()?;
+    Ok(BoxedHandle::from(match context {
+        AnyContext::Own(context) => destination.spawn(context, future),
+        AnyContext::Shared(context) => destination.spawn(context, future),
+    }))
 }
 
 /// Spawns a task that stays on this thread, on the local executor that is entered, in a copy of the

@@ -29,6 +29,10 @@ pub(crate) trait Runtime: Copy + 'static {
     /// not a global executor.
     const IS_BY_THREAD: bool = false;
 
+    /// Whether all of its tasks with the same output are polled by the same code, which is faster
+    /// to compile than code for each future. Slower where the runtime inlines the polls of a task.
+    const POLLS_BY_OUTPUT: bool = false;
+
     /// The runtime, if it says that it runs on this thread.
     fn current() -> Option<Self>;
 

@@ -182,7 +182,7 @@ impl<R: Listed> RuntimeScope<R> {
 }
 
 impl<R: Listed> TaskScope for RuntimeScope<R> {
-    const POLLS_BY_OUTPUT: bool = true;
+    const POLLS_BY_OUTPUT: bool = R::POLLS_BY_OUTPUT;
 
     #[inline]
     fn polled(&self) -> Option<&dyn Any> {
@@ -203,7 +203,7 @@ impl<R: Listed> ThreadScope<R> {
 }
 
 impl<R: Listed> TaskScope for ThreadScope<R> {
-    const POLLS_BY_OUTPUT: bool = true;
+    const POLLS_BY_OUTPUT: bool = R::POLLS_BY_OUTPUT;
 
     #[inline]
     fn polled(&self) -> Option<&dyn Any> {

@@ -14,8 +14,7 @@ use crate::task_context::{EnterContext, TaskContext};
 
 /// The scope that a task's frame has: its executor's.
 pub(crate) trait TaskScope: 'static {
-    /// Whether all futures with the same output are polled by the same code, which is faster to
-    /// compile than code for each of them. Worth it where the runtime polls by a call anyway.
+    /// As [`Runtime::POLLS_BY_OUTPUT`](super::runtime::Runtime::POLLS_BY_OUTPUT).
     const POLLS_BY_OUTPUT: bool = false;
 
     /// While the task is polled, which its executor does.
