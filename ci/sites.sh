@@ -3,7 +3,7 @@
 # `shim::spawn` and by `tokio::spawn`, with the feature `tokio` alone and with all three runtimes; and one with 20 places
 # whose outputs are of 20 types. Shows the user time that compiling a program takes (release, dependencies built before),
 # the size of its .text, the crates that a hello world on tokio's `rt` is built of and the proc macros among them. Fails
-# beyond the limits.
+# beyond the limits. (The target of the first time is 1.2; user times on a busy machine differ by up to 5 %.)
 # Usage: ci/sites.sh [number of places]
 set -euo pipefail
 
@@ -98,14 +98,14 @@ measure() {
 # compiled in turn, and the least time of each counts.
 rows=$work/rows
 compare() {
-    local name=$1 programs=$2 time_limit=$3 text_limit=$4 bare shim
+    local name=$1 suffix=$2 time_limit=$3 text_limit=$4 bare shim
     shift 4
     cargo build --quiet --release --lib "$@"
-    for _ in 1 2; do
-        measure "bare$programs" "$@" >>"$work/bare $name"
-        measure "shim$programs" "$@" >>"$work/shim $name"
+    for _ in 1 2 3; do
+        measure "bare$suffix" "$@" >>"$work/bare $name"
+        measure "shim$suffix" "$@" >>"$work/shim $name"
     done
-    [ "$("$CARGO_TARGET_DIR/release/bare$programs")" = "$("$CARGO_TARGET_DIR/release/shim$programs")" ]
+    [ "$("$CARGO_TARGET_DIR/release/bare$suffix")" = "$("$CARGO_TARGET_DIR/release/shim$suffix")" ]
     bare=$(sort -n "$work/bare $name" | head -n 1)
     shim=$(sort -n "$work/shim $name" | head -n 1)
     echo "$name: seconds|${bare% *}|${shim% *}|$time_limit" >>"$rows"
@@ -115,28 +115,28 @@ compare() {
 package sites
 cd "$work/sites"
 mkdir src/bin
-write() {
+write_programs() {
     program tokio::spawn tokio::task::JoinHandle "${@:2}" >"src/bin/bare$1.rs"
     program aiocontextvars::shim::spawn aiocontextvars::shim::JoinHandle "${@:2}" >"src/bin/shim$1.rs"
 }
-write "" "$sites" 1
-write -outputs 20 20
-compare tokio "" 1.2 1.35
-compare "all runtimes" "" 2 2 --features three
-compare "20 outputs" -outputs 4.5 3
+write_programs "" "$sites" 1
+write_programs -outputs 20 20
+compare "$sites sites, tokio" "" 1.25 1.35
+compare "$sites sites, all runtimes" "" 1.5 1.6 --features three
+compare "20 outputs, tokio" -outputs 4 2.5
 
 package hello
 cd "$work/hello"
 crates=$(cargo tree --edges normal,build --prefix none | sed 's/ (\*)$//' | grep -v '^hello ' | sort -u)
-echo "crates||$(wc -l <<<"$crates")|20" >>"$rows"
-echo "proc macros||$(grep -c '(proc-macro)' <<<"$crates" || true)|0" >>"$rows"
+echo "crates of a hello world||$(wc -l <<<"$crates")|20" >>"$rows"
+echo "proc macros among them||$(grep -c '(proc-macro)' <<<"$crates" || true)|0" >>"$rows"
 
 awk -F '|' '
-    BEGIN { printf "%-26s%10s%10s%8s%8s\n", sites " sites, a hello world", "bare", "shim", "ratio", "limit" }
+    BEGIN { printf "%-34s%10s%10s%8s%8s\n", "what compiling costs", "bare", "shim", "ratio", "limit" }
     {
         value = $2 == "" ? $3 : $3 / $2
         beyond = value > $4
         off = off || beyond
-        printf "%-26s%10s%10s%8s%8s%s\n", $1, $2, $3, $2 == "" ? "" : sprintf("%.2f", value), $4, beyond ? "  beyond the limit" : ""
+        printf "%-34s%10s%10s%8s%8s%s\n", $1, $2, $3, $2 == "" ? "" : sprintf("%.2f", value), $4, beyond ? "  beyond the limit" : ""
     }
-    END { exit off }' sites="$sites" "$rows"
+    END { exit off }' "$rows"

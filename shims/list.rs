@@ -7,7 +7,7 @@
 /// the type of the answer, if it can be asked.
 ///
 /// `shim::spawn` compiles each future for the first one that is compiled in; for the others it
-/// boxes the future.
+/// boxes the future and its output.
 macro_rules! runtimes {
     ($then:ident) => {
         $then! {

@@ -78,9 +78,9 @@ impl runtime::Runtime for Global {
         }))
     }
 
-    // By `spawn`, each future would be compiled for other executors too.
+    // `spawn` would compile each future for an executor that is a value too.
     #[inline]
-    fn spawn_here<F>(self, task: F) -> Spawned<NoJoin<F::Output>, F::Output>
+    fn spawn_by_name<F>(self, task: F) -> Spawned<NoJoin<F::Output>, F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
     {

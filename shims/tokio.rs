@@ -91,10 +91,10 @@ impl runtime::Runtime for Runtime {
         }))
     }
 
-    // By `spawn`, each future would be compiled for the runtime of a handle too.
+    // `spawn` would compile each future for a handle too.
     #[inline]
     #[track_caller]
-    fn spawn_here<F>(self, task: F) -> Spawned<Join<F::Output>, F::Output>
+    fn spawn_by_name<F>(self, task: F) -> Spawned<Join<F::Output>, F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
     {

@@ -225,7 +225,7 @@ use self::callback::Call;
 use self::destination::Destination;
 use self::event_loop::EventLoop;
 use self::join::BoxedHandle;
-use self::join::boxed::{BoxOutput, BoxedOutput};
+use self::join::boxed::{BoxedOutput, BoxingFuture};
 use self::scope::{LocalScope, new_context};
 use self::search::First;
 use self::task::{Outlined, TaskFuture};
@@ -289,10 +289,10 @@ where
     F::Output: Send + 'static,
 {
     if let Some((First { name, scope }, context)) = search::first_inheriting() {
-        return destination::spawn_here(name, scope, context, Outlined::new(future));
+        return destination::spawn_by_name(name, scope, context, Outlined::new(future));
     }
     let future = Outlined::new(future);
-    if const { !search::HAS_NAMES } {
+    if const { !search::FIRST_HAS_NAME } {
         if let Some(list) = search::list() {
             return listed::spawn_in(list, current::inherit(), future);
         }
@@ -321,9 +321,14 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
+    let future = Outlined::new(future);
     if let Some((First { name, scope }, context)) = search::first_inheriting() {
-        let future = Outlined::new(future);
-        return Ok(destination::spawn_here(name, scope, context, future));
+        return Ok(destination::spawn_by_name(name, scope, context, future));
+    }
+    if const { !search::FIRST_HAS_NAME } {
+        if let Some(list) = search::list() {
+            return Ok(listed::spawn_in(list, current::inherit(), future));
+        }
     }
     try_spawn_boxed(Box::pin(future))
 }
@@ -354,14 +359,20 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
+    let future = Outlined::new(future);
     if let Some(First { name, scope }) = search::first() {
-        return destination::spawn_here(name, scope, context, Outlined::new(future));
+        return destination::spawn_by_name(name, scope, context, future);
     }
-    spawn_boxed_in(context.into_any(), Box::pin(Outlined::new(future)))
+    if const { !search::FIRST_HAS_NAME } {
+        if let Some(list) = search::list() {
+            return listed::spawn_in(list, context, future);
+        }
+    }
+    spawn_boxed_in(context.into_any(), Box::pin(future))
 }
 
-/// Spawns where no runtime is found by its name. The future is boxed for that, so that there is
-/// nothing more to compile for it; and on all executors but the event loop its output, so that there
+/// Spawns where the first runtime is not found by its name. The future is boxed for that, so that
+/// there is nothing more to compile for it; and its output, except on the event loop, so that there
 /// is little to compile for a type of output.
 #[cold]
 #[inline(never)]
@@ -374,17 +385,19 @@ fn spawn_boxed<T: Send + 'static>(future: BoxFuture<'static, T>) -> JoinHandle<T
 }
 
 /// As [`spawn_boxed`].
+#[cold]
+#[inline(never)]
 #[track_caller]
 fn try_spawn_boxed<T: Send + 'static>(
     future: BoxFuture<'static, T>,
 ) -> Result<JoinHandle<T>, NoRuntime> {
     match search::list() {
         Some(list) => Ok(listed::spawn_in(list, current::inherit(), future)),
-        None => spawn_any(Box::pin(BoxOutput::new(future))).map(JoinHandle::boxed),
+        None => spawn_any(Box::pin(BoxingFuture::new(future))).map(JoinHandle::boxed),
     }
 }
 
-/// As [`spawn_boxed`], in `context`.
+/// As [`spawn_boxed`], in `context`. Outputs are boxed on the event loop too.
 #[cold]
 #[inline(never)]
 #[track_caller]
@@ -392,7 +405,7 @@ fn spawn_boxed_in<T: Send + 'static>(
     context: AnyContext,
     future: BoxFuture<'static, T>,
 ) -> JoinHandle<T> {
-    match spawn_any_in(context, Box::pin(BoxOutput::new(future))) {
+    match spawn_any_in(context, Box::pin(BoxingFuture::new(future))) {
         Ok(task) => JoinHandle::boxed(task),
         Err(error) => no_runtime(error),
     }
@@ -406,7 +419,8 @@ fn spawn_any(future: BoxFuture<'static, BoxedOutput>) -> Result<BoxedHandle, NoR
     Ok(BoxedHandle::from(destination.spawn(context, future)))
 }
 
-/// The same in `context`. Apart from it: most programs spawn in no shared context.
+/// The same in `context`. Separate from [`spawn_any`], so that a program which gives no context to
+/// its tasks is without this.
 #[track_caller]
 fn spawn_any_in(
     context: AnyContext,

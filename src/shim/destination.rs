@@ -246,7 +246,7 @@ where
 /// Spawns `future` in `context` on the runtime that its name means here.
 #[inline]
 #[track_caller]
-pub(crate) fn spawn_here<R: Listed, C, F>(
+pub(crate) fn spawn_by_name<R: Listed, C, F>(
     name: R,
     scope: R::Scope,
     context: C,
@@ -257,11 +257,11 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     let task = TaskFuture::new(context, RuntimeScope::<R>(scope), future);
-    handle::<R, _>(name.spawn_here(task))
+    handle::<R, _>(name.spawn_by_name(task))
 }
 
-/// The handle of a task. Compiled once for each output, and inlined later than what has
-/// `#[inline]`, which would be compiled for each future.
+/// The handle of a task. Without `#[inline]`, so that it is compiled once for each output. With it,
+/// its body would be copied into what is compiled for each future.
 fn handle<R: Listed, T: Send>(spawned: Spawned<R::Join<T>, T>) -> JoinHandle<T> {
     JoinHandle::native(dispatch::to_join::<R, T>(spawned))
 }

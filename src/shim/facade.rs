@@ -131,7 +131,7 @@ where
 {
     match R::BY_NAME.map(|name| (name, R::scope(name.native()))) {
         Some((name, Some(scope))) => {
-            destination::spawn_here(name, scope, current::inherit(), future)
+            destination::spawn_by_name(name, scope, current::inherit(), future)
         }
         _ => unreachable!("runtimes with a module have a name"),
     }

@@ -15,7 +15,7 @@ use std::task::{self, Poll};
 
 pub use self::done::DoneCallbackId;
 
-use self::boxed::{BoxedOutput, BoxedTask};
+use self::boxed::{BoxedJoin, BoxedOutput};
 use self::done::Notice;
 use self::listed::ListedJoin;
 use self::local::LocalJoin;
@@ -57,7 +57,7 @@ pub struct JoinHandle<T: 'static> {
 }
 
 /// The handle of a task whose output is in a box, of whichever type.
-pub(crate) struct BoxedHandle(Arc<dyn BoxedTask>);
+pub(crate) struct BoxedHandle(Arc<dyn BoxedJoin>);
 
 impl From<JoinHandle<BoxedOutput>> for BoxedHandle {
     fn from(handle: JoinHandle<BoxedOutput>) -> BoxedHandle {
@@ -97,7 +97,7 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    /// `handle` must be that of a [`BoxOutput`](boxed::BoxOutput) of a future with this output.
+    /// `handle` must be that of a [`BoxingFuture`](boxed::BoxingFuture) with this output.
     #[inline]
     pub(crate) fn boxed(handle: BoxedHandle) -> JoinHandle<T> {
         JoinHandle {

@@ -95,7 +95,7 @@ pub(crate) trait Runtime: Copy + 'static {
     /// Spawns a task on what its name means here.
     #[inline]
     #[track_caller]
-    fn spawn_here<F>(self, task: F) -> Spawned<Self::Join<F::Output>, F::Output>
+    fn spawn_by_name<F>(self, task: F) -> Spawned<Self::Join<F::Output>, F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
     {
@@ -103,6 +103,7 @@ pub(crate) trait Runtime: Copy + 'static {
     }
 
     /// Spawns the task that `make` makes of its scope, for a runtime that has more to do with that.
+    /// Not asked where the runtime is found by its name.
     #[inline]
     #[track_caller]
     fn spawn_in<F>(

@@ -91,8 +91,9 @@ fn default() -> Option<OnExecutor> {
         .clone()
 }
 
-/// Whether a runtime may be found by its name.
-pub(crate) const HAS_NAMES: bool = FirstRuntime::BY_NAME.is_some();
+/// Whether the first runtime has a name. Without runtimes, the first one is the event loop, which has
+/// none.
+pub(crate) const FIRST_HAS_NAME: bool = FirstRuntime::BY_NAME.is_some();
 
 /// The runtime for whose tasks no future is boxed, by its name.
 pub(crate) struct First {
@@ -100,26 +101,28 @@ pub(crate) struct First {
     pub(crate) scope: <FirstRuntime as Runtime>::Scope,
 }
 
-/// That runtime, if work from here goes there, and there is no fixed context.
+/// That runtime, if work from here goes there by its name, and there is no fixed context.
 #[inline]
 pub(crate) fn first() -> Option<First> {
-    if HAS_NAMES { first_by_name() } else { None }
+    /// Not inlined: the search would be most of what is compiled for a future.
+    #[inline(never)]
+    fn search() -> Option<First> {
+        first_by_name()
+    }
+
+    if FIRST_HAS_NAME { search() } else { None }
 }
 
 /// The same, with a copy of the current context.
 #[inline]
 pub(crate) fn first_inheriting() -> Option<(First, Context)> {
-    if HAS_NAMES {
-        first_by_name_inheriting()
-    } else {
-        None
+    /// Not inlined, as in [`first`].
+    #[inline(never)]
+    fn search() -> Option<(First, Context)> {
+        Some((first_by_name()?, current::inherit()))
     }
-}
 
-// Where these are inlined, they are most of what is compiled for a future.
-#[inline(never)]
-fn first_by_name_inheriting() -> Option<(First, Context)> {
-    Some((first_by_name()?, current::inherit()))
+    if FIRST_HAS_NAME { search() } else { None }
 }
 
 #[inline]
@@ -129,11 +132,16 @@ fn first_by_name() -> Option<First> {
         ScopeExecutor::Runtime(name) if scope.is_entered_by_runtime || name.is_available() => {
             Some(name)
         }
-        ScopeExecutor::None if local.is_none() => RuntimeName::of_thread(),
+        ScopeExecutor::None if local.is_none() => RuntimeName::of_thread().or_else(last_by_name),
         _ => None,
     });
     let name = name.and_then(FirstRuntime::from_name)?;
     FirstRuntime::scope(name.native()).map(|scope| First { name, scope })
+}
+
+/// The only global executor, if nothing comes before that.
+fn last_by_name() -> Option<RuntimeName> {
+    RuntimeName::only_global().filter(|_| default().is_none())
 }
 
 /// The list of tasks that a new one goes to, if the current scope names one.

@@ -145,7 +145,7 @@ where
 
 impl<P: EnterContext, S: TaskScope, O: FrameOwner> Entry<P, S, O> {
     /// Polls the future in the frame. The future is a trait object, so that this is compiled once for
-    /// each output, and not for each future and wherever the executor polls it from.
+    /// each output, kind of context and scope, and not for each future.
     #[inline(never)]
     fn poll<T>(
         &mut self,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aiocontextvars::event_loop::{EventLoop, LoopHandle};
 use aiocontextvars::shim::JoinHandle;
-use aiocontextvars::{ContextExt, shim};
+use aiocontextvars::{ContextExt, copy_context, shim};
 
 use crate::counting::{alone, by_this_thread, count};
 use crate::{ID, context_of};
@@ -38,12 +38,13 @@ async fn ours_by(counter: fn() -> u64, spawn: impl Fn() -> JoinHandle<Option<u64
 }
 
 /// The same by the free function.
+#[cfg(any(feature = "tokio", feature = "smol", feature = "async-std"))]
 async fn ours(counter: fn() -> u64) -> u64 {
     ours_by(counter, || shim::spawn(work())).await
 }
 
-/// What `shim::spawn` boxes for a task on another runtime than the first of tokio, smol and async-std
-/// that is compiled in: the future, the same with its output boxed, that output and the handle.
+/// What `shim::spawn` boxes where it does not find the first of tokio, smol and async-std by its name:
+/// the future, the same with its output boxed, that output and the handle.
 #[cfg(any(feature = "smol", feature = "async-std"))]
 fn boxes(is_first: bool) -> u64 {
     if is_first { 0 } else { 4 * TIMES }
@@ -52,13 +53,21 @@ fn boxes(is_first: bool) -> u64 {
 #[test]
 fn a_task_of_the_event_loop_is_one_allocation_and_with_a_runtime_compiled_in_a_box() {
     let _alone = alone();
-    let counted = EventLoop::new().run_until_complete(ours(by_this_thread));
+    let of = |spawn: fn() -> JoinHandle<Option<u64>>| {
+        EventLoop::new().run_until_complete(ours_by(by_this_thread, spawn))
+    };
+    let counted = [
+        of(|| shim::spawn(work())),
+        of(|| shim::try_spawn(work()).unwrap()),
+        of(|| shim::spawn_in(copy_context(), work())),
+    ];
     let is_first = !cfg!(any(
         feature = "tokio",
         feature = "smol",
         feature = "async-std"
     ));
-    assert_eq!(counted, if is_first { TIMES } else { 2 * TIMES });
+    let expected = if is_first { [1, 1, 1] } else { [2, 2, 5] };
+    assert_eq!(counted, expected.map(|each| each * TIMES));
 }
 
 #[test]

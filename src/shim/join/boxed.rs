@@ -3,54 +3,40 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
 
-use pin_project_lite::pin_project;
+use futures_core::future::BoxFuture;
 
 use super::TaskId;
 use super::done::{DoneCallbackId, Notice};
-use super::shareable::Shareable;
 use crate::shim::join_task::Abort;
 use crate::shim::outcome::Joined;
 
 /// An output, in a box.
 pub(crate) type BoxedOutput = Box<dyn Any + Send>;
 
-pin_project! {
-    /// A future with its output in a box.
-    pub(crate) struct BoxOutput<F> {
-        #[pin]
-        future: F,
+/// A future that puts its output into a box.
+pub(crate) struct BoxingFuture<T>(BoxFuture<'static, T>);
+
+impl<T> BoxingFuture<T> {
+    pub(crate) fn new(future: BoxFuture<'static, T>) -> BoxingFuture<T> {
+        BoxingFuture(future)
     }
 }
 
-impl<F> BoxOutput<F> {
-    #[inline]
-    pub(crate) fn new(future: F) -> BoxOutput<F> {
-        BoxOutput { future }
-    }
-}
-
-impl<F> Future for BoxOutput<F>
-where
-    F: Future<Output: Send + 'static>,
-{
+impl<T: Send + 'static> Future for BoxingFuture<T> {
     type Output = BoxedOutput;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<BoxedOutput> {
-        into_box(self.project().future.poll(cx))
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<BoxedOutput> {
+        let output = self.0.as_mut().poll(cx);
+        output.map(|output| Box::new(output) as BoxedOutput)
     }
 }
 
-fn into_box<T: Send + 'static>(output: Poll<T>) -> Poll<BoxedOutput> {
-    output.map(|output| Box::new(output) as BoxedOutput)
-}
-
-/// [`Shareable`], for outputs in boxes.
-pub(super) trait BoxedTask: Send + Sync + UnwindSafe + RefUnwindSafe {
+/// The handle of such a task, whatever is in the box.
+pub(super) trait BoxedJoin: Send + Sync {
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Joined<BoxedOutput>>;
     fn is_finished(&self) -> bool;
     fn abort(&self);
@@ -60,39 +46,9 @@ pub(super) trait BoxedTask: Send + Sync + UnwindSafe + RefUnwindSafe {
     fn id(&self) -> TaskId;
 }
 
-impl BoxedTask for Shareable<BoxedOutput> {
-    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Joined<BoxedOutput>> {
-        self.poll(cx)
-    }
-
-    fn is_finished(&self) -> bool {
-        self.is_finished()
-    }
-
-    fn abort(&self) {
-        self.abort();
-    }
-
-    fn abort_handle(&self) -> Arc<dyn Abort> {
-        self.abort_handle()
-    }
-
-    fn add_notice(&self, notice: Notice) -> DoneCallbackId {
-        self.add_notice(notice)
-    }
-
-    fn remove_notice(&self, id: DoneCallbackId) -> bool {
-        self.remove_notice(id)
-    }
-
-    fn id(&self) -> TaskId {
-        self.id()
-    }
-}
-
 /// Polls a task whose output is a `T` in a box, for the owner of the only handle.
 pub(super) fn poll<T: 'static>(
-    task: &mut Arc<dyn BoxedTask>,
+    task: &mut Arc<dyn BoxedJoin>,
     cx: &mut task::Context<'_>,
 ) -> Poll<Joined<T>> {
     let Some(task) = Arc::get_mut(task) else {

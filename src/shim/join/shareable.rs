@@ -18,11 +18,11 @@ use std::sync::{Arc, PoisonError};
 use std::task::{self, Poll, Waker};
 
 use super::TaskId;
-use super::boxed::{self, BoxedTask};
+use super::boxed::{self, BoxedJoin, BoxedOutput};
 use super::done::{self, Done, DoneCallbackId, Notice};
 use super::listed::{Ended, ListedJoin};
 use super::local::{Ending, LocalJoin};
-use super::shared_task::{Share, SharedTask};
+use super::shared_task::{SharedJoin, SharedTask};
 use crate::raw::{AlwaysSend, IsSend};
 use crate::shim::dispatch::NativeJoin;
 use crate::shim::join_task::{Abort, JoinTask};
@@ -40,10 +40,10 @@ enum State<T: 'static> {
     /// On an event loop, where its output need not be `Send`. With its id, if anybody has asked for
     /// it.
     Listed(ListedJoin<T>, Option<TaskId>),
-    Shared(Arc<dyn Share<T>>),
-    /// One of these states, in there. Shared while somebody asks for something that may run code of
-    /// users, which the lock is not held for.
-    Boxed(Arc<dyn BoxedTask>),
+    Shared(Arc<dyn SharedJoin<T>>),
+    /// A task whose output is boxed, with a state of its own. The pointer is cloned only within a call
+    /// by `&self`, as the lock must not be held while code of users runs: a poll has the only one.
+    Boxed(Arc<dyn BoxedJoin>),
     /// The outcome has been given out. With the task's id, if anybody has asked for it.
     Done(Option<TaskId>),
 }
@@ -55,7 +55,7 @@ enum Notices {
     Listed(Option<Arc<Done>>),
     /// A [`SharedTask`], made for them.
     Watched,
-    Boxed(Arc<dyn BoxedTask>),
+    Boxed(Arc<dyn BoxedJoin>),
 }
 
 /// A task that nobody else reaches. Its output is `Send`, which is not known any more where a
@@ -99,7 +99,7 @@ impl<T: 'static> Shareable<T> {
     }
 
     /// `task` must be that of a future with this output, which boxes it.
-    pub(super) fn boxed(task: Arc<dyn BoxedTask>) -> Shareable<T> {
+    pub(super) fn boxed(task: Arc<dyn BoxedJoin>) -> Shareable<T> {
         Shareable {
             state: Mutex::new(State::Boxed(task)),
         }
@@ -128,7 +128,7 @@ impl<T: 'static> Shareable<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn as_boxed(&self) -> Option<Arc<dyn BoxedTask>> {
+    fn as_boxed(&self) -> Option<Arc<dyn BoxedJoin>> {
         match &*self.lock() {
             State::Boxed(task) => Some(Arc::clone(task)),
             _ => None,
@@ -237,7 +237,7 @@ impl<T: 'static> Shareable<T> {
     }
 
     /// Moves the task to where others see it too. `None` if its outcome has been given out.
-    fn shared(&self) -> Option<Arc<dyn Share<T>>> {
+    fn shared(&self) -> Option<Arc<dyn SharedJoin<T>>> {
         let mut state = self.lock();
         let shared = match mem::replace(&mut *state, State::Done(None)) {
             // What is left of it is dropped without the lock.
@@ -255,6 +255,36 @@ impl<T: 'static> Shareable<T> {
         };
         *state = State::Shared(Arc::clone(&shared));
         Some(shared)
+    }
+}
+
+impl BoxedJoin for Shareable<BoxedOutput> {
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Joined<BoxedOutput>> {
+        Shareable::poll(self, cx)
+    }
+
+    fn is_finished(&self) -> bool {
+        Shareable::is_finished(self)
+    }
+
+    fn abort(&self) {
+        Shareable::abort(self);
+    }
+
+    fn abort_handle(&self) -> Arc<dyn Abort> {
+        Shareable::abort_handle(self)
+    }
+
+    fn add_notice(&self, notice: Notice) -> DoneCallbackId {
+        Shareable::add_notice(self, notice)
+    }
+
+    fn remove_notice(&self, id: DoneCallbackId) -> bool {
+        Shareable::remove_notice(self, id)
+    }
+
+    fn id(&self) -> TaskId {
+        Shareable::id(self)
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) struct SharedTask<T: 'static> {
 
 /// [`SharedTask`] by a pointer: its code is compiled for outputs whose tasks are shared somewhere, and
 /// not for all that are awaited.
-pub(super) trait Share<T>: Abort {
+pub(super) trait SharedJoin<T>: Abort {
     fn poll(&self, cx: &mut task::Context<'_>) -> Poll<Joined<T>>;
 
     /// Drops the outcome as soon as there is one.
@@ -48,37 +48,9 @@ pub(super) trait Share<T>: Abort {
     fn known_id(&self) -> Option<TaskId>;
 
     fn id(&self) -> TaskId;
+
+    /// The same as an abort handle. (The compiler has done this by itself since Rust 1.86.)
     fn into_abort(self: Arc<Self>) -> Arc<dyn Abort>;
-}
-
-impl<T: 'static> Share<T> for SharedTask<T> {
-    fn poll(&self, cx: &mut task::Context<'_>) -> Poll<Joined<T>> {
-        self.poll(cx)
-    }
-
-    fn release(self: Arc<Self>) {
-        SharedTask::release(&self);
-    }
-
-    fn add_notice(self: Arc<Self>, notice: Notice) -> DoneCallbackId {
-        SharedTask::add_notice(&self, notice)
-    }
-
-    fn remove_notice(&self, id: DoneCallbackId) -> bool {
-        self.done.remove(id)
-    }
-
-    fn known_id(&self) -> Option<TaskId> {
-        self.id.get().copied()
-    }
-
-    fn id(&self) -> TaskId {
-        *self.id.get_or_init(TaskId::next)
-    }
-
-    fn into_abort(self: Arc<Self>) -> Arc<dyn Abort> {
-        self
-    }
 }
 
 /// What is behind the lock.
@@ -340,9 +312,37 @@ impl<T: 'static> SharedTask<T> {
         Some(result)
     }
 
-    fn add_notice(self: &Arc<Self>, notice: Notice) -> DoneCallbackId {
+    /// Looks at the task, because the watcher was woken.
+    fn look(&self) {
+        let note = |notes: &mut Notes| {
+            notes.look = true;
+            None
+        };
+        self.operate(note, |task| ((), task.look()));
+    }
+}
+
+impl<T: 'static> SharedJoin<T> for SharedTask<T> {
+    fn poll(&self, cx: &mut task::Context<'_>) -> Poll<Joined<T>> {
+        let waker = cx.waker().clone();
+        let note = waker.clone();
+        let polled = self.operate(
+            |notes| notes.awaiter.replace(note),
+            |task| (task.poll(waker), None),
+        );
+        polled.unwrap_or(Poll::Pending)
+    }
+
+    fn release(self: Arc<Self>) {
+        let waker = Waker::from(Arc::new(Release(Arc::downgrade(&self))));
+        let joined = self.poll(&mut task::Context::from_waker(&waker));
+        // Whoever ends the task is not to hear of a panic of its output's destructor.
+        catch(|| drop(joined));
+    }
+
+    fn add_notice(self: Arc<Self>, notice: Notice) -> DoneCallbackId {
         let id = self.done.add(notice);
-        let watcher = Waker::from(Arc::new(Watch(Arc::clone(self))));
+        let watcher = Waker::from(Arc::new(Watch(Arc::clone(&self))));
         let note = watcher.clone();
         self.operate(
             |notes| notes.watch.replace(note),
@@ -354,31 +354,20 @@ impl<T: 'static> SharedTask<T> {
         id
     }
 
-    /// Looks at the task, because the watcher was woken.
-    fn look(&self) {
-        let note = |notes: &mut Notes| {
-            notes.look = true;
-            None
-        };
-        self.operate(note, |task| ((), task.look()));
+    fn remove_notice(&self, id: DoneCallbackId) -> bool {
+        self.done.remove(id)
     }
 
-    fn poll(&self, cx: &mut task::Context<'_>) -> Poll<Joined<T>> {
-        let waker = cx.waker().clone();
-        let note = waker.clone();
-        let polled = self.operate(
-            |notes| notes.awaiter.replace(note),
-            |task| (task.poll(waker), None),
-        );
-        polled.unwrap_or(Poll::Pending)
+    fn known_id(&self) -> Option<TaskId> {
+        self.id.get().copied()
     }
 
-    /// Drops the outcome as soon as there is one.
-    fn release(self: &Arc<Self>) {
-        let waker = Waker::from(Arc::new(Release(Arc::downgrade(self))));
-        let joined = self.poll(&mut task::Context::from_waker(&waker));
-        // Whoever ends the task is not to hear of a panic of its output's destructor.
-        catch(|| drop(joined));
+    fn id(&self) -> TaskId {
+        *self.id.get_or_init(TaskId::next)
+    }
+
+    fn into_abort(self: Arc<Self>) -> Arc<dyn Abort> {
+        self
     }
 }
 
