@@ -288,10 +288,10 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    if let Some((First { name, scope }, context)) = search::first_inheriting() {
-        return destination::spawn_by_name(name, scope, context, Outlined::new(future));
-    }
     let future = Outlined::new(future);
+    if let Some((First { name, scope }, context)) = search::first_inheriting() {
+        return destination::spawn_by_name(name, scope, context, future);
+    }
     if const { !search::FIRST_HAS_NAME } {
         if let Some(list) = search::list() {
             return listed::spawn_in(list, current::inherit(), future);

@@ -90,7 +90,8 @@ impl<P, S, O> Entry<P, S, O> {
         }
     }
 
-    /// Of a task: nothing is current in it that was not captured.
+    /// Of a task: nothing is current in it that was not captured. Without `#[inline]`, which would
+    /// copy it into what is compiled for each future.
     fn apart(context: impl TaskContext<Place = P>, scope: S) -> Self
     where
         P: EnterContext,
@@ -152,9 +153,8 @@ impl<P: EnterContext, S: TaskScope, O: FrameOwner> Entry<P, S, O> {
         future: Pin<&mut dyn Future<Output = T>>,
         cx: &mut task::Context<'_>,
     ) -> Poll<T> {
-        O::entering(&self.scope, |entering| match self.context.alone() {
-            Some(context) => current::enter_alone(context, entering, || future.poll(cx)),
-            None => self.context.poll_in(entering, cx, |cx| future.poll(cx)),
+        O::entering(&self.scope, |entering| {
+            self.context.poll_in(entering, cx, |cx| future.poll(cx))
         })
     }
 }
