@@ -106,7 +106,7 @@ use std::fmt;
 
 pub use self::contract::Companion;
 pub(crate) use self::registry::{any, capture, enter};
-pub(crate) use self::thread::{may_call, thread_exits};
+pub(crate) use self::thread::thread_exits;
 
 /// Has `companion` follow the work from now on: each context that is captured afterwards has what
 /// is current then.

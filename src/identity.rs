@@ -41,6 +41,15 @@ impl SharedCompanions {
         }
     }
 
+    /// The id of the context that it was in, or 0.
+    #[inline]
+    fn id(&self) -> u64 {
+        match &*self.0 {
+            Tail::Captured(_) => 0,
+            Tail::Written { id, .. } => *id,
+        }
+    }
+
     /// The same without the id of the context that it was in.
     fn without_id(self) -> SharedCompanions {
         match &*self.0 {
@@ -157,20 +166,21 @@ impl Identity {
     }
 
     /// Puts back what was taken out.
+    #[inline]
     pub(crate) fn put_back(&mut self, companions: SharedCompanions) {
-        self.put_beside(self.id(), companions);
+        let id = self.id();
+        if id == companions.id() {
+            self.0 = NumberOrShared::shared(companions.0);
+        } else {
+            self.put_beside(id, companions);
+        }
     }
 
-    fn put_beside(&mut self, id: u64, SharedCompanions(tail): SharedCompanions) {
-        let has_id = match &*tail {
-            Tail::Captured(_) => 0,
-            Tail::Written { id, .. } => *id,
-        };
-        self.0 = NumberOrShared::shared(if id == has_id {
-            tail
-        } else {
-            let captured = SharedCompanions(tail).without_id();
-            triomphe::Arc::new(Tail::Written { id, captured })
-        });
+    /// Has the id and the companions, which have not both been one's own before.
+    #[cold]
+    fn put_beside(&mut self, id: u64, companions: SharedCompanions) {
+        let captured = companions.without_id();
+        let written = Tail::Written { id, captured };
+        self.0 = NumberOrShared::shared(triomphe::Arc::new(written));
     }
 }

@@ -73,30 +73,34 @@ impl Companion for CurrentSpan {
         let around = span.with_subscriber(|(id, dispatch)| match dispatch.current_span().id() {
             None => Around::Nothing,
             Some(current) if current == id => Around::Same,
-            Some(current) => Around::Other(Left::leave_all(dispatch, current.clone())),
+            Some(_) => Around::Others,
         });
         match around {
+            None | Some(Around::Nothing) => span.in_scope(f),
             Some(Around::Same) => f(),
-            Some(Around::Other(left)) => {
-                let result = span.in_scope(f);
-                drop(left);
-                result
+            Some(Around::Others) => {
+                let _left = span.with_subscriber(|(_, dispatch)| Left::leave(dispatch));
+                span.in_scope(f)
             }
-            _ => span.in_scope(f),
         }
     }
 
+    #[inline]
     fn enter_none<R>(&self, f: impl FnOnce() -> R) -> R {
+        if !dispatcher::get_default(|dispatch| dispatch.current_span().id().is_some()) {
+            return f();
+        }
         let _left = dispatcher::get_default(Left::leave);
         f()
     }
 }
 
 /// What is current where a span is to be.
+#[derive(Clone, Copy)]
 enum Around {
     Nothing,
     Same,
-    Other(Left),
+    Others,
 }
 
 /// Spans that were current, innermost first, and are to be so again.
@@ -109,25 +113,19 @@ impl Left {
     /// So many at most, for subscribers whose current span does not go by what is entered.
     const MOST: usize = 256;
 
-    #[inline]
-    fn leave(dispatch: &Dispatch) -> Option<Left> {
-        let first = dispatch.current_span();
-        let first = first.id()?;
-        Some(Left::leave_all(dispatch, first.clone()))
-    }
-
     #[cold]
-    fn leave_all(dispatch: &Dispatch, first: span::Id) -> Left {
+    fn leave(dispatch: &Dispatch) -> Left {
         let mut left = Left {
             dispatch: dispatch.clone(),
             ids: Vec::new(),
         };
-        let mut next = Some(first);
-        while let Some(id) = next.filter(|_| left.ids.len() < Left::MOST) {
+        while left.ids.len() < Left::MOST {
+            let Some(id) = dispatch.current_span().id().cloned() else {
+                break;
+            };
             // Kept open meanwhile.
             left.ids.push(dispatch.clone_span(&id));
             dispatch.exit(&id);
-            next = dispatch.current_span().id().cloned();
         }
         left
     }

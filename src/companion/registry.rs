@@ -142,12 +142,21 @@ fn capture_all() -> Captured {
     }
 }
 
-/// Calls `f` while these companions are current, and nothing of the others is.
+/// Calls `f` while these companions are current, and nothing of the others is. `f` alone where no
+/// companion may be called.
+#[inline]
 pub(crate) fn enter(companions: Option<&Companions>, f: &mut dyn FnMut()) {
-    enter_from(&REGISTERED, 0, companions, f);
+    match REGISTERED.get() {
+        // Mostly there is one, and only a call through a pointer is between it and `f`.
+        Some(only) if only.next.get().is_none() && thread::has_called() => {
+            only.enter(0, companions, f);
+        }
+        _ if thread::may_call() => enter_all(&REGISTERED, 0, companions, f),
+        _ => f(),
+    }
 }
 
-fn enter_from(
+fn enter_all(
     link: &'static Link,
     index: usize,
     companions: Option<&Companions>,
@@ -157,9 +166,18 @@ fn enter_from(
         thread::called();
         return f();
     };
-    let mut within = || enter_from(&registered.next, index + 1, companions, f);
-    match companions.and_then(|companions| companions.value(index)) {
-        Some(value) => value.enter(&mut within),
-        None => registered.companion.enter_none(&mut within),
+    registered.enter(index, companions, &mut || {
+        enter_all(&registered.next, index + 1, companions, f);
+    });
+}
+
+impl Registered {
+    /// Calls `f` while what the companions have for this one is current.
+    #[inline]
+    fn enter(&self, index: usize, companions: Option<&Companions>, f: &mut dyn FnMut()) {
+        match companions.and_then(|companions| companions.value(index)) {
+            Some(value) => value.enter(f),
+            None => self.companion.enter_none(f),
+        }
     }
 }

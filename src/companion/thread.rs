@@ -43,8 +43,14 @@ pub(crate) fn thread_exits() {
 
 /// Whether a companion may be called.
 #[inline]
-pub(crate) fn may_call() -> bool {
+pub(super) fn may_call() -> bool {
     STATE.with(|state| state.use_.get() != Use::Over)
+}
+
+/// Whether [`called`] has nothing to note.
+#[inline]
+pub(super) fn has_called() -> bool {
+    STATE.with(|state| state.use_.get() == Use::Some)
 }
 
 /// Notes that companions have been called, which have made their thread-locals by then: they are

@@ -107,13 +107,13 @@ fn enter_with_companions(context: &mut Context, entering: Entering<'_>, f: &mut 
     /// Puts the companions back into the context when it has been left.
     struct Entered<'a> {
         context: &'a mut Context,
-        kind: Kind,
+        accompanied: Option<Kind>,
     }
     impl Drop for Entered<'_> {
+        #[inline]
         fn drop(&mut self) {
-            if let Origin::Accompanied(companions) =
-                mem::replace(&mut self.kind.origin, Origin::Own)
-            {
+            let kind = self.accompanied.take();
+            if let Some(Origin::Accompanied(companions)) = kind.map(|kind| kind.origin) {
                 self.context.identity_mut().put_back(companions);
             }
         }
@@ -123,34 +123,30 @@ fn enter_with_companions(context: &mut Context, entering: Entering<'_>, f: &mut 
         scope,
         is_drop,
     } = entering;
-    if !companion::may_call() {
-        return contexts().enter(context, kind, scope, f);
-    }
-    let Some(companions) = context.identity_mut().take_companions() else {
-        return contexts().enter(context, kind, scope, || call_accompanied(None, is_drop, f));
-    };
+    let companions = context.identity_mut().take_companions();
     let entered = Entered {
         context,
-        kind: Kind {
+        accompanied: companions.map(|companions| Kind {
             users: kind.users,
             origin: Origin::Accompanied(companions),
-        },
+        }),
     };
-    let companions = match &entered.kind.origin {
-        Origin::Accompanied(companions) => Some(companions.get()),
-        _ => None,
-    };
-    contexts().enter(entered.context, &entered.kind, scope, || {
-        call_accompanied(companions, is_drop, f);
+    let kind = entered.accompanied.as_ref().unwrap_or(kind);
+    contexts().enter(entered.context, kind, scope, || {
+        let companions = match &kind.origin {
+            Origin::Accompanied(companions) => Some(companions.get()),
+            _ => None,
+        };
+        match is_drop {
+            false => companion::enter(companions, f),
+            true => drop_accompanied(companions, f),
+        }
     });
 }
 
-/// Calls `f` while these companions are current, and nothing of the others is.
-fn call_accompanied(companions: Option<&Companions>, is_drop: bool, f: &mut dyn FnMut()) {
-    if !is_drop {
-        return companion::enter(companions, f);
-    }
-    // The companions' panics stay here, and those of `f` go on.
+/// Calls `f` while these companions are current. Their panics stay here, and those of `f` go on.
+#[cold]
+fn drop_accompanied(companions: Option<&Companions>, f: &mut dyn FnMut()) {
     let mut outcome = None;
     catch(|| {
         companion::enter(companions, &mut || {
