@@ -13,14 +13,17 @@ part=${1:?core or shims}
 shift
 case $part in
     core)
-        select=(--file 'src/*.rs' --file 'src/{channel,companion,current,propagation,shared,with_context}/*.rs')
-        select+=(--exclude src/shim.rs) features=(--features rayon)
+        select=(--file 'src/*.rs' --file 'src/{bridge,channel,companion,current,fields,propagation,shared,sync,with_context}/**')
+        select+=(--exclude src/shim.rs --exclude src/sync/model.rs)
+        features=rayon,async-channel,tracing,tracing-subscriber,log
         ;;
     shims)
-        select=(--file src/shim.rs --file 'src/shim/**' --file 'src/../shims/*.rs') features=(--all-features)
+        select=(--file src/shim.rs --file 'src/shim/**' --file 'src/../shims/**') features=all
         ;;
     *) echo "neither core nor shims: $part"; exit 2 ;;
 esac
+with=(--features "$features")
+[ "$features" != all ] || with=(--all-features)
 # Files that are named take the place of the part's.
 case " $* " in *" -f "* | *" --file "*) select=() ;; esac
 
@@ -34,12 +37,24 @@ command -v cargo-mutants >/dev/null ||
 export CARGO_INCREMENTAL=1 CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0
 unset CARGO_TARGET_DIR
 
+# The names of the tests that are built with these features.
+tests_with() {
+    cargo metadata --no-deps --format-version 1 | python3 -c '
+import json, sys
+
+features = sys.argv[1]
+packages = json.load(sys.stdin)["packages"]
+package = next(package for package in packages if package["name"] == "aiocontextvars")
+for target in package["targets"]:
+    required = set(target.get("required-features", []))
+    if target["kind"] == ["test"] and (features == "all" or required <= set(features.split(","))):
+        print(target["name"])
+' "$1"
+}
+
 # All tests but those of the compiler's messages and of the documentation's links.
 short=(--lib) long=()
-for path in tests/*.rs tests/*/main.rs; do
-    name=${path#tests/}
-    name=${name%.rs}
-    name=${name%/main}
+for name in $(tests_with "$features"); do
     case $name in
         misuse | guarantees) ;;
         allocations | asyncio | conformance | conformance_accompanied | model | pep567) long+=(--test "$name") ;;
@@ -51,7 +66,7 @@ out=target/mutants
 round() {
     # Of the codes, 2 and 3 are for changes that were missed and for tests that did not come to an end.
     cargo mutants --output "$out" --no-shuffle --colors never --no-times \
-        "${select[@]}" "${features[@]}" "$@" || [[ $? == [23] ]]
+        "${select[@]}" "${with[@]}" "$@" || [[ $? == [23] ]]
 }
 
 lines() {

@@ -886,10 +886,10 @@ pub(crate) trait Around {
     ///
     /// Its type is not known, so that this is compiled once, and not in each place that drops such a
     /// value: a runtime has five of them for each task.
-    fn around(&mut self, value: Undropped<'_>);
+    fn around(self, value: Undropped<'_>);
 
     /// The same for a value whose drop does nothing.
-    fn release(&mut self);
+    fn release(self);
 }
 
 /// A value in its place, which goes when this does.
@@ -930,7 +930,7 @@ impl Drop for Undropped<'_> {
 
 /// A value that is dropped where `A` says.
 pub(crate) struct Inside<T, A: Around> {
-    around: A,
+    around: ManuallyDrop<A>,
     /// Pinned if this is.
     inner: ManuallyDrop<T>,
 }
@@ -938,7 +938,7 @@ pub(crate) struct Inside<T, A: Around> {
 impl<T, A: Around> Inside<T, A> {
     pub(crate) fn new(around: A, inner: T) -> Inside<T, A> {
         Inside {
-            around,
+            around: ManuallyDrop::new(around),
             inner: ManuallyDrop::new(inner),
         }
     }
@@ -971,7 +971,7 @@ impl<T, A: Around> Inside<T, A> {
         // SAFETY: both are valid for reads, and are not used again: `this` is not dropped.
         unsafe {
             (
-                ptr::read(&this.around),
+                ManuallyDrop::into_inner(ptr::read(&this.around)),
                 ManuallyDrop::into_inner(ptr::read(&this.inner)),
             )
         }
@@ -981,12 +981,14 @@ impl<T, A: Around> Inside<T, A> {
 impl<T, A: Around> Drop for Inside<T, A> {
     #[inline]
     fn drop(&mut self) {
+        // SAFETY: this is the drop of `self`, after which nobody has it.
+        let around = unsafe { ManuallyDrop::take(&mut self.around) };
         if !mem::needs_drop::<T>() {
-            return self.around.release();
+            return around.release();
         }
-        // SAFETY: this is the drop of `self`, after which nobody has the value.
+        // SAFETY: as above.
         let value = unsafe { Undropped::new(&mut self.inner) };
-        self.around.around(value);
+        around.around(value);
     }
 }
 

@@ -174,7 +174,7 @@ impl EnterContext for ScopePlace {
         self.context().run_last(entering, f)
     }
 
-    fn release(&mut self) {
-        self.context().release();
+    fn release(mut self) {
+        self.context().take().release();
     }
 }

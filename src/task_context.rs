@@ -123,7 +123,7 @@ mod sealed {
         fn run_last<R>(&mut self, entering: Entering<'_>, f: impl FnOnce() -> R) -> R;
 
         /// Drops the context, and the values that nobody else has in an empty one.
-        fn release(&mut self);
+        fn release(self);
     }
 
     #[allow(private_interfaces, reason = "as in the trait")]
@@ -163,8 +163,8 @@ mod sealed {
         }
 
         #[inline]
-        fn release(&mut self) {
-            current::drop_values(self.take());
+        fn release(self) {
+            current::drop_values(self);
         }
     }
 
@@ -207,8 +207,8 @@ mod sealed {
             })
         }
 
-        fn release(&mut self) {
-            mem::take(self).release();
+        fn release(self) {
+            Waiter::release(self);
         }
     }
 }
