@@ -21,6 +21,6 @@ with_own_target fuzz 600
 AIOCONTEXTVARS_SECONDS=10 cargo test --quiet --all-features --test single_step
 AIOCONTEXTVARS_SECONDS=10 cargo test --quiet --release -p aiocontextvars --test single_step
 cargo run --quiet --release -p soak -- --seconds 60
-# A file of each part, so that the script keeps working; the whole takes a day.
+# A file of each part; the whole takes a day.
 bash ci/mutants.sh core -f src/id.rs
 bash ci/mutants.sh shims -f src/shim/outcome.rs
