@@ -36,7 +36,8 @@ for features in tokio,async-std tokio,smol async-std,smol; do
     cargo test --quiet -p aiocontextvars --test one_runtime --test search --test errors --features "$features"
 done
 
-# All together are what the README's command tests. One alone is tested with the tests that ask for it.
+# All together are what the README's command tests. One alone is tested with the tests that ask for it, and none and tokio,
+# which most programs have, with the documentation's examples too.
 alone() {
     local features=$1 output
     shift
@@ -79,6 +80,7 @@ for target in package["targets"]:
 if [ "${1-}" = all ]; then
     for features in "" "${runtimes[@]}"; do
         alone "$features" --lib --tests
+        alone "$features" --doc
     done
     for feature in "${others[@]}"; do
         # shellcheck disable=SC2046  # One word for each.
@@ -93,5 +95,8 @@ else
         # The suite has a target for each executor, and is compiled with all features elsewhere.
         # shellcheck disable=SC2046  # One word for each.
         alone "$feature" --lib $(tests_of "$feature" | grep -v conformance)
+    done
+    for features in "" tokio; do
+        alone "$features" --doc
     done
 fi

@@ -15,9 +15,10 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 /// # Examples
 ///
 /// ```
-/// use aiocontextvars::shim;
+/// use aiocontextvars::shim::{self, event_loop::EventLoop};
 ///
-/// shim::block_on(async {
+/// // Elsewhere another thread may have called it by then, and nothing is cancelled.
+/// EventLoop::new().run_until_complete(async {
 ///     let handle = shim::call_soon(|| unreachable!());
 ///     handle.cancel();
 ///     assert!(handle.is_cancelled());

@@ -112,11 +112,13 @@ impl Runner {
     /// # Examples
     ///
     /// ```
+    /// # #[cfg(feature = "tokio")] {
     /// use aiocontextvars::shim::Runner;
     ///
     /// let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     /// let mut runner = Runner::from_block_on(move |future| runtime.block_on(future));
     /// assert_eq!(runner.run(async { tokio::spawn(async { 1 }).await.unwrap() }), 1);
+    /// # }
     /// ```
     pub fn from_block_on(
         mut block_on: impl FnMut(Pin<&mut dyn Future<Output = ()>>) + 'static,

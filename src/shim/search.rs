@@ -62,12 +62,13 @@ impl fmt::Display for NoRuntime {
             (1, _) => f.write_str(
                 "; outside of a runtime, `shim::block_on` runs a future on one of its own",
             ),
-            (_, Some(module)) => write!(
-                f,
-                "; several runtimes are compiled in, so none is the obvious choice: name one, as in \
-                 `shim::{module}::spawn`"
-            ),
-            (_, None) => Ok(()),
+            (_, global) => {
+                f.write_str("; several runtimes are compiled in, so none is the obvious choice")?;
+                match global {
+                    Some(module) => write!(f, ": name one, as in `shim::{module}::spawn`"),
+                    None => Ok(()),
+                }
+            }
         }
     }
 }

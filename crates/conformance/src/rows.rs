@@ -372,7 +372,11 @@ macro_rules! __rows {
                 cs_02_a_burst_from_eight_threads
                 cs_09_spawned_from_another_thread
             }
-            threads { th_05_a_worker_has_nothing_in_its_own_context }
+            threads {
+                th_03_what_a_job_spawns_goes_to_its_executor
+                th_05_a_worker_has_nothing_in_its_own_context
+                th_08_a_thread_that_unwinds_wakes_a_task
+            }
         }
     };
     (ending, $then:ident, $with:tt) => {

@@ -1,5 +1,6 @@
 //! Rows TH: threads and blocking jobs.
 
+use std::panic;
 use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -98,9 +99,53 @@ pub(crate) fn th_03_a_blocking_job_runs_in_a_copy(on: On) {
             shim::spawn_blocking(|| ID.get()).await.unwrap()
         });
         assert_eq!(from_task.await.unwrap(), Some(5));
-        let error = shim::spawn_blocking(|| std::panic::resume_unwind(Box::new("job")));
+        let error = shim::spawn_blocking(|| panic::resume_unwind(Box::new("job")));
         let error = error.await.unwrap_err();
         assert_eq!(error.into_panic().downcast_ref(), Some(&"job"));
+    });
+}
+
+pub(crate) fn th_03_what_a_job_spawns_goes_to_its_executor(on: OnRemote) {
+    on.start().block_on(async {
+        ID.set(1);
+        let job = shim::spawn_blocking(|| {
+            ID.set(2);
+            shim::spawn(async { ID.get() })
+        });
+        let task = job.await.unwrap();
+        assert_eq!((task.await.unwrap(), ID.get()), (Some(2), Some(1)));
+    });
+}
+
+pub(crate) fn th_08_a_thread_that_unwinds_wakes_a_task(on: OnRemote) {
+    struct Wakes(Option<oneshot::Sender<()>>);
+    impl Drop for Wakes {
+        fn drop(&mut self) {
+            self.0
+                .take()
+                .into_iter()
+                .for_each(|it| it.send(()).unwrap());
+        }
+    }
+    on.start().block_on(async {
+        ID.set(1);
+        let (sender, receiver) = oneshot::channel();
+        let (begins, begun) = oneshot::channel();
+        let task = on.spawn(async move {
+            ID.set(2);
+            begins.send(()).unwrap();
+            (receiver.await, ID.get())
+        });
+        begun.await.unwrap();
+        let thread = thread::spawn(move || {
+            let _wakes = Wakes(Some(sender));
+            panic::resume_unwind(Box::new("not caught"));
+        });
+        assert!(thread.join().is_err());
+        assert_eq!(
+            (task.await.unwrap(), ID.get()),
+            ((Ok(()), Some(2)), Some(1))
+        );
     });
 }
 
