@@ -107,14 +107,15 @@ fn enter_with_companions(context: &mut Context, entering: Entering<'_>, f: &mut 
     /// Puts the companions back into the context when it has been left.
     struct Entered<'a> {
         context: &'a mut Context,
-        accompanied: Option<Kind>,
+        kind: Kind,
     }
     impl Drop for Entered<'_> {
         #[inline]
         fn drop(&mut self) {
-            let kind = self.accompanied.take();
-            if let Some(Origin::Accompanied(companions)) = kind.map(|kind| kind.origin) {
-                self.context.identity_mut().put_back(companions);
+            if let Origin::Accompanied(companions) = &mut self.kind.origin {
+                if let Some(companions) = companions.take() {
+                    self.context.identity_mut().put_back(companions);
+                }
             }
         }
     }
@@ -123,25 +124,33 @@ fn enter_with_companions(context: &mut Context, entering: Entering<'_>, f: &mut 
         scope,
         is_drop,
     } = entering;
-    let companions = context.identity_mut().take_companions();
+    let Some(companions) = context.identity_mut().take_companions() else {
+        return contexts().enter(context, kind, scope, || call_accompanied(None, is_drop, f));
+    };
     let entered = Entered {
         context,
-        accompanied: companions.map(|companions| Kind {
+        kind: Kind {
             users: kind.users,
-            origin: Origin::Accompanied(companions),
-        }),
+            origin: Origin::Accompanied(Some(companions)),
+        },
     };
-    let kind = entered.accompanied.as_ref().unwrap_or(kind);
+    let kind = &entered.kind;
     contexts().enter(entered.context, kind, scope, || {
         let companions = match &kind.origin {
-            Origin::Accompanied(companions) => Some(companions.get()),
+            Origin::Accompanied(Some(companions)) => Some(companions.get()),
             _ => None,
         };
-        match is_drop {
-            false => companion::enter(companions, f),
-            true => drop_accompanied(companions, f),
-        }
+        call_accompanied(companions, is_drop, f);
     });
+}
+
+/// Calls `f` while these companions are current, and nothing of the others is.
+#[inline]
+fn call_accompanied(companions: Option<&Companions>, is_drop: bool, f: &mut dyn FnMut()) {
+    match is_drop {
+        false => companion::enter(companions, f),
+        true => drop_accompanied(companions, f),
+    }
 }
 
 /// Calls `f` while these companions are current. Their panics stay here, and those of `f` go on.

@@ -39,7 +39,7 @@ pub(super) enum Origin {
     /// The shared context that writes are published to.
     Shared(SharedContext),
     /// The companions that were captured with the context. They are here while it is entered.
-    Accompanied(SharedCompanions),
+    Accompanied(Option<SharedCompanions>),
 }
 
 /// Who may use a frame. See the head of this file.

@@ -85,7 +85,7 @@ fn inherit_accompanied() -> Context {
 #[inline(never)]
 fn capture_companions() -> Captured {
     let before = glance(|_, kind| match &kind.origin {
-        Origin::Accompanied(companions) => Some(companions.clone()),
+        Origin::Accompanied(companions) => companions.clone(),
         _ => None,
     });
     match before {
