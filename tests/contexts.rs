@@ -1,6 +1,8 @@
 //! Contexts as values, while guards are live in them, and the meaning of what they have.
 
-use aiocontextvars::{Context, ContextVar, Scoped, context_var, copy_context, inherit_context};
+use aiocontextvars::{
+    Context, ContextVar, ResetErrorKind, Scoped, context_var, copy_context, inherit_context,
+};
 
 context_var! {
     static ID: u64;
@@ -70,6 +72,20 @@ fn a_value_that_was_applied_under_a_guard_goes_with_it() {
         drop(guard);
         assert_eq!(ID.get(), Some(1));
     });
+}
+
+#[test]
+fn a_clone_of_a_context_that_was_written_to_has_neither_its_tokens_nor_its_guards() {
+    let mut original = Context::new();
+    let token = original.run(|| ID.set(1));
+    let guard = original.run(|| ID.scoped(2));
+    let mut clone = original.clone();
+    let error = clone.run(|| ID.reset(token)).unwrap_err();
+    assert_eq!(error.kind(), ResetErrorKind::DifferentContext);
+    drop(guard);
+    assert_eq!((original.get(&ID), clone.get(&ID)), (Some(&1), Some(&2)));
+    original.run(|| ID.reset(error.into_token())).unwrap();
+    assert_eq!((original.get(&ID), clone.get(&ID)), (None, Some(&2)));
 }
 
 #[test]

@@ -51,14 +51,14 @@ impl Drop for ScopeOverride {
 /// Calls `f`, which must neither call user code nor override a scope, on the current scope.
 #[inline]
 pub(crate) fn scope<R>(f: impl FnOnce(Option<&dyn Any>) -> R) -> R {
-    contexts()
-        .frames()
-        .scope(|current| match current.overriding {
-            // Entered by another task, which runs on this thread too.
-            Some(overriding) if overriding.task != RunningTask::now() => f(current.scope),
-            Some(overriding) => f(Some(&*overriding.scope)),
-            None => f(current.scope),
+    contexts().frames().scope(|current| {
+        // One of another task, which runs on this thread too, does not count.
+        let is_own = |overriding: &&Rc<Overriding>| overriding.task == RunningTask::now();
+        f(match current.overriding.filter(is_own) {
+            Some(overriding) => Some(&*overriding.scope),
+            None => current.scope,
         })
+    })
 }
 
 /// A number that tells the frame that has the current scope from those around it. `None` while it

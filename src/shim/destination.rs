@@ -9,7 +9,7 @@ use super::call_handle::{CallHandle, TimerHandle};
 use super::callback::Call;
 use super::clock::Clock;
 use super::clock::StdClock;
-use super::dispatch::{self, Listed, Native, RuntimeName, Visitor};
+use super::dispatch::{self, Listed, Native, RuntimeName, SpawnedJoin, Visitor};
 use super::executor::{self, Executor, ExecutorName, Hooks, LocalName};
 use super::inline;
 use super::join::JoinHandle;
@@ -263,7 +263,10 @@ where
 /// The handle of a task. Without `#[inline]`, so that it is compiled once for each output. With it,
 /// its body would be copied into what is compiled for each future.
 fn handle<R: Listed, T: Send>(spawned: Spawned<R::Join<T>, T>) -> JoinHandle<T> {
-    JoinHandle::native(dispatch::to_join::<R, T>(spawned))
+    match dispatch::to_join::<R, T>(spawned) {
+        SpawnedJoin::Native(join) => JoinHandle::native(join),
+        SpawnedJoin::OfEventLoop(join) => JoinHandle::listed(join),
+    }
 }
 
 /// An executor that a task holds.

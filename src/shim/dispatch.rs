@@ -20,7 +20,7 @@ pub(crate) trait Listed: Runtime {
     const NAME: Option<RuntimeName>;
 
     fn from_name(name: RuntimeName) -> Option<Self>;
-    fn to_join<T: 'static>(join: Self::Join<T>) -> NativeJoin<T>;
+    fn to_join<T: 'static>(join: Self::Join<T>) -> SpawnedJoin<T>;
 }
 
 /// What is done for whichever runtime a [`Native`] is of.
@@ -36,8 +36,11 @@ macro_rules! dispatch {
         $(#[$doc:meta])*
         $module:ident $Variant:ident $feature:literal $target:meta $probe:tt
     )*) => {
-        // The event loop is one among them.
+        // The event loop is one among them, but for its handles.
         dispatch!(@all $($module $Variant $feature)* event_loop EventLoop "");
+        dispatch!(@joins $($module $Variant)*);
+        $(dispatch!(@listed $module $Variant |join| SpawnedJoin::Native(NativeJoin::$Variant(join)));)*
+        dispatch!(@listed event_loop EventLoop SpawnedJoin::OfEventLoop);
     };
     (@all $($module:ident $Variant:ident $feature:literal)*) => {
         /// A runtime that is found by its name, which takes no room.
@@ -177,7 +180,8 @@ macro_rules! dispatch {
                 }
             }
         }
-
+    };
+    (@joins $($module:ident $Variant:ident)*) => {
         /// The handle of a task, of whichever runtime.
         pub(crate) enum NativeJoin<T: 'static> {
             $($Variant(<adapters::$module::Runtime as Runtime>::Join<T>),)*
@@ -214,39 +218,44 @@ macro_rules! dispatch {
                 }
             }
         }
+    };
+    (@listed $module:ident $Variant:ident $to_join:expr) => {
+        impl Listed for adapters::$module::Runtime {
+            const NAME: Option<RuntimeName> = match Self::BY_NAME {
+                Some(runtime) => Some(RuntimeName::$Variant(runtime)),
+                None => None,
+            };
 
-        $(
-            impl Listed for adapters::$module::Runtime {
-                const NAME: Option<RuntimeName> = match Self::BY_NAME {
-                    Some(runtime) => Some(RuntimeName::$Variant(runtime)),
-                    None => None,
-                };
-
-                #[inline]
-                fn from_name(name: RuntimeName) -> Option<Self> {
-                    match name {
-                        RuntimeName::$Variant(runtime) => Some(runtime),
-                        #[allow(unreachable_patterns, reason = "the others may have no values")]
-                        _ => None,
-                    }
-                }
-
-                #[inline]
-                fn to_join<T: 'static>(join: Self::Join<T>) -> NativeJoin<T> {
-                    NativeJoin::$Variant(join)
+            #[inline]
+            fn from_name(name: RuntimeName) -> Option<Self> {
+                match name {
+                    RuntimeName::$Variant(runtime) => Some(runtime),
+                    #[allow(unreachable_patterns, reason = "the others may have no values")]
+                    _ => None,
                 }
             }
-        )*
+
+            #[inline]
+            fn to_join<T: 'static>(join: Self::Join<T>) -> SpawnedJoin<T> {
+                ($to_join)(join)
+            }
+        }
     };
 }
 
 runtimes!(dispatch);
 
-/// The handle of a task of a runtime.
+/// The handle of a task that was spawned on a runtime.
+pub(crate) enum SpawnedJoin<T: 'static> {
+    Native(NativeJoin<T>),
+    /// Kept apart: its output need not be `Send`.
+    OfEventLoop(<adapters::event_loop::Runtime as Runtime>::Join<T>),
+}
+
 #[inline]
-pub(crate) fn to_join<R: Listed, T: 'static>(spawned: Spawned<R::Join<T>, T>) -> NativeJoin<T> {
+pub(crate) fn to_join<R: Listed, T: 'static>(spawned: Spawned<R::Join<T>, T>) -> SpawnedJoin<T> {
     match spawned {
         Spawned::Own(join) => R::to_join(join),
-        Spawned::Runnable(join) => NativeJoin::Runnable(join),
+        Spawned::Runnable(join) => SpawnedJoin::Native(NativeJoin::Runnable(join)),
     }
 }

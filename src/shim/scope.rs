@@ -144,16 +144,15 @@ pub(crate) fn with_fixed(fixed: Option<Arc<Context>>) -> Option<Box<dyn Any>> {
 #[inline]
 pub(crate) fn current<R>(f: impl FnOnce(&ExecutorScope, Option<&LocalName>) -> R) -> R {
     current::scope(|scope| {
-        let Some(scope) = scope else {
-            return f(NOWHERE, None);
+        let (scope, local) = match scope {
+            None => (NOWHERE, None),
+            Some(scope) => match (scope.downcast_ref(), scope.downcast_ref::<LocalScope>()) {
+                (Some(scope), _) => (scope, None),
+                (None, Some(local)) => (&local.scope, Some(&local.local)),
+                (None, None) => unreachable!("the shim enters no other scopes"),
+            },
         };
-        if let Some(scope) = scope.downcast_ref::<ExecutorScope>() {
-            return f(scope, None);
-        }
-        match scope.downcast_ref::<LocalScope>() {
-            Some(local) => f(&local.scope, Some(&local.local)),
-            None => unreachable!("the shim enters no other scopes"),
-        }
+        f(scope, local)
     })
 }
 
