@@ -88,7 +88,10 @@ impl Identity {
     pub(crate) fn copy(&self) -> Identity {
         match self.0.as_number() {
             Some(number) => Identity(NumberOrShared::number(number & APART)),
-            None => Identity::new(self.captured()),
+            None => Identity::new(match self.0.clone_shared() {
+                Some(tail) => Captured::Companions(SharedCompanions(tail)),
+                None => Captured::No,
+            }),
         }
     }
 
@@ -136,14 +139,6 @@ impl Identity {
         match self.0.as_shared()? {
             Tail::Captured(companions) => Some(companions),
             Tail::Written { captured, .. } => Some(captured.get()),
-        }
-    }
-
-    pub(crate) fn captured(&self) -> Captured {
-        match (self.0.as_number(), self.0.clone_shared()) {
-            (_, Some(tail)) => Captured::Companions(SharedCompanions(tail).without_id()),
-            (Some(number), None) if number & APART != 0 => Captured::Nothing,
-            (_, None) => Captured::No,
         }
     }
 

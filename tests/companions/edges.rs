@@ -8,7 +8,7 @@ use std::thread;
 use aiocontextvars::companion::Companion;
 use aiocontextvars::{Context, context_var, inherit_context, shim};
 
-use super::{Ambient, Current};
+use super::{Ambient, Current, two};
 
 context_var! { static ID: u64; }
 
@@ -112,7 +112,8 @@ fn none_is_called_when_the_thread_exits() {
                 ID.set(1);
             }
             DESTROYED.set(Some(Box::new(3)));
-            let context = inherit_context().with_value(&ID, 7);
+            // With another one, which would be dropped inside of it.
+            let context = two::noted(inherit_context).with_value(&ID, 7);
             assert!(context.has_companions());
             context.call(|| assert_eq!(DESTROYED.with_borrow(Clone::clone), Some(Box::new(3))));
             LAST.with_borrow_mut(|last| *last = Some(Last(Some(context))));

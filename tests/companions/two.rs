@@ -30,7 +30,11 @@ std::thread_local! {
 
 impl Drop for NotedValue {
     fn drop(&mut self) {
-        DROPPED.with_borrow_mut(|dropped| dropped.push((Current::number(), Second::number())));
+        // Not there any more if the thread exits.
+        let _ = DROPPED.try_with(|dropped| {
+            let current = (Current::number(), Second::number());
+            dropped.borrow_mut().push(current);
+        });
     }
 }
 
@@ -46,14 +50,20 @@ impl Companion for Noted {
     }
 }
 
+/// Calls `f` while [`Noted`] has something current.
+pub(crate) fn noted<R>(f: impl FnOnce() -> R) -> R {
+    IS_NOTED.set(true);
+    let result = f();
+    IS_NOTED.set(false);
+    result
+}
+
 #[test]
 fn a_value_is_dropped_inside_of_those_before_it() {
     register_all();
     let (one, two, other) = (Ambient::new(1), Ambient::new(2), Ambient::new(3));
-    IS_NOTED.set(true);
-    let alone = inherit_context();
-    let context = Second::around(&two, || Current::around(&one, inherit_context));
-    IS_NOTED.set(false);
+    let alone = noted(inherit_context);
+    let context = Second::around(&two, || Current::around(&one, || noted(inherit_context)));
     let copy = context.clone();
     Current::around(&other, || drop((context, alone)));
     assert_eq!(DROPPED.take(), [(Some(3), None)]);
