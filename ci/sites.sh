@@ -95,7 +95,7 @@ measure() {
 }
 
 # The table's rows: what, bare, shim, limit. Without a bare one, the limit is that of the shim's itself. The programs are
-# compiled in turn, so many times, and the least time of each counts.
+# compiled in turn, once or, where the limit is narrow, in three rounds, and the least time of each counts.
 rows=$work/rows
 compare() {
     local name=$1 suffix=$2 rounds=$3 time_limit=$4 text_limit=$5 round bare shim

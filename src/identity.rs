@@ -88,10 +88,11 @@ impl Identity {
     pub(crate) fn copy(&self) -> Identity {
         match self.0.as_number() {
             Some(number) => Identity(NumberOrShared::number(number & APART)),
-            None => Identity::new(match self.0.clone_shared() {
-                Some(tail) => Captured::Companions(SharedCompanions(tail)),
-                None => Captured::No,
-            }),
+            None => {
+                let tail = self.0.clone_shared();
+                let companions = |tail| Captured::Companions(SharedCompanions(tail));
+                Identity::new(tail.map_or(Captured::No, companions))
+            }
         }
     }
 
@@ -171,7 +172,7 @@ impl Identity {
         }
     }
 
-    /// Has the id and the companions, which have not both been one's own before.
+    /// Makes a new tail of the id and the companions, whose tail has another id or none.
     #[cold]
     fn put_beside(&mut self, id: u64, companions: SharedCompanions) {
         let captured = companions.without_id();

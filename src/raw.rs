@@ -882,7 +882,7 @@ fn drop_shared<T>(shared: Option<Shared<T>>) {
 
 /// What is done around the drop of a value.
 pub(crate) trait Around {
-    /// Drops `value` where it should go.
+    /// Drops `value` where it should go. Must not forget it: it may be pinned.
     ///
     /// Its type is not known, so that this is compiled once, and not in each place that drops such a
     /// value: a runtime has five of them for each task.
@@ -957,7 +957,8 @@ impl<T, A: Around> Inside<T, A> {
 
     #[inline]
     pub(crate) fn project(self: Pin<&mut Self>) -> (&mut A, Pin<&mut T>) {
-        // SAFETY: `inner` is pinned with `self`: `drop` drops it in place, whatever `A` does; it is
+        // SAFETY: `inner` is pinned with `self`: `drop` has it dropped in place, by `A`, which must
+        // not forget it, or by unwinding from there; it is
         // moved only out of what is not pinned (`into_parts`); nothing else gives a `&mut T` out of
         // a pinned `self`; and `self` is `Unpin` only if `T` is. `around` is never pinned.
         unsafe {
@@ -981,12 +982,13 @@ impl<T, A: Around> Inside<T, A> {
 impl<T, A: Around> Drop for Inside<T, A> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: this is the drop of `self`, after which nobody has it.
+        // SAFETY: `self` is being dropped, and has no glue for the field, which is `ManuallyDrop`;
+        // nothing below uses it but as this value.
         let around = unsafe { ManuallyDrop::take(&mut self.around) };
         if !mem::needs_drop::<T>() {
             return around.release();
         }
-        // SAFETY: as above.
+        // SAFETY: as above, nothing uses or drops `inner` after `value`.
         let value = unsafe { Undropped::new(&mut self.inner) };
         around.around(value);
     }

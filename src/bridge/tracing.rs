@@ -73,6 +73,7 @@ impl Companion for CurrentSpan {
         let around = span.with_subscriber(|(id, dispatch)| match dispatch.current_span().id() {
             None => Around::Nothing,
             Some(current) if current == id => Around::Same,
+            // Asked for again by `leave`, which is cold, so that nothing is cloned here.
             Some(_) => Around::Others,
         });
         match around {

@@ -163,7 +163,10 @@ fn enter_all(
     f: &mut dyn FnMut(),
 ) {
     let Some(registered) = link.get() else {
-        thread::called();
+        // Their thread-locals are made by now. Without any, they are not yet.
+        if index > 0 {
+            thread::called();
+        }
         return f();
     };
     registered.enter(index, companions, &mut || {

@@ -47,7 +47,7 @@ pub(super) fn may_call() -> bool {
     STATE.with(|state| state.use_.get() != Use::Over)
 }
 
-/// Whether [`called`] has nothing to note.
+/// Whether companions were called on this thread and may still be.
 #[inline]
 pub(super) fn has_called() -> bool {
     STATE.with(|state| state.use_.get() == Use::Some)

@@ -38,7 +38,8 @@ pub(super) enum Origin {
     Own,
     /// The shared context that writes are published to.
     Shared(SharedContext),
-    /// The companions that were captured with the context. They are here while it is entered.
+    /// The companions that were captured with the context. They are here while it is entered,
+    /// and `None` once they have been put back.
     Accompanied(Option<SharedCompanions>),
 }
 

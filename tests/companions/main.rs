@@ -2,6 +2,7 @@
 //!
 //! The rows `co` of the conformance suite have what every executor has to do.
 
+mod destroyed;
 mod edges;
 mod panics;
 mod runtimes;
@@ -63,7 +64,10 @@ macro_rules! thread_local_companion {
 
             /// The number of what is current.
             pub(crate) fn number() -> Option<u64> {
-                $cell.with_borrow(|current| Some(current.as_ref()?.number))
+                let number =
+                    |current: &RefCell<Option<Ambient>>| Some(current.borrow().as_ref()?.number);
+                // `None` also where the thread exits.
+                $cell.try_with(number).ok().flatten()
             }
         }
 
@@ -107,7 +111,7 @@ pub(crate) fn register_all() {
         companion::register(Second).unwrap();
         companion::register(panics::Panics).unwrap();
         companion::register(edges::Captures).unwrap();
-        companion::register(edges::Destroyed).unwrap();
+        companion::register(destroyed::Destroyed).unwrap();
         companion::register(two::Noted).unwrap();
     });
 }

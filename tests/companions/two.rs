@@ -30,11 +30,8 @@ std::thread_local! {
 
 impl Drop for NotedValue {
     fn drop(&mut self) {
-        // Not there any more if the thread exits.
-        let _ = DROPPED.try_with(|dropped| {
-            let current = (Current::number(), Second::number());
-            dropped.borrow_mut().push(current);
-        });
+        let current = (Current::number(), Second::number());
+        DROPPED.with_borrow_mut(|dropped| dropped.push(current));
     }
 }
 

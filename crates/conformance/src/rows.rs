@@ -373,7 +373,7 @@ macro_rules! __rows {
                 cs_09_spawned_from_another_thread
             }
             threads {
-                th_03_what_a_job_spawns_goes_to_its_executor
+                th_03_a_job_may_spawn_tasks
                 th_05_a_worker_has_nothing_in_its_own_context
                 th_08_a_thread_that_unwinds_wakes_a_task
             }
