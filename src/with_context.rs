@@ -101,7 +101,7 @@ struct Placed<P: EnterContext>(P);
 
 impl<P: EnterContext> Around for Placed<P> {
     #[inline(never)]
-    fn around(mut self, value: Undropped<'_>) {
+    fn around(&mut self, value: Undropped<'_>) {
         let kind = Kind::call();
         self.0
             .run_last(Entering::from(&kind).to_drop(), || drop(value));
