@@ -3,7 +3,7 @@
 # notice are listed in .cargo/mutants.toml, with the reason. Takes hours for everything; each change costs an
 # incremental build of tests, and there are two rounds: most changes are noticed by tests that compile and run in no
 # time, and only those that are left meet the long ones. The core is tried without a runtime, the rest with all of
-# them. The tool takes two minutes to install.
+# them. The tool takes a minute to install.
 # Usage: ci/mutants.sh core|shims [ARGUMENTS OF cargo mutants], for instance: core -f src/var.rs; shims --shard 0/8;
 # shims -f 'src/../shims/tokio.rs', as the tool calls it; core --in-diff FILE. Or ci/mutants.sh one, which tries one change
 # with the library's own tests, so that this script keeps working.
@@ -32,7 +32,7 @@ case " $* " in *" -f "* | *" --file "*) select=() ;; esac
 tools=$PWD/target/tools
 export PATH=$tools/bin:$PATH
 command -v cargo-mutants >/dev/null ||
-    cargo install --quiet --locked --root "$tools" cargo-mutants@27.1.0 ||
+    cargo install --quiet --debug --locked --root "$tools" cargo-mutants@27.1.0 ||
     { echo "skipped: cargo-mutants cannot be installed"; exit 0; }
 
 # Builds differ by one function. Debug information would be most of each.
@@ -60,13 +60,17 @@ names=$(tests_with "$features")
 for name in $names; do
     case $name in
         misuse | guarantees) ;;
-        allocations | asyncio | conformance | conformance_accompanied | model | pep567) long+=(--test "$name") ;;
-        *) short+=(--test "$name") ;;
+        allocations | asyncio | conformance | conformance_accompanied | model | pep567) long+=("--test=$name") ;;
+        *) short+=("--test=$name") ;;
     esac
 done
 [ "$part" != one ] || short=(--lib) long=()
 
 out=target/mutants
+# What is built and run for each change.
+short=("${short[@]/#/--cargo-arg=}")
+long=("${long[@]/#/--cargo-arg=}")
+
 round() {
     # Of the codes, 2 and 3 are for changes that were missed and for tests that did not come to an end.
     cargo mutants --output "$out" --no-shuffle --colors never --no-times \
@@ -83,9 +87,9 @@ lines() {
 
 rm -rf "$out"
 mkdir -p target
-round "$@" -- "${short[@]}"
+round "${short[@]}" "$@"
 if [[ $(lines missed timeout) != 0 ]]; then
-    round --iterate "$@" -- "${short[@]}" "${long[@]}"
+    round "${short[@]}" "${long[@]}" --iterate "$@"
 fi
 
 missed=$(lines missed)
