@@ -13,8 +13,8 @@
 //! - The first three are entered by calling a closure, so that they are left in reverse order, also
 //!   by a panic. (As for the scoped thread-locals of other crates, code that suspends its machine
 //!   stack may not do so in the middle.)
-//! - A `&mut` into a frame exists only in [`Frames::change`]. The frame is busy meanwhile, and
-//!   whoever finds it busy does not touch it.
+//! - A `&mut` into a frame exists only as long as its [`Busy`] does, and whoever finds the frame busy
+//!   does not touch it.
 //!
 //! # Allocators and signal handlers
 //!
@@ -111,7 +111,12 @@ impl<'a, T: Copy> PutBack<'a, T> {
     /// Sets the cell to `value` until this is dropped. What was stored before is there by then.
     #[inline]
     fn new(cell: &'a VolatileCell<T>, value: T) -> PutBack<'a, T> {
-        let before = cell.get();
+        PutBack::of(cell, cell.get(), value)
+    }
+
+    /// The same for a cell in which `before` was found.
+    #[inline]
+    fn of(cell: &'a VolatileCell<T>, before: T, value: T) -> PutBack<'a, T> {
         compiler_fence(Ordering::Release);
         cell.set(value);
         PutBack { cell, before }
@@ -152,12 +157,10 @@ impl<T: Copy + 'static> Stack<T> {
 
     /// Calls `f` while `value` is on the stack.
     pub(crate) fn push<R>(&self, value: T, f: impl FnOnce() -> R) -> R {
-        let pushed = Pushed {
-            value,
-            outer: self.innermost.get(),
-        };
+        let outer = self.innermost.get();
+        let pushed = Pushed { value, outer };
         // Dropped before `pushed`.
-        let _pop = PutBack::new(&self.innermost, &pushed);
+        let _pop = PutBack::of(&self.innermost, outer, &pushed);
         f()
     }
 
@@ -185,9 +188,8 @@ pub(crate) struct Frames<T, K: 'static, O: 'static> {
     root: UnsafeCell<ManuallyDrop<T>>,
     root_kind: &'static K,
     root_override: ManuallyDrop<Cell<Option<O>>>,
-    /// The value of the innermost call of [`change`](Frames::change) or [`peek`](Frames::peek),
-    /// null if there is none. Such calls can be within each other if other frames are entered in
-    /// between.
+    /// The value of the innermost frame that is [`Busy`], null if there is none. There can be several
+    /// if other frames are entered in between.
     busy: VolatileCell<*const T>,
 }
 
@@ -249,15 +251,16 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
         scope: Option<&dyn Any>,
         f: impl FnOnce() -> R,
     ) -> R {
+        let outer = self.innermost.get();
         let link = Link {
             value,
             kind: NonNull::from(kind),
             scope: scope.map(NonNull::from),
             overriding: Cell::new(None),
-            outer: self.innermost.get(),
+            outer,
         };
         // Dropped before `link`.
-        let _leave = PutBack::new(&self.innermost, &link);
+        let _leave = PutBack::of(&self.innermost, outer, &link);
         f()
     }
 
@@ -338,36 +341,20 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
         }
     }
 
-    /// Calls `f` on the innermost frame, which is busy meanwhile. `None` if it is already: in an
-    /// allocator or a signal handler.
+    /// Makes the innermost frame busy. `None` if it is already: in an allocator or a signal handler.
+    /// No user code may be called meanwhile.
     #[inline]
-    fn while_busy<R>(&self, f: impl FnOnce(NonNull<T>, NonNull<K>) -> R) -> Option<R> {
+    fn make_busy(&self) -> Option<Busy<'_, T, K>> {
         let (value, kind) = self.innermost();
         if self.busy.get_put_back() == value.as_ptr() {
             return None;
         }
-        let _busy = PutBack::new(&self.busy, value.as_ptr().cast_const());
+        let put_back = PutBack::new(&self.busy, value.as_ptr().cast_const());
         compiler_fence(Ordering::SeqCst);
-        let result = f(value, kind);
-        compiler_fence(Ordering::SeqCst);
-        Some(result)
-    }
-
-    /// Calls `f`, which must not call user code, to change the innermost frame. `None` if the frame
-    /// is busy. Not for signal handlers, except in a frame that they have entered.
-    #[inline]
-    pub(crate) fn change<R>(&self, f: impl FnOnce(&mut T, &K) -> R) -> Option<R> {
-        self.while_busy(|mut value, kind| {
-            // SAFETY: both are alive until `f` returns: the root as long as `self`, the others
-            // because `enter` has borrowed them and not returned. There is no other reference to
-            // the value: `enter` has it mutably and does not use it while it calls its closure;
-            // another `change` or a `peek` of it that is around this has made it busy, and a
-            // `glance` calls nobody who changes it. Those that come within `f`, in an allocator or
-            // a handler, find it busy. (`busy` may be another's for a while, but only within a call
-            // that enters another frame, and then this value is not the innermost.) `kind` is only
-            // ever shared.
-            let (value, kind) = unsafe { (value.as_mut(), kind.as_ref()) };
-            f(value, kind)
+        Some(Busy {
+            value,
+            kind,
+            _put_back: put_back,
         })
     }
 
@@ -375,14 +362,9 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
     /// busy. `f` may allocate: an allocator does not change the frame meanwhile.
     #[inline]
     pub(crate) fn peek<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
-        self.while_busy(|value, kind| {
-            // SAFETY: both are alive as in `change`. There is no `&mut` to the value: that of a
-            // `change` around this has made it busy, and none is made before `f` returns, because
-            // it is now. There may be other shared references, of a `glance` that a signal handler
-            // has interrupted.
-            let (value, kind) = unsafe { (value.as_ref(), kind.as_ref()) };
-            f(value, kind)
-        })
+        let busy = self.make_busy()?;
+        let (value, kind) = busy.parts();
+        Some(f(value, kind))
     }
 
     /// The same for an `f` that does not even allocate.
@@ -392,12 +374,50 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
         if self.busy.get_put_back() == value.as_ptr() {
             return None;
         }
-        // SAFETY: both are alive as in `change`. There is no `&mut` to the value: that of a
-        // `change` around this has made it busy, and none is made before `f` returns, because `f`
-        // calls nobody who could, and a signal handler that comes in between changes no frame but
-        // its own.
+        // SAFETY: both are alive as in `Busy::parts_mut`. There is no `&mut` to the value: who has
+        // one has made the frame busy, and none is made before `f` returns, because `f` calls
+        // nobody who could, and a signal handler that comes in between changes no frame but its own.
         let (value, kind) = unsafe { (value.as_ref(), kind.as_ref()) };
         Some(f(value, kind))
+    }
+}
+
+/// The innermost frame, which is busy as long as this is there: whoever comes in between does not
+/// touch it.
+struct Busy<'a, T, K> {
+    value: NonNull<T>,
+    kind: NonNull<K>,
+    _put_back: PutBack<'a, *const T>,
+}
+
+impl<T, K> Busy<'_, T, K> {
+    /// To change the frame. Not for signal handlers, except in a frame that they have entered.
+    #[inline]
+    fn parts_mut(&mut self) -> (&mut T, &K) {
+        // SAFETY: both are alive as long as the frame is busy: the root as long as the thread runs
+        // code, the others because `enter` has borrowed them and not returned. There is no other
+        // reference to the value: `enter` has it mutably and does not use it while it calls its
+        // closure; another `Busy` around this has made it busy, and a `glance` calls nobody who
+        // changes it. Those that come in between, in an allocator or a handler, find it busy. (It
+        // may be another's for a while, but only within a call that enters another frame, and then
+        // this value is not the innermost.) `kind` is only ever shared.
+        unsafe { (self.value.as_mut(), self.kind.as_ref()) }
+    }
+
+    #[inline]
+    fn parts(&self) -> (&T, &K) {
+        // SAFETY: both are alive as above. There is no `&mut` to the value: that of a `Busy` around
+        // this has made it busy, and none is made as long as this is there. There may be other shared
+        // references, of a `glance` that a signal handler has interrupted.
+        unsafe { (self.value.as_ref(), self.kind.as_ref()) }
+    }
+}
+
+impl<T, K> Drop for Busy<'_, T, K> {
+    #[inline]
+    fn drop(&mut self) {
+        // Before `busy` is put back.
+        compiler_fence(Ordering::SeqCst);
     }
 }
 
@@ -530,12 +550,13 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
         }
     }
 
-    /// Calls `f` while `context` is current.
+    /// Calls `f` while `context` is current, which may be read in this way.
     #[inline]
     pub(crate) fn enter<R>(
         &self,
         context: &mut T,
         kind: &K,
+        reading: Reading,
         scope: Option<&dyn Any>,
         f: impl FnOnce() -> R,
     ) -> R {
@@ -544,8 +565,12 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
             cell: &self.stamp,
             before: self.stamp.get(),
         };
+        let stamp = match reading {
+            Reading::Free => context.stamp(),
+            Reading::Once | Reading::Nothing => UNKNOWN,
+        };
         self.frames
-            .enter(context, kind, scope, || self.call_inside(f))
+            .enter(context, kind, scope, || self.call_inside(stamp, f))
     }
 
     /// Calls `f` while the current context's frame has this kind.
@@ -560,10 +585,12 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
             cell: &self.stamp,
             before: UNKNOWN,
         };
-        self.frames.enter_again(kind, scope, || self.call_inside(f))
+        self.frames
+            .enter_again(kind, scope, || self.call_inside(UNKNOWN, f))
     }
 
-    /// Calls `f` in a frame that has just been pushed.
+    /// Calls `f` in a frame that has just been pushed, whose bindings have this stamp, or
+    /// [`UNKNOWN`].
     ///
     /// The stamp that is put back was read before the frame was pushed, and is stored after the
     /// frame is popped. This one is stored after the push. So whatever stamp a signal handler
@@ -571,11 +598,11 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
     /// is stored over:
     ///
     /// ```text
-    /// read the stamp | push | UNKNOWN | f | pop | put the stamp back
+    /// read the stamp | push | store that of the frame | f | pop | put the stamp back
     /// ```
     #[inline]
-    fn call_inside<R>(&self, f: impl FnOnce() -> R) -> R {
-        self.stamp.set(UNKNOWN);
+    fn call_inside<R>(&self, stamp: u64, f: impl FnOnce() -> R) -> R {
+        self.stamp.set(stamp);
         f()
     }
 
@@ -604,18 +631,17 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
 
     /// Calls `f`, which must not call user code, to change the current context. `None` if it is
     /// busy.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn change<R>(&self, f: impl FnOnce(&mut T, &K) -> R) -> Option<R> {
-        self.frames.change(|context, kind| {
-            // It stays so until `f` returns: a handler finds the context busy and does not look it
-            // up.
-            self.stamp.set(UNKNOWN);
-            compiler_fence(Ordering::SeqCst);
-            if !self.reader.get_put_back().is_null() {
-                self.give_to_readers(context);
-            }
-            f(context, kind)
-        })
+        let mut busy = self.frames.make_busy()?;
+        // It stays so until `f` returns: a handler finds the context busy and does not look it up.
+        self.stamp.set(UNKNOWN);
+        compiler_fence(Ordering::SeqCst);
+        let (context, kind) = busy.parts_mut();
+        if !self.reader.get_put_back().is_null() {
+            self.give_to_readers(context);
+        }
+        Some(f(context, kind))
     }
 
     #[cold]

@@ -62,7 +62,7 @@ pub(crate) fn enter<'a, R>(
     if context.identity().is_marked() {
         return enter_accompanied(context, kind, scope, is_drop, f);
     }
-    contexts().enter(context, kind, scope, f)
+    enter_frame(context, kind, scope, f)
 }
 
 /// The same for a context that is not marked: nothing is to be done about companions.
@@ -73,7 +73,19 @@ pub(crate) fn enter_alone<R>(
     f: impl FnOnce() -> R,
 ) -> R {
     debug_assert!(!context.identity().is_marked());
-    contexts().enter(context, entering.kind, entering.scope, f)
+    enter_frame(context, entering.kind, entering.scope, f)
+}
+
+/// Makes the frame. The companions are as they were.
+#[inline]
+fn enter_frame<R>(
+    context: &mut Context,
+    kind: &Kind,
+    scope: Option<&dyn Any>,
+    f: impl FnOnce() -> R,
+) -> R {
+    let reading = kind.users.reading_by_any();
+    contexts().enter(context, kind, reading, scope, f)
 }
 
 /// Like [`enter`], with the companions that were captured with the context, inside the frame.
@@ -125,7 +137,7 @@ fn enter_with_companions(context: &mut Context, entering: Entering<'_>, f: &mut 
         is_drop,
     } = entering;
     let Some(companions) = context.identity_mut().take_companions() else {
-        return contexts().enter(context, kind, scope, || call_accompanied(None, is_drop, f));
+        return enter_frame(context, kind, scope, || call_accompanied(None, is_drop, f));
     };
     let entered = Entered {
         context,
@@ -135,7 +147,7 @@ fn enter_with_companions(context: &mut Context, entering: Entering<'_>, f: &mut 
         },
     };
     let kind = &entered.kind;
-    contexts().enter(entered.context, kind, scope, || {
+    enter_frame(entered.context, kind, scope, || {
         let companions = match &kind.origin {
             Origin::Accompanied(Some(companions)) => Some(companions.get()),
             _ => None,

@@ -81,20 +81,31 @@ impl Users {
     /// In the frame of `self`, whether what runs now may read.
     #[inline]
     pub(super) fn reading(self) -> Reading {
-        let expected = match self {
-            Users::Poll | Users::Call(_) | Users::Wait | Users::Run | Users::Closed => {
-                return Reading::Free;
-            }
+        match self.reader() {
+            None => Reading::Free,
+            Some(task) if task == RunningTask::now() => Reading::Once,
+            Some(_) => Reading::Nothing,
+        }
+    }
+
+    /// How a frame of `self` may be read by whatever comes to run in it.
+    #[inline]
+    pub(super) fn reading_by_any(self) -> Reading {
+        match self.reader() {
+            None => Reading::Free,
+            Some(_) => Reading::Nothing,
+        }
+    }
+
+    /// Who alone may read. `None` if all may.
+    #[inline]
+    fn reader(self) -> Option<RunningTask> {
+        match self {
+            Users::Poll | Users::Call(_) | Users::Wait | Users::Run | Users::Closed => None,
             // There is no other task to be found.
-            Users::Root | Users::BlockOn(_) if size_of::<RunningTask>() == 0 => {
-                return Reading::Free;
-            }
-            Users::Root => RunningTask::NONE,
-            Users::BlockOn(task) => task,
-        };
-        match expected == RunningTask::now() {
-            true => Reading::Once,
-            false => Reading::Nothing,
+            Users::Root | Users::BlockOn(_) if size_of::<RunningTask>() == 0 => None,
+            Users::Root => Some(RunningTask::NONE),
+            Users::BlockOn(task) => Some(task),
         }
     }
 

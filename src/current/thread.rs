@@ -32,6 +32,7 @@ thread_local! {
 impl Lookup for Context {
     type Kept = Slot;
 
+    #[inline]
     fn stamp(&self) -> u64 {
         /// The stamp of a context without bindings.
         const EMPTY: u64 = crate::id::RESERVED;

@@ -153,6 +153,21 @@ impl<P: EnterContext, S: TaskScope, O: FrameOwner> Entry<P, S, O> {
         future: Pin<&mut dyn Future<Output = T>>,
         cx: &mut task::Context<'_>,
     ) -> Poll<T> {
+        match self.context.alone() {
+            Some(context) => O::entering(&self.scope, |entering| {
+                current::enter_alone(context, entering, || future.poll(cx))
+            }),
+            None => self.poll_any(future, cx),
+        }
+    }
+
+    /// The same in whatever kind of context.
+    #[inline(never)]
+    fn poll_any<T>(
+        &mut self,
+        future: Pin<&mut dyn Future<Output = T>>,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<T> {
         O::entering(&self.scope, |entering| {
             self.context.poll_in(entering, cx, |cx| future.poll(cx))
         })
