@@ -317,10 +317,10 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
             return Err(ResetError::new(ResetErrorKind::DifferentVar, token));
         }
         let context = token.context();
-        if context == 0 || current::writable_id() != Some(context) {
+        if context == 0 || !current::is_writable(context) {
             return Err(ResetError::new(ResetErrorKind::DifferentContext, token));
         }
-        let replaced = current::replace(self.key(), token.into_old().into_visible(context));
+        let replaced = current::replace(token.var(), token.into_old().into_visible(context));
         drop(replaced);
         Ok(())
     }

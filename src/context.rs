@@ -4,9 +4,8 @@ use std::fmt;
 use std::iter::FusedIterator;
 use std::mem;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::Arc;
 
-use triomphe::UniqueArc;
+use triomphe::{Arc, UniqueArc};
 
 use crate::companion;
 use crate::id::VarKey;
@@ -359,8 +358,8 @@ impl Context {
         (guard, node::replace(&mut self.node, var, slot))
     }
 
-    /// Takes out the layer of a guard of this context that has ended, where that can be done in
-    /// place. Returns its value.
+    /// Takes out the layer of a guard of this context that is about to end, where that can be done
+    /// in place. Returns its value.
     #[inline]
     pub(crate) fn pop_in_place(&mut self, var: VarKey, guard: &Arc<Guard>) -> Option<Value> {
         node::pop_in_place(self.node.as_mut()?, var, guard)

@@ -21,6 +21,6 @@ pub(crate) use self::frame::{
 pub(crate) use self::kind::{Kind, Users};
 pub(crate) use self::overriding::{ScopeOverride, scope, scope_frame};
 pub(crate) use self::values::{
-    address, check_write, copy, inherit, is_innermost, pop, push, read, replace, replace_all,
-    writable_id,
+    address, check_write, copy, inherit, is_innermost, is_writable, pop, push, read, replace,
+    replace_all,
 };

@@ -6,10 +6,9 @@
 //! context is consistent again.
 
 use std::mem;
-use std::sync::Arc;
 
 use rpds::HashTrieSetSync;
-use triomphe::UniqueArc;
+use triomphe::{Arc, UniqueArc};
 
 use crate::bindings::{Bindings, DEGREE};
 use crate::id::{self, BuildIdHasher, VarKey};
@@ -17,7 +16,7 @@ use crate::slot::{Guard, Slot};
 use crate::value::Value;
 
 /// Shared by all contexts with the same bindings.
-pub(crate) type NodeRef = triomphe::Arc<Node>;
+pub(crate) type NodeRef = Arc<Node>;
 
 #[derive(Clone)]
 pub(crate) struct Node {
@@ -135,6 +134,7 @@ impl Node {
         }
     }
 
+    #[inline]
     pub(crate) fn stamp(&self) -> u64 {
         self.stamp
     }
@@ -330,9 +330,9 @@ pub(crate) fn push_in_place(
     Some(slot.push(context, value.take()?))
 }
 
-/// Takes the layer of `guard`, which has ended, off the slot of `var`, in place, if the layer is on
-/// top, there was a value before it and has been one since, and nobody else holds the node. Returns
-/// the value that goes. `None` if there is more to do.
+/// Takes the layer of `guard`, which is about to end, off the slot of `var`, in place, if the layer
+/// is on top, no other guard has ended, there was a value before it and has been one since, and
+/// nobody else holds the node. Returns the value that goes. `None` if there is more to do.
 #[inline]
 pub(crate) fn pop_in_place(node: &mut NodeRef, var: VarKey, guard: &Arc<Guard>) -> Option<Value> {
     let node = NodeRef::get_mut(node)?;

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
+
+use triomphe::Arc;
 
 use crate::catch::in_destructor;
 use crate::current;
@@ -66,7 +67,6 @@ impl<'a, T: Send + Sync + 'static> Scoped<'a, T> {
 impl<T: Send + Sync + 'static> Drop for Scoped<'_, T> {
     fn drop(&mut self) {
         if let Some((context, guard)) = &self.layer {
-            guard.end();
             in_destructor(|| current::pop(self.var, *context, guard));
         }
     }

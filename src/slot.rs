@@ -19,7 +19,9 @@
 
 use std::iter;
 use std::mem;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::PoisonError;
+
+use triomphe::Arc;
 
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
@@ -44,10 +46,9 @@ struct Layer {
     next: Option<Arc<Layer>>,
     /// How many layers there are from here on.
     depth: usize,
-    /// A layer further down that has ended, as have this one and all between them. Dangling if
-    /// there is none, or nobody has asked. Weak, so that a list is dropped as if these were not
-    /// there.
-    lower_ended: Mutex<Weak<Layer>>,
+    /// A layer further down that has ended, as have this one and all between them. `None` if there
+    /// is none, or nobody has asked.
+    lower_ended: Mutex<Option<Arc<Layer>>>,
 }
 
 /// What a guard and its layer share. Keeps no value.
@@ -97,30 +98,29 @@ impl Layer {
         iter::successors(Some(self), |layer| layer.next.as_deref())
     }
 
-    /// The lowest of the layers that have ended, from this one on, which has, down to the first
+    /// The lowest of the layers that have ended, from `this` on, which has, down to the first
     /// that is live. The way is kept for the next one who asks: amortised, a call takes logarithmic
     /// time.
-    fn lowest_ended(self: &Arc<Layer>) -> Arc<Layer> {
-        let mut lowest = Arc::clone(self);
+    fn lowest_ended(this: &Arc<Layer>) -> Arc<Layer> {
+        let mut lowest = Arc::clone(this);
         let mut passed = Vec::new();
         while let Some(lower) = lowest.next_ended() {
             passed.push(mem::replace(&mut lowest, lower));
         }
         for layer in passed {
-            let lower = Arc::downgrade(&lowest);
-            // Freed when the lock is released: an allocator may use the crate.
-            let freed = mem::replace(&mut *layer.lower_ended(), lower);
-            drop(freed);
+            let lower = Some(Arc::clone(&lowest));
+            // Not the last reference to the one before: the list has another.
+            drop(mem::replace(&mut *layer.lower_ended(), lower));
         }
         lowest
     }
 
     fn next_ended(&self) -> Option<Arc<Layer>> {
-        let known = self.lower_ended().upgrade();
+        let known = self.lower_ended().clone();
         known.or_else(|| self.next.clone().filter(|next| !next.guard.is_live()))
     }
 
-    fn lower_ended(&self) -> MutexGuard<'_, Weak<Layer>> {
+    fn lower_ended(&self) -> MutexGuard<'_, Option<Arc<Layer>>> {
         self.lower_ended
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -129,11 +129,23 @@ impl Layer {
 
 impl Drop for Layer {
     fn drop(&mut self) {
-        // Not by recursion: the list may be longer than the machine stack.
-        let mut next = self.next.take();
-        while let Some(mut layer) = next.and_then(Arc::into_inner) {
-            next = layer.next.take();
+        // Not by recursion: the list may be longer than the machine stack. (If another thread drops
+        // its reference to a layer at the same moment, the later of the two goes on from there,
+        // within its drop of that layer.)
+        let mut next = self.take_next();
+        while let Some(mut layer) = next.and_then(|next| Arc::try_unwrap(next).ok()) {
+            next = layer.take_next();
         }
+    }
+}
+
+impl Layer {
+    /// Takes the rest of the list out, to be dropped.
+    fn take_next(&mut self) -> Option<Arc<Layer>> {
+        // Dropped while the list keeps that layer: it is not the last reference.
+        let lower = self.lower_ended.get_mut();
+        drop(lower.unwrap_or_else(PoisonError::into_inner).take());
+        self.next.take()
     }
 }
 
@@ -180,9 +192,17 @@ impl Slot {
 
     /// The same, of a slot that is used up: a token's, of which many may have been made under the
     /// same guards.
-    pub(crate) fn into_visible(mut self, context: u64) -> Option<Value> {
+    #[inline]
+    pub(crate) fn into_visible(self, context: u64) -> Option<Value> {
+        match self.layers {
+            None => self.value,
+            Some(_) => self.into_visible_of_layers(context),
+        }
+    }
+
+    fn into_visible_of_layers(mut self, context: u64) -> Option<Value> {
         match self.layers_of(context) {
-            Some(top) if !top.guard.is_live() => top.lowest_ended().below.clone(),
+            Some(top) if !top.guard.is_live() => Layer::lowest_ended(top).below.clone(),
             _ => self.value.take(),
         }
     }
@@ -271,20 +291,19 @@ impl Slot {
         })
     }
 
-    /// Takes the layer on top off, if it is `guard`'s, which has ended, the slot is that of its
-    /// context alone, and there was a value before. Returns the value that it had; `None` if there
-    /// is more to do, or it had none.
+    /// Takes the layer on top off, if it is `guard`'s, which is about to end, no other has ended,
+    /// the slot is that of its context alone, and there was a value before. Returns the value that
+    /// it had; `None` if there is more to do, or it had none.
     #[inline]
     pub(crate) fn pop(&mut self, guard: &Arc<Guard>) -> Option<Value> {
         let top = self.layers.as_mut()?;
-        if !Arc::ptr_eq(&top.guard, guard) || guard.ended().load(Ordering::Acquire) != 1 {
+        if !Arc::ptr_eq(&top.guard, guard) || guard.ended().load(Ordering::Acquire) != 0 {
             return None;
         }
         let top = Arc::get_mut(top)?;
         if top.below.is_none() || self.value.is_none() {
             return None;
         }
-        guard.ended().fetch_sub(1, Ordering::Relaxed);
         let value = mem::replace(&mut self.value, top.below.take());
         self.layers = top.next.take();
         value

@@ -2,7 +2,8 @@
 
 use std::mem;
 use std::ptr::NonNull;
-use std::sync::Arc;
+
+use triomphe::Arc;
 
 use super::kind::{Origin, Users};
 use super::thread::{contexts, free_at_thread_exit, glance};
@@ -112,10 +113,10 @@ pub(crate) fn check_write() -> Result<(), SetErrorKind> {
     }
 }
 
-/// The id of the current context, if it was ever written and may be written now.
-pub(crate) fn writable_id() -> Option<u64> {
-    check_write().ok()?;
-    glance(|context, _| context.id()).filter(|&id| id != 0)
+/// Whether this is the id of the current context, and that may be written now.
+#[inline]
+pub(crate) fn is_writable(context: u64) -> bool {
+    check_write().is_ok() && glance(|current, _| current.id()) == Some(context)
 }
 
 /// Replaces the value of a variable. Returns the id of the context and the slot as it was. The
@@ -160,20 +161,23 @@ pub(crate) fn push(var: VarKey, value: Value) -> (u64, Arc<Guard>) {
     }
 }
 
-/// Takes out the layer of a guard that has ended, if `context` is the id of the current context and
-/// that may be written.
+/// Ends a guard. Takes out its layer, if `context` is the id of the current context and that may be
+/// written.
 #[inline]
 pub(crate) fn pop(var: VarKey, context: u64, guard: &Arc<Guard>) {
-    if writable_id() != Some(context) {
-        return;
+    let is_writable = is_writable(context);
+    if is_writable {
+        let popped = contexts().change(|context, kind| match kind.shared() {
+            Some(_) => None,
+            None => context.pop_in_place(var, guard),
+        });
+        if let Some(value) = popped.flatten() {
+            return drop(value);
+        }
     }
-    let popped = contexts().change(|context, kind| match kind.shared() {
-        Some(_) => None,
-        None => context.pop_in_place(var, guard),
-    });
-    match popped.flatten() {
-        Some(value) => drop(value),
-        None => change(|context| ((), context.pop(var))),
+    guard.end();
+    if is_writable {
+        change(|context| ((), context.pop(var)));
     }
 }
 
