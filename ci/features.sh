@@ -49,32 +49,9 @@ alone() {
     awk '/^test result: ok/ { passed += $4 } END { print "  " passed " passed" }' <<<"$output"
 }
 
-# The tests that name a feature and are built without any that it does not have.
+# The tests that name a feature and are built without any that it does not have, as arguments.
 tests_of() {
-    cargo metadata --no-deps --format-version 1 | python3 -c '
-import json, pathlib, sys
-
-feature = sys.argv[1]
-packages = json.load(sys.stdin)["packages"]
-package = next(package for package in packages if package["name"] == "aiocontextvars")
-
-has, reached = set(), [feature]
-while reached:
-    name = reached.pop()
-    if name not in has:
-        has.add(name)
-        reached += [next for next in package["features"].get(name, []) if next in package["features"]]
-
-for target in package["targets"]:
-    required = set(target.get("required-features", []))
-    if target["kind"] != ["test"] or not required <= has:
-        continue
-    source = pathlib.Path(target["src_path"])
-    files = source.parent.rglob("*.rs") if source.name == "main.rs" else [source]
-    named = any("feature = \"%s\"" % feature in file.read_text() for file in files)
-    if required or named:
-        print("--test", target["name"])
-' "$1"
+    ci/tests.py of "$1" | sed 's/^/--test /'
 }
 
 if [ "${1-}" = all ]; then

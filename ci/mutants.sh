@@ -39,24 +39,9 @@ command -v cargo-mutants >/dev/null ||
 export CARGO_INCREMENTAL=1 CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0
 unset CARGO_TARGET_DIR
 
-# The names of the tests that are built with these features.
-tests_with() {
-    cargo metadata --no-deps --format-version 1 | python3 -c '
-import json, sys
-
-features = sys.argv[1]
-packages = json.load(sys.stdin)["packages"]
-package = next(package for package in packages if package["name"] == "aiocontextvars")
-for target in package["targets"]:
-    required = set(target.get("required-features", []))
-    if target["kind"] == ["test"] and (features == "all" or required <= set(features.split(","))):
-        print(target["name"])
-' "$1"
-}
-
 # All tests but those of the compiler's messages and of the documentation's links.
 short=(--lib) long=()
-names=$(tests_with "$features")
+names=$(ci/tests.py with "$features")
 for name in $names; do
     case $name in
         misuse | guarantees) ;;

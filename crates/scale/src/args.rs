@@ -6,9 +6,6 @@ use std::path::PathBuf;
 
 use lexopt::prelude::*;
 
-use crate::runtime::Runtime;
-use crate::{generations, tasks, variables};
-
 pub(crate) const HELP: &str = "\
 How costs grow: over 1 to 1,000,000 variables in a context, 1 to 1,000,000 tasks parked at once, and 1 to 10,000
 generations of tasks of which each spawns the next. On the event loop, tokio and smol.
@@ -52,14 +49,6 @@ impl Options {
     /// How often each time is taken; the least is what counts.
     pub(crate) fn samples(&self) -> usize {
         if self.quick { 5 } else { 25 }
-    }
-
-    /// How many figures there are.
-    pub(crate) fn steps(&self) -> usize {
-        let variables = variables::OPERATIONS + Runtime::ALL.len();
-        self.variables().len() * variables
-            + self.tasks().len() * tasks::curves()
-            + self.generations().len() * generations::curves()
     }
 }
 

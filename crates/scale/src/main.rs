@@ -28,6 +28,7 @@ use std::process::ExitCode;
 use crate::args::{Command, Options};
 use crate::chart::Page;
 use crate::measure::Progress;
+use crate::runtime::Runtime;
 
 const USAGE: u8 = 2;
 
@@ -43,11 +44,18 @@ fn main() -> ExitCode {
     }
 }
 
+/// How many figures there are.
+fn figures(options: &Options) -> usize {
+    options.variables().len() * (variables::OPERATIONS + Runtime::ALL.len())
+        + options.tasks().len() * tasks::curves()
+        + options.generations().len() * generations::curves()
+}
+
 /// Measures, draws and prints. The error is a message; that of standard output is apart.
 fn run(options: &Options) -> Result<io::Result<()>, String> {
     let out = &options.out;
     check_writable(out)?;
-    let progress = Progress::new(options.steps());
+    let progress = Progress::new(figures(options));
     let pages = [
         variables::measure(options, &progress),
         tasks::measure(options, &progress),
