@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Prints the names of the library's test targets.
 
-Usage: ci/tests.py with FEATURES: those that are built with these features, as `tokio,rayon`, or with `all`.
-       ci/tests.py of FEATURE: those that name the feature, and are built with it alone.
+Usage: ci/tests.py with FEATURES: those that are built with these features (`tokio,rayon`, or `all`).
+       ci/tests.py of FEATURE: those that mention the feature, and are built with it alone.
 """
 
 import json
@@ -29,7 +29,7 @@ def implied(features, known):
     return reached
 
 
-def names(target, feature):
+def mentions(target, feature):
     """Whether a test says anything of the feature."""
     source = pathlib.Path(target["src_path"])
     files = source.parent.rglob("*.rs") if source.name == "main.rs" else [source]
@@ -42,7 +42,9 @@ def main():
     question, features = sys.argv[1:]
     package = library()
     known = package["features"]
-    asked = list(known) if features == "all" else features.split(",")
+    asked = list(known) if (question, features) == ("with", "all") else features.split(",")
+    if question == "of" and len(asked) != 1:
+        sys.exit("tests.py: `of` takes one feature")
     for name in asked:
         if name not in known:
             sys.exit(f"tests.py: the library has no feature {name}")
@@ -51,7 +53,7 @@ def main():
         required = set(target.get("required-features", []))
         if target["kind"] != ["test"] or not required <= has:
             continue
-        if question == "with" or required or names(target, features):
+        if question == "with" or required or mentions(target, features):
             print(target["name"])
 
 

@@ -5,7 +5,7 @@ use crate::current::{self, Kind};
 use crate::error::{ApplyError, LookupError, SetError, SetErrorKind};
 use crate::scope::{Scope, ScopeContext};
 use crate::scoped::Scoped;
-use crate::token::{ResetError, ResetErrorKind, Token};
+use crate::token::{Replaced, ResetError, ResetErrorKind, Token};
 use crate::var::{ContextVar, DefaultKind};
 use crate::with_context::ContextExt;
 
@@ -171,8 +171,12 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
     pub fn try_set(&self, value: T) -> Result<Token<T>, SetError<T>> {
         match current::check_write() {
             Ok(()) => {
-                let (context, old) = current::replace(self.key(), Some(self.store(value)));
-                Ok(Token::new(self, context, old))
+                let value = Some(self.store(value));
+                Ok(Token::new(current::replace(
+                    self.shared_name(),
+                    self.key(),
+                    value,
+                )))
             }
             Err(kind) => Err(self.refuse(kind, value)),
         }
@@ -224,8 +228,8 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
     pub fn try_unset(&self) -> Result<Token<T>, SetError<()>> {
         match current::check_write() {
             Ok(()) => {
-                let (context, old) = current::replace(self.key(), None);
-                Ok(Token::new(self, context, old))
+                let replaced = current::replace(self.shared_name(), self.key(), None);
+                Ok(Token::new(replaced))
             }
             Err(kind) => Err(self.refuse(kind, ())),
         }
@@ -313,15 +317,15 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
     /// assert_eq!(LEVEL.get(), None);
     /// ```
     pub fn reset(&self, token: Token<T>) -> Result<(), ResetError<T>> {
-        if token.var() != self.key() {
+        let Replaced { var, context, .. } = *token.replaced();
+        if var != self.key() {
             return Err(ResetError::new(ResetErrorKind::DifferentVar, token));
         }
-        let context = token.context();
         if context == 0 || !current::is_writable(context) {
             return Err(ResetError::new(ResetErrorKind::DifferentContext, token));
         }
-        let replaced = current::replace(token.var(), token.into_old().into_visible(context));
-        drop(replaced);
+        let Replaced { name, old, .. } = token.into_replaced();
+        drop(current::replace(name, var, old.into_visible(context)));
         Ok(())
     }
 

@@ -126,7 +126,7 @@ mod tests {
         let stored = Stored {
             name: Name::fixed("variable"),
             debug: None,
-            value: 0_u8,
+            value: Some(0_u8),
         };
         Slot::plain(Some(stored.into_value()))
     }

@@ -17,6 +17,7 @@ pub(crate) const RESERVED: u64 = 1;
 ///
 /// Drawn from a block that the thread owns, so that two threads that create contexts do not share a
 /// cache line.
+#[inline]
 pub(crate) fn next() -> u64 {
     static NEXT_BLOCK: AtomicU64 = AtomicU64::new(RESERVED + 1);
     thread_local! {

@@ -550,13 +550,14 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
         }
     }
 
-    /// Calls `f` while `context` is current, which may be read in this way.
+    /// Calls `f` while `context` is current. Whether all that runs inside may read it is asked at
+    /// each first read, unless `is_for_all` says so.
     #[inline]
     pub(crate) fn enter<R>(
         &self,
         context: &mut T,
         kind: &K,
-        reading: Reading,
+        is_for_all: bool,
         scope: Option<&dyn Any>,
         f: impl FnOnce() -> R,
     ) -> R {
@@ -565,9 +566,9 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
             cell: &self.stamp,
             before: self.stamp.get(),
         };
-        let stamp = match reading {
-            Reading::Free => context.stamp(),
-            Reading::Once | Reading::Nothing => UNKNOWN,
+        let stamp = match is_for_all {
+            true => context.stamp(),
+            false => UNKNOWN,
         };
         self.frames
             .enter(context, kind, scope, || self.call_inside(stamp, f))
@@ -659,8 +660,8 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
     }
 
     /// Calls `f` on the value of a variable of type `V` in the current context. `var` is its key,
-    /// or [`VarKey::NONE`] if it has none yet; then `assign` gives it one. If the current frame's
-    /// stamp is not known, `reading` is asked how it may be read.
+    /// or [`VarKey::NONE`] if it has none yet; then `assign` gives it one. If the cache
+    /// does not have the value, `reading` is asked how the current frame may be read.
     #[inline]
     pub(crate) fn read<V, R>(
         &self,
@@ -708,8 +709,8 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
         // SAFETY: `value` was made from a `&V` into the bindings with this stamp, now or when its
         // entry was written, and has the variable's type, because `var` is its key. These bindings
         // are those of the current context, or of one that is just being entered or left: `stamp`
-        // is what `look_up` found in it, or has been since, because whatever changes that replaces
-        // it. The value lives until `f` returns, and stays where it is, behind a count of its own:
+        // is what `enter` or `look_up` found in it, or has been since, because whatever changes that
+        // replaces it. The value lives until `f` returns, and stays where it is, behind a count of its own:
         // the context keeps its slot or, since `reader` is linked, gives it to it. (Nothing could
         // change the context before it was linked: a signal handler does not write.)
         f(unsafe { value.as_ref() })
@@ -794,8 +795,8 @@ impl<T: Dispose> DisposedOf<T> {
         DisposedOf(ManuallyDrop::new(value))
     }
 
-    pub(crate) fn get_ref(&self) -> &T {
-        &self.0
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        &mut self.0
     }
 }
 

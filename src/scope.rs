@@ -157,13 +157,6 @@ impl TaskContext for ScopeContext {
 
 #[allow(private_interfaces, reason = "as in the trait")]
 impl EnterContext for ScopePlace {
-    fn to_context(&self) -> Context {
-        match self {
-            ScopePlace::Used(context) => context.alias(),
-            ScopePlace::Unused { value, var } => current::copy().with_stored(*var, value.clone()),
-        }
-    }
-
     #[inline]
     fn run_now<R>(&mut self, entering: Entering<'_>, f: impl FnOnce() -> R) -> R {
         self.context().run_now(entering, f)

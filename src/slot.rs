@@ -51,7 +51,8 @@ struct Layer {
     lower_ended: Mutex<Option<Arc<Layer>>>,
 }
 
-/// What a guard and its layer share. Keeps no value.
+/// What a guard shares with its layer, and with the copies of that which lists without ended layers
+/// are made of. Keeps no value.
 pub(crate) struct Guard {
     is_live: AtomicBool,
     /// In the guard that was the first of its list: how many layers of the list have ended and not
@@ -125,27 +126,23 @@ impl Layer {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Drop for Layer {
-    fn drop(&mut self) {
-        // Not by recursion: the list may be longer than the machine stack. (If another thread drops
-        // its reference to a layer at the same moment, the later of the two goes on from there,
-        // within its drop of that layer.)
-        let mut next = self.take_next();
-        while let Some(mut layer) = next.and_then(|next| Arc::try_unwrap(next).ok()) {
-            next = layer.take_next();
-        }
-    }
-}
-
-impl Layer {
     /// Takes the rest of the list out, to be dropped.
     fn take_next(&mut self) -> Option<Arc<Layer>> {
         // Dropped while the list keeps that layer: it is not the last reference.
         let lower = self.lower_ended.get_mut();
         drop(lower.unwrap_or_else(PoisonError::into_inner).take());
         self.next.take()
+    }
+}
+
+impl Drop for Layer {
+    fn drop(&mut self) {
+        // Not by recursion: the list may be longer than the machine stack.
+        let mut next = self.take_next();
+        while let Some(mut layer) = next.and_then(Arc::into_unique) {
+            next = layer.take_next();
+        }
     }
 }
 
@@ -292,12 +289,19 @@ impl Slot {
     }
 
     /// Takes the layer on top off, if it is `guard`'s, which is about to end, no other has ended,
-    /// the slot is that of its context alone, and there was a value before. Returns the value that
-    /// it had; `None` if there is more to do, or it had none.
+    /// nobody else has the layer or another of this guard, and there was a value before. Returns the
+    /// value that it had; `None` if there is more to do, or it had none.
+    ///
+    /// Then `guard` need not be marked as ended. If a token has the list, it must be, also if it is
+    /// the list as it was before a layer in the middle was taken out.
     #[inline]
     pub(crate) fn pop(&mut self, guard: &Arc<Guard>) -> Option<Value> {
+        const ITS_OWNER_AND_ITS_LAYER: usize = 2;
         let top = self.layers.as_mut()?;
-        if !Arc::ptr_eq(&top.guard, guard) || guard.ended().load(Ordering::Acquire) != 0 {
+        if !Arc::ptr_eq(&top.guard, guard)
+            || Arc::count(guard) != ITS_OWNER_AND_ITS_LAYER
+            || guard.ended().load(Ordering::Acquire) != 0
+        {
             return None;
         }
         let top = Arc::get_mut(top)?;

@@ -113,9 +113,6 @@ mod sealed {
             self.run_now(entering, || f(cx))
         }
 
-        /// The context as it is now: a copy of a shared one.
-        fn to_context(&self) -> Context;
-
         /// Calls `f`, which cannot wait, in the context, or in a copy if that is taken.
         fn run_now<R>(&mut self, entering: Entering<'_>, f: impl FnOnce() -> R) -> R;
 
@@ -136,11 +133,6 @@ mod sealed {
         #[inline]
         fn alone(&mut self) -> Option<&mut Context> {
             (!self.identity().is_marked()).then_some(self)
-        }
-
-        #[inline]
-        fn to_context(&self) -> Context {
-            self.alias()
         }
 
         #[inline]
@@ -176,10 +168,6 @@ mod sealed {
 
         fn apart(self) -> Waiter {
             Waiter::apart(self)
-        }
-
-        fn to_context(&self) -> Context {
-            Waiter::shared(self).map_or_else(Context::new, SharedContext::copy)
         }
 
         fn poll_in<R>(

@@ -9,7 +9,8 @@
 use std::cell::{Cell, RefCell};
 use std::mem::{self, ManuallyDrop};
 use std::ptr::NonNull;
-use std::sync::Arc;
+
+use triomphe::Arc;
 
 use crate::catch::{catch, in_destructor};
 use crate::context::Context;
@@ -43,7 +44,7 @@ impl Dispose for Arc<dyn AnyValue> {
     fn dispose(self) {
         // Others may drop theirs meanwhile: then the last of them recurses without being counted,
         // by one level.
-        if Arc::strong_count(&self) > 1 {
+        if !self.is_unique() {
             return drop(self);
         }
         let level = LEVEL.get();

@@ -30,28 +30,37 @@ use crate::var::ContextVar;
 /// LEVEL.reset(token).unwrap();
 /// ```
 pub struct Token<T> {
-    name: Name,
-    var: VarKey,
-    /// The id of the context that it was made in; 0 fits none.
-    context: u64,
-    old: Slot,
+    replaced: Replaced,
     _value: PhantomData<fn() -> T>,
 }
 
+/// What a write has replaced: a token of any type. It is made where it stays, since moving it would
+/// be a part of the time that a write takes.
+pub(crate) struct Replaced {
+    pub(crate) name: Name,
+    pub(crate) var: VarKey,
+    /// The id of the context that it was made in; 0 fits none.
+    pub(crate) context: u64,
+    pub(crate) old: Slot,
+}
+
 impl<T> Token<T> {
-    pub(crate) fn new<D>(var: &ContextVar<T, D>, context: u64, old: Slot) -> Token<T> {
+    #[inline]
+    pub(crate) fn new(replaced: Replaced) -> Token<T> {
         Token {
-            name: var.shared_name(),
-            var: var.key(),
-            context,
-            old,
+            replaced,
             _value: PhantomData,
         }
     }
 
     /// The token of a write that did not take place.
     pub(crate) fn dead<D>(var: &ContextVar<T, D>) -> Token<T> {
-        Token::new(var, 0, Slot::default())
+        Token::new(Replaced {
+            name: var.shared_name(),
+            var: var.key(),
+            context: 0,
+            old: Slot::default(),
+        })
     }
 
     /// The name of the variable.
@@ -65,7 +74,7 @@ impl<T> Token<T> {
     /// assert_eq!(LEVEL.set(1).var_name(), "LEVEL");
     /// ```
     pub fn var_name(&self) -> &str {
-        self.name.as_str()
+        self.replaced.name.as_str()
     }
 
     /// The value that was replaced; `None` stands for PEP 567's `Token.MISSING`.
@@ -83,19 +92,17 @@ impl<T> Token<T> {
     where
         T: Send + Sync + 'static,
     {
-        value::downcast(&**self.old.value.as_ref()?)
+        value::downcast(&**self.replaced.old.value.as_ref()?)
     }
 
-    pub(crate) fn var(&self) -> VarKey {
-        self.var
+    #[inline]
+    pub(crate) fn replaced(&self) -> &Replaced {
+        &self.replaced
     }
 
-    pub(crate) fn context(&self) -> u64 {
-        self.context
-    }
-
-    pub(crate) fn into_old(self) -> Slot {
-        self.old
+    #[inline]
+    pub(crate) fn into_replaced(self) -> Replaced {
+        self.replaced
     }
 }
 
@@ -107,7 +114,7 @@ impl<T> fmt::Debug for Token<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Token");
         out.field("var", &self.var_name());
-        if let Some(old) = &self.old.value {
+        if let Some(old) = &self.replaced.old.value {
             out.field("old_value", &ShowValue(&**old));
         }
         out.finish_non_exhaustive()

@@ -4,7 +4,9 @@
 use std::any::Any;
 use std::fmt;
 use std::ptr;
-use std::sync::Arc;
+
+use triomphe::Arc;
+use unsize::{CoerceUnsize, Coercion};
 
 use crate::name::Name;
 use crate::raw::DisposedOf;
@@ -15,6 +17,8 @@ pub(crate) type DebugValue<T> = fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result;
 
 /// A bound value. The last reference is dropped by `teardown`, which bounds the recursion where
 /// values contain contexts.
+///
+/// Without weak references, which would be an atomic operation more for each value that is dropped.
 pub(crate) type Value = DisposedOf<Arc<dyn AnyValue>>;
 
 /// A bound value and what its variable says of it.
@@ -22,23 +26,27 @@ pub(crate) struct Stored<T> {
     pub(crate) name: Name,
     /// `None` if the variable's values are redacted.
     pub(crate) debug: Option<DebugValue<T>>,
-    pub(crate) value: T,
+    /// `None` once it has been taken out, when nobody else has it.
+    pub(crate) value: Option<T>,
 }
 
 impl<T: Send + Sync + 'static> Stored<T> {
     #[inline]
     pub(crate) fn into_value(self) -> Value {
-        DisposedOf::new(Arc::new(self))
+        DisposedOf::new(Arc::new(self).unsize(Coercion!(to dyn AnyValue)))
     }
 }
 
+// It is never pinned.
+impl<T> Unpin for Stored<T> {}
+
 /// A [`Stored`] of any type.
-pub(crate) trait AnyValue: Send + Sync {
+pub(crate) trait AnyValue: Send + Sync + Unpin {
     fn name(&self) -> &str;
-    fn value(&self) -> &(dyn Any + Send + Sync);
+    /// Where the value is: an `Option` of its type.
+    fn place(&self) -> &dyn Any;
+    fn place_mut(&mut self) -> &mut dyn Any;
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
-    /// The whole of it, to be downcast.
-    fn into_stored(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
 impl<T: Send + Sync + 'static> AnyValue for Stored<T> {
@@ -46,22 +54,22 @@ impl<T: Send + Sync + 'static> AnyValue for Stored<T> {
         self.name.as_str()
     }
 
-    fn value(&self) -> &(dyn Any + Send + Sync) {
+    fn place(&self) -> &dyn Any {
         &self.value
     }
 
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.debug {
-            Some(debug) => {
-                let address = ptr::from_ref(self).addr();
-                reentrancy::show(Activity::ShowValue(address), f, |f| debug(&self.value, f))
-            }
-            None => f.write_str("<redacted>"),
-        }
+    fn place_mut(&mut self) -> &mut dyn Any {
+        &mut self.value
     }
 
-    fn into_stored(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
-        self
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.debug, &self.value) {
+            (Some(debug), Some(value)) => {
+                let address = ptr::from_ref(self).addr();
+                reentrancy::show(Activity::ShowValue(address), f, |f| debug(value, f))
+            }
+            _ => f.write_str("<redacted>"),
+        }
     }
 }
 
@@ -69,20 +77,14 @@ impl<T: Send + Sync + 'static> AnyValue for Stored<T> {
 /// variable's type.
 #[inline]
 pub(crate) fn downcast<T: Send + Sync + 'static>(value: &dyn AnyValue) -> Option<&T> {
-    value.value().downcast_ref()
+    value.place().downcast_ref::<Option<T>>()?.as_ref()
 }
 
 /// Takes the value out if nobody else has it. Its type is that of its variable, as in [`downcast`].
-pub(crate) fn into_own<T: Send + Sync + 'static>(value: Value) -> Result<T, Value> {
-    let stored = Arc::clone(value.get_ref());
-    // Not the last reference.
-    drop(value);
-    match stored.into_stored().downcast::<Stored<T>>() {
-        Ok(stored) => Arc::try_unwrap(stored)
-            .map(|stored| stored.value)
-            .map_err(|stored| DisposedOf::new(stored as Arc<dyn AnyValue>)),
-        Err(_) => unreachable!("a variable's values have its type"),
-    }
+pub(crate) fn into_own<T: Send + Sync + 'static>(mut value: Value) -> Result<T, Value> {
+    let own = Arc::get_mut(value.get_mut());
+    let place = own.and_then(|own| own.place_mut().downcast_mut::<Option<T>>());
+    place.and_then(Option::take).ok_or(value)
 }
 
 /// Shows a value as its variable allows.

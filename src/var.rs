@@ -430,7 +430,7 @@ impl<T, D> ContextVar<T, D> {
         let stored = Stored {
             name: self.shared_name(),
             debug: self.debug,
-            value,
+            value: Some(value),
         };
         stored.into_value()
     }

@@ -76,7 +76,7 @@ pub(crate) fn enter_alone<R>(
     enter_frame(context, entering.kind, entering.scope, f)
 }
 
-/// Makes the frame. The companions are as they were.
+/// Calls `f` in a frame for `context`, and leaves the companions alone.
 #[inline]
 fn enter_frame<R>(
     context: &mut Context,
@@ -84,8 +84,8 @@ fn enter_frame<R>(
     scope: Option<&dyn Any>,
     f: impl FnOnce() -> R,
 ) -> R {
-    let reading = kind.users.reading_by_any();
-    contexts().enter(context, kind, reading, scope, f)
+    let is_for_all = kind.users.may_all_read();
+    contexts().enter(context, kind, is_for_all, scope, f)
 }
 
 /// Like [`enter`], with the companions that were captured with the context, inside the frame.

@@ -81,25 +81,22 @@ impl Users {
     /// In the frame of `self`, whether what runs now may read.
     #[inline]
     pub(super) fn reading(self) -> Reading {
-        match self.reader() {
+        match self.only_task() {
             None => Reading::Free,
             Some(task) if task == RunningTask::now() => Reading::Once,
             Some(_) => Reading::Nothing,
         }
     }
 
-    /// How a frame of `self` may be read by whatever comes to run in it.
+    /// Whether a frame of `self` may be read by whatever comes to run in it.
     #[inline]
-    pub(super) fn reading_by_any(self) -> Reading {
-        match self.reader() {
-            None => Reading::Free,
-            Some(_) => Reading::Nothing,
-        }
+    pub(super) fn may_all_read(self) -> bool {
+        self.only_task().is_none()
     }
 
-    /// Who alone may read. `None` if all may.
+    /// The task that alone may read. `None` if all may.
     #[inline]
-    fn reader(self) -> Option<RunningTask> {
+    fn only_task(self) -> Option<RunningTask> {
         match self {
             Users::Poll | Users::Call(_) | Users::Wait | Users::Run | Users::Closed => None,
             // There is no other task to be found.

@@ -12,10 +12,12 @@ use crate::context::Context;
 use crate::error::SetErrorKind;
 use crate::id::VarKey;
 use crate::identity::Captured;
+use crate::name::Name;
 use crate::node::Garbage;
 use crate::raw::Reading;
 use crate::shared::SharedContext;
 use crate::slot::{Guard, Slot};
+use crate::token::Replaced;
 use crate::value::Value;
 use crate::var::ContextVar;
 
@@ -113,16 +115,17 @@ pub(crate) fn check_write() -> Result<(), SetErrorKind> {
     }
 }
 
-/// Whether this is the id of the current context, and that may be written now.
+/// Whether this, which is not 0, is the id of the current context, and that may be written now.
 #[inline]
 pub(crate) fn is_writable(context: u64) -> bool {
-    check_write().is_ok() && glance(|current, _| current.id()) == Some(context)
+    match glance(|current, kind| (current.id(), kind.users)) {
+        Some((id, users)) if id == context => users.writing(free_at_thread_exit).is_ok(),
+        _ => false,
+    }
 }
 
-/// Replaces the value of a variable. Returns the id of the context and the slot as it was. The
-/// caller has asked [`check_write`].
-#[inline]
-pub(crate) fn replace(var: VarKey, value: Option<Value>) -> (u64, Slot) {
+/// Replaces the value of a variable with this name. The caller has asked [`check_write`].
+pub(crate) fn replace(name: Name, var: VarKey, value: Option<Value>) -> Replaced {
     let mut value = value;
     // Most variables have a value and no guards, and most contexts need not be published.
     let swapped = contexts().change(|context, kind| match kind.shared() {
@@ -132,13 +135,24 @@ pub(crate) fn replace(var: VarKey, value: Option<Value>) -> (u64, Slot) {
     });
     if let Some(Some(((old, shared_by_others), context))) = swapped {
         drop(shared_by_others);
-        return (context, Slot::plain(Some(old)));
+        return Replaced {
+            name,
+            var,
+            context,
+            old: Slot::plain(Some(old)),
+        };
     }
-    change(|context| {
+    let (context, old) = change(|context| {
         let id = context.ensure_id();
         let (old, garbage) = context.replace(var, value);
         ((id, old), garbage)
-    })
+    });
+    Replaced {
+        name,
+        var,
+        context,
+        old,
+    }
 }
 
 /// Makes a guard for a variable, whose value is `value` under it. Returns it with the id of the

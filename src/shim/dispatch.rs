@@ -253,7 +253,7 @@ pub(crate) enum SpawnedJoin<T: 'static> {
     OfEventLoop(<adapters::event_loop::Runtime as Runtime>::Join<T>),
 }
 
-/// What a handle is made of, of what the runtime gives for a task.
+/// Makes what a runtime's own spawn has given into what a handle keeps.
 #[inline]
 pub(crate) fn to_join<R: Listed, T: 'static>(spawned: Spawned<R::Join<T>, T>) -> SpawnedJoin<T> {
     match spawned {

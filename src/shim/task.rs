@@ -133,14 +133,15 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
         let (entry, future) = self.project().inside.project();
-        if const { !S::POLLS_BY_OUTPUT } {
-            if let Some(context) = entry.context.alone() {
-                return O::entering(&entry.scope, |entering| {
-                    current::enter_alone(context, entering, || future.poll(cx))
-                });
-            }
+        if const { S::POLLS_BY_OUTPUT } {
+            return entry.poll(future, cx);
         }
-        entry.poll(future, cx)
+        match entry.context.alone() {
+            Some(context) => O::entering(&entry.scope, |entering| {
+                current::enter_alone(context, entering, || future.poll(cx))
+            }),
+            None => entry.poll_any(future, cx),
+        }
     }
 }
 
@@ -161,7 +162,7 @@ impl<P: EnterContext, S: TaskScope, O: FrameOwner> Entry<P, S, O> {
         }
     }
 
-    /// The same in whatever kind of context.
+    /// The same, whatever there is to be done to enter the context.
     #[inline(never)]
     fn poll_any<T>(
         &mut self,

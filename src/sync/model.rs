@@ -12,7 +12,7 @@ pub(crate) mod atomic {
     pub(crate) use loom::sync::atomic::Ordering;
 
     /// Dropped without a trace. The owner of the last `Arc` around it drops it, and loom
-    /// does not see that the standard library's puts this after all use.
+    /// does not see that its count puts this after all use.
     macro_rules! untraced {
         ($($name:ident: $value:ty;)*) => {$(
             #[derive(Debug)]

@@ -267,6 +267,30 @@ pub(crate) fn tk_13_tokens_under_guards() {
     assert_eq!(ID.get(), Some(4));
     drop(first);
     assert_eq!(ID.get(), Some(1));
+    // Three guards that end in any order, and the reset after any number of these: the value of the
+    // innermost that is live then.
+    for order in [
+        [0, 1, 2],
+        [0, 2, 1],
+        [1, 0, 2],
+        [1, 2, 0],
+        [2, 0, 1],
+        [2, 1, 0],
+    ] {
+        for ended in 0..=3 {
+            let mut guards = [2, 3, 4].map(|value| Some(ID.scoped(value)));
+            let token = ID.set(5);
+            for guard in &order[..ended] {
+                guards[*guard] = None;
+            }
+            ID.reset(token).unwrap();
+            let innermost = guards.iter().rposition(Option::is_some);
+            let expected = innermost.map_or(1, |guard| guard as u64 + 2);
+            assert_eq!(ID.get(), Some(expected), "the first {ended} of {order:?}");
+            drop(guards);
+            assert_eq!(ID.get(), Some(1));
+        }
+    }
 }
 
 pub(crate) fn tk_14_a_guard_changes_its_own_context_only() {
