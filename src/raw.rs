@@ -527,7 +527,7 @@ struct Reader<T: Lookup> {
     stamp: u64,
     /// What has the value, once the context may have released it. Only changes set it, so no
     /// handler.
-    kept: Cell<Option<T::Kept>>,
+    kept: Cell<Option<ManuallyDrop<T::Kept>>>,
     outer: *const Reader<T>,
 }
 
@@ -652,8 +652,11 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
         // SAFETY: a reader that is linked is on the stack of a `read` that has not returned.
         while let Some(reader) = unsafe { next.as_ref() } {
             if reader.stamp == stamp {
-                // What was kept before is the same, and nothing is dropped.
-                reader.kept.set(context.keep(reader.var));
+                // What was kept before is the same.
+                let kept = reader.kept.take();
+                reader
+                    .kept
+                    .set(kept.or_else(|| context.keep(reader.var).map(ManuallyDrop::new)));
             }
             next = reader.outer;
         }
@@ -681,9 +684,9 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
             #[inline]
             fn drop(&mut self) {
                 self.innermost.set(self.reader.outer);
-                let kept = self.reader.kept.take();
-                if kept.is_some() {
-                    drop_kept(kept);
+                // Most readers are given nothing, and their glue would be most of a read.
+                if let Some(kept) = self.reader.kept.take() {
+                    drop_kept(ManuallyDrop::into_inner(kept));
                 }
             }
         }
@@ -774,7 +777,7 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
 }
 
 #[cold]
-fn drop_kept<K>(kept: Option<K>) {
+fn drop_kept<K>(kept: K) {
     in_destructor(|| drop(kept));
 }
 
