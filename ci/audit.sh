@@ -13,6 +13,7 @@ MIT/Apache-2.0
 Unlicense OR MIT
 Apache-2.0 WITH LLVM-exception OR Apache-2.0 OR MIT
 Zlib OR Apache-2.0 OR MIT
+MIT OR Apache-2.0 OR Zlib
 (MIT OR Apache-2.0) AND Unicode-3.0'
 
 # async-std's channel is of the major version before.

@@ -296,12 +296,13 @@ impl Slot {
     /// the list as it was before a layer in the middle was taken out.
     #[inline]
     pub(crate) fn pop(&mut self, guard: &Arc<Guard>) -> Option<Value> {
-        const ITS_OWNER_AND_ITS_LAYER: usize = 2;
         let top = self.layers.as_mut()?;
-        if !Arc::ptr_eq(&top.guard, guard)
-            || Arc::count(guard) != ITS_OWNER_AND_ITS_LAYER
-            || guard.ended().load(Ordering::Acquire) != 0
-        {
+        if !Arc::ptr_eq(&top.guard, guard) || guard.ended().load(Ordering::Acquire) != 0 {
+            return None;
+        }
+        // Its owner and this layer have it.
+        let is_nowhere_else = Arc::count(guard) == 2;
+        if !is_nowhere_else {
             return None;
         }
         let top = Arc::get_mut(top)?;
