@@ -33,8 +33,8 @@ fn discard(mut payload: Box<dyn Any + Send>) {
     mem::forget(payload);
 }
 
-/// Calls `f` in a destructor of this crate, where values of users are dropped. Its panic is passed on,
-/// unless the thread unwinds: a second panic would end the process.
+/// Calls `f` in a destructor of this crate, where values of users are dropped. Its panic is passed
+/// on, unless the thread unwinds: a second panic would end the process.
 pub(crate) fn in_destructor(f: impl FnOnce()) {
     if thread::panicking() {
         catch(f);

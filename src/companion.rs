@@ -112,8 +112,9 @@ pub(crate) use self::thread::thread_exits;
 /// is current then.
 ///
 /// This is for `main`, as it is with the logger of `log` and the subscriber of `tracing`. Libraries
-/// leave it to the program. Register before the threads that work are started. Companions are captured and entered in the order of their registration,
-/// and stay registered as long as the process runs.
+/// leave it to the program. Register before the threads that work are started. Companions are
+/// captured and entered in the order of their registration, and stay registered as long as the
+/// process runs.
 ///
 /// # Errors
 ///

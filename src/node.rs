@@ -332,7 +332,8 @@ pub(crate) fn push_in_place(
 
 /// Takes the layer of `guard`, which is about to end, off the slot of `var`, in place, if the layer
 /// is on top, no other guard has ended, there was a value before it and has been one since, and
-/// nobody else has the node or a layer of this guard. Returns the value that goes. `None` if there is more to do.
+/// nobody else has the node or a layer of this guard. Returns the value that goes. `None` if there
+/// is more to do.
 #[inline]
 pub(crate) fn pop_in_place(node: &mut NodeRef, var: VarKey, guard: &Arc<Guard>) -> Option<Value> {
     let node = NodeRef::get_mut(node)?;

@@ -13,8 +13,8 @@
 //! - The first three are entered by calling a closure, so that they are left in reverse order, also
 //!   by a panic. (As for the scoped thread-locals of other crates, code that suspends its machine
 //!   stack may not do so in the middle.)
-//! - A `&mut` into a frame exists only as long as its [`Busy`] does, and whoever finds the frame busy
-//!   does not touch it.
+//! - A `&mut` into a frame exists only as long as its [`Busy`] does, and whoever finds the frame
+//!   busy does not touch it.
 //!
 //! # Allocators and signal handlers
 //!
@@ -188,8 +188,8 @@ pub(crate) struct Frames<T, K: 'static, O: 'static> {
     root: UnsafeCell<ManuallyDrop<T>>,
     root_kind: &'static K,
     root_override: ManuallyDrop<Cell<Option<O>>>,
-    /// The value of the innermost frame that is [`Busy`], null if there is none. There can be several
-    /// if other frames are entered in between.
+    /// The value of the innermost frame that is [`Busy`], null if there is none. There can be
+    /// several if other frames are entered in between.
     busy: VolatileCell<*const T>,
 }
 
@@ -341,8 +341,8 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
         }
     }
 
-    /// Makes the innermost frame busy. `None` if it is already: in an allocator or a signal handler.
-    /// No user code may be called meanwhile.
+    /// Makes the innermost frame busy. `None` if it is already: in an allocator or a signal
+    /// handler. No user code may be called meanwhile.
     #[inline]
     fn make_busy(&self) -> Option<Busy<'_, T, K>> {
         let (value, kind) = self.innermost();
@@ -376,7 +376,8 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
         }
         // SAFETY: both are alive as in `Busy::parts_mut`. There is no `&mut` to the value: who has
         // one has made the frame busy, and none is made before `f` returns, because `f` calls
-        // nobody who could, and a signal handler that comes in between changes no frame but its own.
+        // nobody who could, and a signal handler that comes in between changes no frame but its
+        // own.
         let (value, kind) = unsafe { (value.as_ref(), kind.as_ref()) };
         Some(f(value, kind))
     }
@@ -407,8 +408,8 @@ impl<T, K> Busy<'_, T, K> {
     #[inline]
     fn parts(&self) -> (&T, &K) {
         // SAFETY: both are alive as above. There is no `&mut` to the value: that of a `Busy` around
-        // this has made it busy, and none is made as long as this is there. There may be other shared
-        // references, of a `glance` that a signal handler has interrupted.
+        // this has made it busy, and none is made as long as this is there. There may be other
+        // shared references, of a `glance` that a signal handler has interrupted.
         unsafe { (self.value.as_ref(), self.kind.as_ref()) }
     }
 }
@@ -663,8 +664,8 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
     }
 
     /// Calls `f` on the value of a variable of type `V` in the current context. `var` is its key,
-    /// or [`VarKey::NONE`] if it has none yet; then `assign` gives it one. If the cache
-    /// does not have the value, `reading` is asked how the current frame may be read.
+    /// or [`VarKey::NONE`] if it has none yet; then `assign` gives it one. If the cache does not
+    /// have the value, `reading` is asked how the current frame may be read.
     #[inline]
     pub(crate) fn read<V, R>(
         &self,
@@ -712,10 +713,11 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
         // SAFETY: `value` was made from a `&V` into the bindings with this stamp, now or when its
         // entry was written, and has the variable's type, because `var` is its key. These bindings
         // are those of the current context, or of one that is just being entered or left: `stamp`
-        // is what `enter` or `look_up` found in it, or has been since, because whatever changes that
-        // replaces it. The value lives until `f` returns, and stays where it is, behind a count of its own:
-        // the context keeps its slot or, since `reader` is linked, gives it to it. (Nothing could
-        // change the context before it was linked: a signal handler does not write.)
+        // is what `enter` or `look_up` found in it, or has been since, because whatever changes
+        // that replaces it. The value lives until `f` returns, and stays where it is, behind a
+        // count of its own: the context keeps its slot or, since `reader` is linked, gives it to
+        // it. (Nothing could change the context before it was linked: a signal handler does not
+        // write.)
         f(unsafe { value.as_ref() })
     }
 
@@ -914,8 +916,8 @@ fn drop_shared<T>(shared: Option<Shared<T>>) {
 pub(crate) trait Around {
     /// Drops `value` where it should go. Must not forget it: it may be pinned.
     ///
-    /// Its type is not known, so that this is compiled once, and not in each place that drops such a
-    /// value: a runtime has five of them for each task.
+    /// Its type is not known, so that this is compiled once, and not in each place that drops such
+    /// a value: a runtime has five of them for each task.
     fn around(&mut self, value: Undropped<'_>);
 
     /// The same for a value whose drop does nothing.

@@ -23,7 +23,8 @@ use crate::var::ContextVar;
 ///
 /// Only one thread can be inside at a time. If the context is already entered:
 ///
-/// - [`run`](Self::run) gets [`AlreadyEntered`](crate::AlreadyEntered), from this thread or another;
+/// - [`run`](Self::run) gets [`AlreadyEntered`](crate::AlreadyEntered), from this thread or
+///   another;
 /// - a task parks until the context is free, a callback or blocking job steps aside;
 /// - a poll or drop *inside* a frame of this context, on the same thread, passes through;
 /// - a future that has to be dropped meanwhile is dropped in a copy.

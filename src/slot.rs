@@ -289,8 +289,8 @@ impl Slot {
     }
 
     /// Takes the layer on top off, if it is `guard`'s, which is about to end, no other has ended,
-    /// nobody else has the layer or another of this guard, and there was a value before. Returns the
-    /// value that it had; `None` if there is more to do, or it had none.
+    /// nobody else has the layer or another of this guard, and there was a value before. Returns
+    /// the value that it had; `None` if there is more to do, or it had none.
     ///
     /// Then `guard` need not be marked as ended. If a token has the list, it must be, also if it is
     /// the list as it was before a layer in the middle was taken out.

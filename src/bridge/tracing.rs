@@ -199,8 +199,8 @@ fn global() -> Dispatch {
     global
 }
 
-/// Whether it can only be that of a scope. A `Dispatch` tells by its `Debug` only, which begins with
-/// `Dispatch::Scoped`, or with `Dispatch::Global` for the global default and for none.
+/// Whether it can only be that of a scope. A `Dispatch` tells by its `Debug` only, which begins
+/// with `Dispatch::Scoped`, or with `Dispatch::Global` for the global default and for none.
 fn is_scoped(dispatch: &Dispatch) -> bool {
     let mut start = Start { is_scoped: false };
     // An error as soon as it is known.

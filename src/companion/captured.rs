@@ -32,8 +32,8 @@ impl Drop for Slot {
     }
 }
 
-/// Each is dropped while those that were registered before it are current, as it is entered: closing
-/// a span, for example, asks for the current subscriber.
+/// Each is dropped while those that were registered before it are current, as it is entered:
+/// closing a span, for example, asks for the current subscriber.
 impl Drop for Companions {
     fn drop(&mut self) {
         if !self.others.is_empty() && thread::may_call() {
@@ -46,8 +46,8 @@ impl Drop for Companions {
     }
 }
 
-/// Drops the values from the last to the first, each inside those before it, and calls `f` inside of
-/// all.
+/// Drops the values from the last to the first, each inside those before it, and calls `f` inside
+/// of all.
 fn drop_inside(slots: &mut [Slot], f: &mut dyn FnMut()) {
     let Some((slot, rest)) = slots.split_first_mut() else {
         return f();

@@ -218,8 +218,8 @@ pub(crate) fn enter_wait<R>(scope: &dyn Any, f: impl FnOnce() -> R) -> R {
 /// Calls `f`, which runs an executor here, in an empty context that cannot be written to: the tasks
 /// that others have given to the executor may run in it. The scope is that around.
 ///
-/// Not if the current context is a shared one: what is run may have to enter that again, and finds it
-/// entered by this thread, which is right as long as it is the innermost.
+/// Not if the current context is a shared one: what is run may have to enter that again, and finds
+/// it entered by this thread, which is right as long as it is the innermost.
 pub(crate) fn enter_run<R>(f: impl FnOnce() -> R) -> R {
     let is_shared = glance(|_, kind| kind.shared().is_some());
     match is_shared {

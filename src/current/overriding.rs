@@ -1,4 +1,5 @@
-//! [`ScopeOverride`]: what overrides the scope of a frame for a while, and reading the current scope.
+//! [`ScopeOverride`]: what overrides the scope of a frame for a while, and reading the current
+//! scope.
 
 use std::any::Any;
 use std::cell::{Cell, OnceCell};

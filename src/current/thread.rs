@@ -1,8 +1,8 @@
 //! The contexts that are entered on this thread.
 //!
-//! They are in a thread-local without a destructor, so that reading, entering and leaving work for as
-//! long as the thread does, also while its thread-locals are destroyed. Only the root context, the
-//! thread's own, is freed at thread exit, by [`RootGuard`].
+//! They are in a thread-local without a destructor, so that reading, entering and leaving work for
+//! as long as the thread does, also while its thread-locals are destroyed. Only the root context,
+//! the thread's own, is freed at thread exit, by [`RootGuard`].
 
 use std::any::Any;
 use std::cell::{Cell, OnceCell};

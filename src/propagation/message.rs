@@ -112,8 +112,8 @@ impl Propagator {
     ///
     /// # Panics
     ///
-    /// If the `FromStr` of a listed type, the codec of a variable or the carrier panics; no bytes of
-    /// a message make this crate's own code panic.
+    /// If the `FromStr` of a listed type, the codec of a variable or the carrier panics; no bytes
+    /// of a message make this crate's own code panic.
     ///
     /// # Examples
     ///

@@ -218,9 +218,9 @@ impl Propagator {
     /// Passes on the members whose keys are not listed: those of a message that comes in go out
     /// with the messages that its work sends, by this propagator or another one that passes on.
     ///
-    /// They stay in the [`Context`](crate::Context) that was extracted, where they count as one variable, and
-    /// follow the work as others do. They come after the own members, in their order, with their
-    /// properties, and duplicates stay.
+    /// They stay in the [`Context`](crate::Context) that was extracted, where they count as one
+    /// variable, and follow the work as others do. They come after the own members, in their order,
+    /// with their properties, and duplicates stay.
     ///
     /// Do not do this at the edge of a system: then anybody may put members into the messages
     /// inside of it.

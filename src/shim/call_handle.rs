@@ -41,9 +41,9 @@ impl CallHandle {
     /// time however many callbacks wait.
     ///
     /// Nothing happens if it has been called, is being called (also from within), or its executor
-    /// is gone. If the destructor of what the closure holds panics, that propagates from here, and the
-    /// callback is cancelled. A closure that stays on its thread and is cancelled from another is
-    /// dropped there, at the next turn of a queue.
+    /// is gone. If the destructor of what the closure holds panics, that propagates from here, and
+    /// the callback is cancelled. A closure that stays on its thread and is cancelled from another
+    /// is dropped there, at the next turn of a queue.
     pub fn cancel(&self) {
         self.cancel_and(|| ());
     }

@@ -36,8 +36,8 @@ macro_rules! dispatch {
         $(#[$doc:meta])*
         $module:ident $Variant:ident $feature:literal $target:meta $probe:tt
     )*) => {
-        // The event loop is one among them, but for its handles: they are the largest, and all would
-        // have room for one.
+        // The event loop is one among them, but for its handles: they are the largest, and all
+        // would have room for one.
         dispatch!(@all $($module $Variant $feature)* event_loop EventLoop "");
         dispatch!(@joins $($module $Variant)*);
         $(dispatch!(@listed $module $Variant |join| SpawnedJoin::Native(NativeJoin::$Variant(join)));)*

@@ -92,8 +92,8 @@ fn default() -> Option<OnExecutor> {
         .clone()
 }
 
-/// Whether the first runtime has a name. Without runtimes, the first one is the event loop, which has
-/// none.
+/// Whether the first runtime has a name. Without runtimes, the first one is the event loop, which
+/// has none.
 pub(crate) const FIRST_HAS_NAME: bool = FirstRuntime::BY_NAME.is_some();
 
 /// The runtime for whose tasks no future is boxed, by its name.

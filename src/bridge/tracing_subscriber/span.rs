@@ -17,8 +17,8 @@ use crate::fields::{FieldValue, Fields};
 /// fields of spans.
 ///
 /// So they are there for as long as the span is, and in what is written of it: of a request's span
-/// a line has them by way of the span, as in `request{path="/" tenant="acme"}`. What is set later is
-/// not. Lines of their own have the current values, by [`Text`](super::Text) and
+/// a line has them by way of the span, as in `request{path="/" tenant="acme"}`. What is set later
+/// is not. Lines of their own have the current values, by [`Text`](super::Text) and
 /// [`Json`](super::Json).
 ///
 /// A span that has a field of the same name keeps its own. Other layers do not see what is added.

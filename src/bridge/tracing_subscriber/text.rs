@@ -13,8 +13,8 @@ use crate::fields::Fields;
 /// them: `request_id=7 tenant="acme" 2026-11-29T12:00:00Z  INFO …`.
 ///
 /// They come first, so that no message can be taken for them: what stands before the line that the
-/// format writes is ours. (A message is written by the format, which may leave line breaks in it: what
-/// others have sent belongs into fields.)
+/// format writes is ours. (A message is written by the format, which may leave line breaks in it:
+/// what others have sent belongs into fields.)
 ///
 /// # Examples
 ///

@@ -41,8 +41,9 @@ enum State<T: 'static> {
     /// it.
     Listed(ListedJoin<T>, Option<TaskId>),
     Shared(Arc<dyn SharedJoin<T>>),
-    /// A task whose output is boxed, with a state of its own. The pointer is cloned only within a call
-    /// by `&self`, as the lock must not be held while code of users runs: a poll has the only one.
+    /// A task whose output is boxed, with a state of its own. The pointer is cloned only within a
+    /// call by `&self`, as the lock must not be held while code of users runs: a poll has the only
+    /// one.
     Boxed(Arc<dyn BoxedJoin>),
     /// The outcome has been given out. With the task's id, if anybody has asked for it.
     Done(Option<TaskId>),
