@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
 
+use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::shim::{self, ContextAwareExecutor, Runner};
 use aiocontextvars::{Context, ContextExt, ResetErrorKind, context_var, copy_context};
 use tokio::runtime::{Builder, Runtime};
@@ -14,6 +15,7 @@ use tokio::task::LocalSet;
 
 use super::fixtures::ID;
 use super::refused::writes_are_refused;
+use super::seen;
 
 context_var! {
     static OTHER: u64;
@@ -253,6 +255,23 @@ fn a_frame_inside_a_task() {
         });
     });
     runtime.block_on(task).unwrap();
+}
+
+/// The frame of a `block_on` is its future's. A bare task that a runtime runs inside of it does not
+/// find what the future has just read.
+#[test]
+fn a_bare_task_inside_the_frame_of_a_block_on() {
+    let main = async {
+        assert_eq!(seen(), (Some(1), 1));
+        let bare = current_thread().block_on(async {
+            tokio::spawn(async { (seen(), ID.try_set(2).is_err()) })
+                .await
+                .unwrap()
+        });
+        (bare, seen())
+    };
+    let (bare, after) = context().run(|| EventLoop::new().try_run_until_complete(main).unwrap());
+    assert_eq!((bare, after), (((None, 0), true), (Some(1), 1)));
 }
 
 /// A runner's context is its runs': bare tasks that the runs drive neither see nor change it.
