@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::shim::{self, CallError, JoinError, TaskFailure, TaskGroup};
-use aiocontextvars::{SharedContext, context_var};
+use aiocontextvars::{SharedContext, context_var, copy_context};
 
 context_var! {
     static ID: u64;
+    static OTHER: u64;
 }
 
 /// The error of a task that ends by a panic with this payload, in silence: the panic hook is not
@@ -28,6 +29,27 @@ fn cancelled() -> JoinError {
         task.await
     };
     shim::block_on(task).unwrap_err()
+}
+
+#[test]
+fn of_a_token_that_does_not_fit() {
+    ID.set(1);
+    let error = OTHER.reset(ID.set(2)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the token of context variable `ID` was given to a different variable"
+    );
+    let debug = "ResetError { kind: DifferentVar, token: Token { var: \"ID\", old_value: <redacted>, .. } }";
+    assert_eq!(format!("{error:?}"), debug);
+    let token = error.into_token();
+    let error = copy_context().run(|| ID.reset(token)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the token of context variable `ID` was created in a different context; reset it where it was \
+         made, or use `scoped` or `scope` instead"
+    );
+    ID.reset(error.into_token()).unwrap();
+    assert_eq!(ID.get(), Some(1));
 }
 
 #[test]
