@@ -196,15 +196,17 @@ pub(crate) fn tk_13_plain_sets_under_a_guard_go_with_it() {
     assert_eq!(LEVEL.get(), 42);
 }
 
+/// The orders in which three guards can end.
+const ORDERS: [[usize; 3]; 6] = [
+    [0, 1, 2],
+    [0, 2, 1],
+    [1, 0, 2],
+    [1, 2, 0],
+    [2, 0, 1],
+    [2, 1, 0],
+];
+
 pub(crate) fn tk_13_guards_in_any_order_leave_nothing() {
-    const ORDERS: [[usize; 3]; 6] = [
-        [0, 1, 2],
-        [0, 2, 1],
-        [1, 0, 2],
-        [1, 2, 0],
-        [2, 0, 1],
-        [2, 1, 0],
-    ];
     for before in [None, Some(100)] {
         for order in ORDERS {
             for sets_between in [false, true] {
@@ -269,19 +271,12 @@ pub(crate) fn tk_13_tokens_under_guards() {
     assert_eq!(ID.get(), Some(1));
     // Three guards that end in any order, and the reset after any number of these: the value of the
     // innermost that is live then.
-    for order in [
-        [0, 1, 2],
-        [0, 2, 1],
-        [1, 0, 2],
-        [1, 2, 0],
-        [2, 0, 1],
-        [2, 1, 0],
-    ] {
+    for order in ORDERS {
         for ended in 0..=3 {
             let mut guards = [2, 3, 4].map(|value| Some(ID.scoped(value)));
             let token = ID.set(5);
-            for guard in &order[..ended] {
-                guards[*guard] = None;
+            for &guard in &order[..ended] {
+                guards[guard] = None;
             }
             ID.reset(token).unwrap();
             let innermost = guards.iter().rposition(Option::is_some);
