@@ -143,7 +143,7 @@
 //! A context is a pointer to a persistent map and an id. A thread-local without a destructor points
 //! to the current one, so that entering and leaving a context are a few stores. Values are read
 //! where they are, by way of a small cache for each thread, without a write to what threads share.
-//! All `unsafe` code is in one file, `raw.rs`.
+//! All `unsafe` code is in one module, `raw`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
