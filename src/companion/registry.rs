@@ -93,14 +93,6 @@ impl<C: Companion> Value for Held<C> {
     }
 }
 
-/// Whether a capture would find the same.
-fn are_current(companions: &Companions) -> bool {
-    registered().all(|(index, registered)| match companions.value(index) {
-        Some(value) => value.is_current(),
-        None => capture_one(registered).is_none(),
-    })
-}
-
 fn registered() -> impl Iterator<Item = (usize, &'static Registered)> {
     let mut link = &REGISTERED;
     let next = move || {
@@ -120,19 +112,34 @@ pub(crate) fn capture(before: Option<&SharedCompanions>) -> Captured {
     if !thread::may_call() {
         return Captured::No;
     }
-    let captured = thread::capturing(|| match before {
-        Some(before) if are_current(before.get()) => Captured::Companions(before.clone()),
-        _ => capture_all(),
-    });
+    let captured = thread::capturing(|| capture_all(before));
     thread::called();
     captured.unwrap_or(Captured::No)
 }
 
-fn capture_all() -> Captured {
-    let mut slots = registered().filter_map(|(index, registered)| {
-        let value = Some(capture_one(registered)?);
-        Some(Slot { index, value })
-    });
+/// Each companion captures once at most, as a value may be something that others see: a span of a
+/// trace, for example.
+fn capture_all(before: Option<&SharedCompanions>) -> Captured {
+    let mut rest = registered();
+    let Some(before) = before else {
+        return collect(rest.filter_map(capture_slot));
+    };
+    match rest.find_map(|(index, registered)| differing(before.get(), index, registered)) {
+        None => Captured::Companions(before.clone()),
+        Some((index, value)) => {
+            // Those before it are current, but a value belongs to one context.
+            let same = registered().take(index).filter_map(capture_slot);
+            let different = value.map(|value| Slot {
+                index,
+                value: Some(value),
+            });
+            let rest = rest.filter_map(capture_slot);
+            collect(same.chain(different).chain(rest))
+        }
+    }
+}
+
+fn collect(mut slots: impl Iterator<Item = Slot>) -> Captured {
     match slots.next() {
         Some(first) => Captured::Companions(SharedCompanions::new(Companions {
             first,
@@ -140,6 +147,25 @@ fn capture_all() -> Captured {
         })),
         None => Captured::Nothing,
     }
+}
+
+/// The place of this companion and what it has current, if that is not what `before` has of it.
+fn differing(
+    before: &Companions,
+    index: usize,
+    registered: &'static Registered,
+) -> Option<(usize, Option<Box<dyn Value>>)> {
+    let had = before.value(index);
+    if had.is_some_and(Value::is_current) {
+        return None;
+    }
+    let value = capture_one(registered);
+    (had.is_some() || value.is_some()).then_some((index, value))
+}
+
+fn capture_slot((index, registered): (usize, &'static Registered)) -> Option<Slot> {
+    let value = Some(capture_one(registered)?);
+    Some(Slot { index, value })
 }
 
 /// Calls `f` while these companions are current, and nothing of the others is. `f` alone where no

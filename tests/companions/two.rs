@@ -39,7 +39,7 @@ impl Companion for Noted {
     type Value = NotedValue;
 
     fn capture(&self) -> Option<NotedValue> {
-        IS_NOTED.get().then_some(NotedValue)
+        IS_NOTED.get().then(|| NotedValue)
     }
 
     fn enter<R>(&self, _: &NotedValue, f: impl FnOnce() -> R) -> R {
@@ -53,6 +53,17 @@ pub(crate) fn noted<R>(f: impl FnOnce() -> R) -> R {
     let result = f();
     IS_NOTED.set(false);
     result
+}
+
+#[test]
+fn each_captures_once() {
+    register_all();
+    let one = Ambient::new(1);
+    let context = Current::around(&one, inherit_context);
+    let inner = context.call(|| noted(inherit_context));
+    assert_eq!(DROPPED.take(), []);
+    drop(inner);
+    assert_eq!(DROPPED.take(), [(Some(1), None)]);
 }
 
 #[test]
