@@ -22,8 +22,8 @@
 //! }
 //! ```
 //!
-//! A context that has captured a span keeps it open, as an `Instrumented` future does. A unit of
-//! work releases it when it ends. What is to outlive its request takes
+//! A context that has captured a span keeps it open, as an `Instrumented` future does. A task, a job
+//! or a callback releases it when it ends, a wrapped future or stream when it is dropped. What is to outlive its request takes
 //! [`without_companions`](crate::Context::without_companions).
 //!
 //! # Other spans on the thread
@@ -34,7 +34,8 @@
 //! (Entered within itself, a registry would not take it for the current one.)
 
 use std::fmt::{self, Write};
-use std::sync::OnceLock;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{LazyLock, OnceLock};
 use std::thread;
 
 use ::tracing::dispatcher::{self, Dispatch};
@@ -187,16 +188,31 @@ fn global() -> Dispatch {
     if let Some(global) = GLOBAL.get() {
         return global.clone();
     }
-    // Where no scope is, the default is the global one.
-    let find = || dispatcher::get_default(Dispatch::clone);
-    let thread = thread::Builder::new().spawn(find).ok();
-    let global = thread.and_then(|thread| thread.join().ok());
-    let global = global.unwrap_or_else(Dispatch::none);
+    let global = default_beside().unwrap_or_else(Dispatch::none);
     // It is set once, perhaps later.
     if !global.is::<::tracing::subscriber::NoSubscriber>() {
         GLOBAL.get_or_init(|| global.clone());
     }
     global
+}
+
+/// The default of a thread where no scope is, which is the global one. The thread stays: a program
+/// without a global default asks at each poll.
+fn default_beside() -> Option<Dispatch> {
+    static BESIDE: LazyLock<Option<Sender<Sender<Dispatch>>>> = LazyLock::new(|| {
+        let (sender, questions) = mpsc::channel::<Sender<Dispatch>>();
+        let answer = move || {
+            for asker in questions {
+                // An asker that has gone needs no answer.
+                _ = asker.send(dispatcher::get_default(Dispatch::clone));
+            }
+        };
+        let thread = thread::Builder::new().name("default-dispatch".to_owned());
+        thread.spawn(answer).ok().map(|_| sender)
+    });
+    let (asker, answer) = mpsc::channel();
+    BESIDE.as_ref()?.send(asker).ok()?;
+    answer.recv().ok()
 }
 
 /// Whether it can only be that of a scope. A `Dispatch` tells by its `Debug` only, which begins
