@@ -305,9 +305,9 @@ impl Context {
         &mut self.identity
     }
 
-    /// A copy of these bindings with what was captured.
+    /// The same with what was captured, in place of what it has.
     pub(crate) fn accompanied(mut self, captured: Captured) -> Context {
-        self.identity = Identity::new(captured);
+        self.identity.accompany(captured);
         self
     }
 

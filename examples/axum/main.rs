@@ -10,7 +10,7 @@
 //! spawns: `FIELDS` and `log` are all that it takes.
 //!
 //! A value that is set before the service starts is not in these contexts. To have it there, write
-//! `let base = inherit_context();` after setting it, and
+//! `let base = inherit_context().without_companions();` after setting it, and
 //! `HttpContextLayer::with(move |_: &Request| base.clone())`.
 //!
 //! ```sh

@@ -13,6 +13,7 @@ use tower_service::Service;
 
 use super::{Inherit, MakeContext};
 use crate::context::Context;
+use crate::current;
 use crate::propagation::{Problem, Propagator};
 use crate::with_context::{ContextExt, WithContext};
 
@@ -115,9 +116,14 @@ impl Default for HttpContextLayer {
 impl<F> HttpContextLayer<F> {
     /// Each request in the context that `f` makes of it.
     ///
+    /// If that was made without a capture, the request and its body have the
+    /// [companions](crate::companion) that are current when the service is called, such as the span
+    /// around the layer.
+    ///
     /// # Examples
     ///
-    /// Values that are set when the service starts, in every request:
+    /// Values that are set when the service starts, in every request. Without companions: those of
+    /// the start would be the same for all requests, in place of their own.
     ///
     /// ```
     /// use aiocontextvars::shim::tower::HttpContextLayer;
@@ -127,7 +133,7 @@ impl<F> HttpContextLayer<F> {
     /// context_var! { static REGION: &'static str; }
     ///
     /// REGION.set("eu");
-    /// let base = inherit_context();
+    /// let base = inherit_context().without_companions();
     /// let layer = HttpContextLayer::with(move |_: &Request<String>| base.clone());
     /// # _ = layer;
     /// ```
@@ -209,7 +215,9 @@ where
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let base = self.make.make(&request);
-        let mut context = self.receives.context(base, &request);
+        let received = self.receives.context(base, &request);
+        // The body is polled where nothing of that is current.
+        let mut context = current::accompany(received);
         let future = context.run(|| self.inner.call(request));
         HttpContextFuture {
             inner: future.in_context(context),

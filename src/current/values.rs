@@ -84,6 +84,15 @@ fn inherit_accompanied() -> Context {
     context.accompanied(capture_companions())
 }
 
+/// `context`, with what companions have current here if it was made without a capture.
+#[cfg(feature = "http-body")]
+pub(crate) fn accompany(context: Context) -> Context {
+    if !companion::any() || context.identity().is_marked() {
+        return context;
+    }
+    context.accompanied(capture_companions())
+}
+
 /// What is current on this thread, beside the current context.
 #[inline(never)]
 fn capture_companions() -> Captured {

@@ -188,10 +188,11 @@ mod response_bodies {
     use std::convert::Infallible;
     use std::pin::Pin;
     use std::sync::{Arc, Mutex};
-    use std::task::{Context, Poll};
+    use std::task::{self, Poll};
 
     use aiocontextvars::shim::{self, tower::HttpContextLayer};
-    use http_body_util::BodyExt;
+    use aiocontextvars::{Context, context_var, inherit_context};
+    use http_body_util::{BodyExt, Empty};
     use hyper::body::{Body, Bytes, Frame};
     use test_support::axum::http::{Request, Response};
     use test_support::tower::{Layer, Service, service_fn};
@@ -218,7 +219,7 @@ mod response_bodies {
 
         fn poll_frame(
             mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
+            _: &mut task::Context<'_>,
         ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
             self.note();
             let left = self.frames.checked_sub(1);
@@ -233,15 +234,22 @@ mod response_bodies {
         }
     }
 
+    /// Answers with [`Notes`].
+    fn answers(
+        seen: &Seen,
+    ) -> impl Service<Request<()>, Response = Response<Notes>, Error = Infallible, Future: 'static>
+    {
+        let seen = Arc::clone(seen);
+        service_fn(move |_: Request<()>| {
+            let seen = Arc::clone(&seen);
+            async move { Ok(Response::new(Notes { frames: 2, seen })) }
+        })
+    }
+
     #[test]
     fn have_what_was_current_around_the_layer_until_they_end_or_are_dropped() {
         let (one, seen) = (Ambient::new(1), Seen::default());
-        let notes = Arc::clone(&seen);
-        let answer = service_fn(move |_: Request<()>| {
-            let seen = Arc::clone(&notes);
-            async move { Ok::<_, Infallible>(Response::new(Notes { frames: 2, seen })) }
-        });
-        let mut service = HttpContextLayer::new().layer(answer);
+        let mut service = HttpContextLayer::new().layer(answers(&seen));
         let mut respond = || {
             let response = Current::around(&one, || service.call(Request::new(())));
             shim::block_on(response).unwrap().into_body()
@@ -255,5 +263,52 @@ mod response_bodies {
         drop(left);
         assert_eq!(*seen.lock().unwrap(), [Some(1)]);
         assert_eq!((one.keepers(), Current::number()), (0, None));
+    }
+
+    #[test]
+    fn have_it_in_a_context_that_was_made_without_a_capture() {
+        let (one, two) = (Ambient::new(1), Ambient::new(2));
+        let base = Current::around(&two, inherit_context).without_companions();
+        let captured = Current::around(&two, inherit_context);
+        for (given, expected) in [(Context::new(), 1), (base, 1), (captured, 2)] {
+            let seen = Seen::default();
+            let make = move |_: &Request<()>| given.clone();
+            let mut service = HttpContextLayer::with(make).layer(answers(&seen));
+            let response = Current::around(&one, || service.call(Request::new(())));
+            let body = shim::block_on(response).unwrap().into_body();
+            drop(shim::block_on(body.collect()).unwrap());
+            assert_eq!(*seen.lock().unwrap(), [Some(expected); 4]);
+        }
+        assert_eq!((one.keepers(), two.keepers()), (0, 0));
+    }
+
+    #[test]
+    fn leave_the_given_context_the_one_that_it_is() {
+        context_var! { static LEVEL: u8; }
+
+        let one = Ambient::new(1);
+        let mut context = Context::new();
+        let token = context.run(|| LEVEL.set(1));
+        let given = Mutex::new(Some((context, token)));
+        let tokens = Arc::new(Mutex::new(None));
+        let put = Arc::clone(&tokens);
+        let make = move |_: &Request<()>| {
+            let (context, token) = given.lock().unwrap().take().unwrap();
+            *put.lock().unwrap() = Some(token);
+            context
+        };
+        let resets = service_fn(move |_: Request<()>| {
+            let token = tokens.lock().unwrap().take().unwrap();
+            async move {
+                let seen = (LEVEL.get(), Current::number());
+                LEVEL.reset(token).unwrap();
+                assert_eq!((seen, LEVEL.get()), ((Some(1), Some(1)), None));
+                Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+            }
+        });
+        let mut service = HttpContextLayer::with(make).layer(resets);
+        let response = Current::around(&one, || service.call(Request::new(())));
+        shim::block_on(response).unwrap();
+        assert_eq!(one.keepers(), 0);
     }
 }

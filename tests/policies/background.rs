@@ -100,7 +100,7 @@ mod start_up {
     /// What `main` does.
     async fn start() -> [&'static str; 2] {
         REGION.set("eu");
-        let base = inherit_context();
+        let base = inherit_context().without_companions();
         let layer = HttpContextLayer::with(move |_: &Request<Body>| base.clone());
         let with_values = serve(layer.layer(Handler)).await;
         let without = serve(HttpContextLayer::new().layer(Handler)).await;

@@ -98,7 +98,7 @@ impl Drop for Acquired {
 /// Once for each connection, in the acquire of whoever needs one more: for nobody.
 fn after_connect(connection: &mut Connection) -> BoxFuture<'_, ()> {
     let connect = async {
-        connection.driver = Some(shim::spawn(driver()).abort_handle());
+        connection.driver = Some(shim::spawn_in(Context::new(), driver()).abort_handle());
         connection.say("connected for", TENANT.get()).await;
     };
     connect.in_context(Context::new()).boxed()

@@ -8,7 +8,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use aiocontextvars::companion::{self, Companion};
+use aiocontextvars::inherit_context;
 use fastrace::collector::{Config, Reporter};
+use fastrace::local::LocalCollector;
 use fastrace::prelude::*;
 
 struct LocalParent;
@@ -16,11 +18,14 @@ struct LocalParent;
 impl Companion for LocalParent {
     type Value = Span;
     fn capture(&self) -> Option<Span> {
-        SpanContext::current_local_parent()?;
-        Some(Span::enter_with_local_parent("work"))
+        SpanContext::current_local_parent().map(|_| Span::enter_with_local_parent("work"))
     }
     fn enter<R>(&self, span: &Span, f: impl FnOnce() -> R) -> R {
         let _guard = span.set_local_parent();
+        f()
+    }
+    fn enter_none<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _apart = SpanContext::current_local_parent().map(|_| LocalCollector::start());
         f()
     }
 }
@@ -45,6 +50,15 @@ fn the_local_parent_follows_the_work() {
         let _guard = root.set_local_parent();
         work();
     };
+    let nobody = inherit_context();
+    request(0, &mut || {
+        nobody.call(|| {
+            assert_eq!(SpanContext::current_local_parent(), None);
+            drop(LocalSpan::enter_with_local_parent("nobody's"));
+            drop(Span::enter_with_local_parent("nobody's"));
+        });
+        assert!(SpanContext::current_local_parent().is_some());
+    });
     common::serve(request, |hop| drop(LocalSpan::enter_with_local_parent(hop)));
     fastrace::flush();
 

@@ -7,7 +7,7 @@ mod common;
 use std::sync::{Arc, LazyLock};
 
 use aiocontextvars::companion::{self, Companion};
-use aiocontextvars::{FieldValue, Fields};
+use aiocontextvars::{Context, FieldValue, Fields, shim};
 use common::REQUEST;
 use sentry::test::TestTransport;
 use sentry::{ClientOptions, Hub, Level};
@@ -23,7 +23,7 @@ impl Companion for CurrentHub {
         Hub::run(hub.clone(), f)
     }
     fn enter_none<R>(&self, f: impl FnOnce() -> R) -> R {
-        Hub::run(Hub::main(), f)
+        Hub::run(Arc::new(Hub::new_from_top(Hub::main())), f)
     }
 }
 
@@ -77,4 +77,23 @@ fn the_hub_follows_the_work() {
     seen.sort();
     assert_eq!(seen, common::expected());
     assert!(Hub::current().client().is_none());
+    work_of_nobody_leaves_the_programs_hub_alone();
+}
+
+fn work_of_nobody_leaves_the_programs_hub_alone() {
+    let programs = Hub::main();
+    let own = Arc::new(Hub::new_from_top(&programs));
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    Hub::run(Arc::clone(&own), || {
+        runtime.unwrap().block_on(async {
+            let nobody = shim::spawn_in(Context::new(), async { Hub::current() });
+            let hub = nobody.await.unwrap();
+            assert!(
+                ![&programs, &own]
+                    .into_iter()
+                    .any(|other| Arc::ptr_eq(other, &hub))
+            );
+        });
+        assert!(Arc::ptr_eq(&own, &Hub::current()));
+    });
 }
