@@ -31,5 +31,6 @@ theirs=$(llvm_of "$RUSTC")
 
 # A backtrace costs a panicking test seconds here.
 export CARGO_TARGET_DIR=$PWD/target/tsan RUSTFLAGS=-Zsanitizer=thread RUST_BACKTRACE=0
-export TSAN_OPTIONS=suppressions=$PWD/ci/tsan.supp
+# A forked child starts a thread (`tests/global_subscriber.rs`), which would end it.
+export TSAN_OPTIONS="suppressions=$PWD/ci/tsan.supp die_after_fork=0"
 cargo +nightly test --quiet --no-fail-fast -Zbuild-std --target "$host" --all-features "$@"

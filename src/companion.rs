@@ -19,6 +19,8 @@
 //!   only. They leave alone what is current on the thread, and so does a
 //!   [`Context`](crate::Context) without companions that is entered by hand, such as
 //!   `Context::new().run(f)`.
+//! - By `HttpContextLayer` for a request, and for the body of its response, also if it is given a
+//!   context without companions: around the layer is what belongs to the request.
 //! - A unit of work that is *given* a context without companions, by `spawn_in(Context::new(), …)`
 //!   or [`fixed`](crate::shim::ContextAwareExecutor::fixed), has none: nothing is current in it,
 //!   whatever its thread has.
@@ -114,7 +116,8 @@ pub(crate) use self::thread::thread_exits;
 /// This is for `main`, as it is with the logger of `log` and the subscriber of `tracing`. Libraries
 /// leave it to the program. Register before the threads that work are started. Companions are
 /// captured and entered in the order of their registration, and stay registered as long as the
-/// process runs.
+/// process runs. (One that has something current where the current context has nothing of it may be
+/// captured before those in front of it.)
 ///
 /// # Errors
 ///

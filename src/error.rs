@@ -94,7 +94,7 @@ impl SetErrorKind {
                  future with `.in_current_context()`, put `shim::tower::HttpContextLayer` around the service \
                  (features `tower` and `http-body`; `ContextLayer` if it is not HTTP), or spawn the task with `shim::spawn`; in a blocking job, bind \
                  the closure with `shim::bind`; for values that are set at start-up, \
-                 `let base = inherit_context();` and `HttpContextLayer::with(move |_: &Request<_>| base.clone())`"
+                 `let base = inherit_context().without_companions();` and `HttpContextLayer::with(move |_: &Request<_>| base.clone())`"
             ),
             SetErrorKind::ForeignJob => write!(
                 f,

@@ -10,13 +10,14 @@
 //!   else drops.
 //! - [`NumberOrShared`]: a number or a shared value, in the space of the number.
 //! - [`AlwaysSend`]: a value that is `Send`, where the compiler does not know it any more.
+//! - [`cell_here`]: a cell in a thread-local without a destructor.
 //!
 //! The invariants that hold for all of them:
 //! - The first three are entered by calling a closure, so that they are left in reverse order, also
 //!   by a panic. (As for the scoped thread-locals of other crates, code that suspends its machine
 //!   stack may not do so in the middle.)
-//! - A `&mut` into a frame exists only as long as its [`Busy`](frames::Busy) does, and whoever finds
-//!   the frame busy does not touch it.
+//! - A `&mut` into a frame exists only as long as its [`Busy`](frames::Busy) does, and whoever
+//!   finds the frame busy does not touch it.
 //!
 //! # Allocators and signal handlers
 //!

@@ -116,7 +116,8 @@ impl Default for HttpContextLayer {
 impl<F> HttpContextLayer<F> {
     /// Each request in the context that `f` makes of it.
     ///
-    /// If that was made without a capture, the request and its body have the
+    /// If that was made without a capture, or by
+    /// [`without_companions`](Context::without_companions), the request and its body have the
     /// [companions](crate::companion) that are current when the service is called, such as the span
     /// around the layer.
     ///
@@ -216,7 +217,8 @@ where
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let base = self.make.make(&request);
         let received = self.receives.context(base, &request);
-        // The body is polled where nothing of that is current.
+        // Here, and not at the first poll: a server polls the body where no companion of the
+        // request is current.
         let mut context = current::accompany(received);
         let future = context.run(|| self.inner.call(request));
         HttpContextFuture {

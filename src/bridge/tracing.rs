@@ -22,9 +22,9 @@
 //! }
 //! ```
 //!
-//! A context that has captured a span keeps it open, as an `Instrumented` future does. A task, a job
-//! or a callback releases it when it ends, a wrapped future or stream when it is dropped. What is to outlive its request takes
-//! [`without_companions`](crate::Context::without_companions).
+//! A context that has captured a span keeps it open, as an `Instrumented` future does. A task, a
+//! job or a callback releases it when it ends, a wrapped future or stream when it is dropped. What
+//! is to outlive its request takes [`without_companions`](crate::Context::without_companions).
 //!
 //! # Other spans on the thread
 //!
@@ -34,8 +34,9 @@
 //! (Entered within itself, a registry would not take it for the current one.)
 
 use std::fmt::{self, Write};
+use std::process;
 use std::sync::mpsc::{self, Sender};
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 
 use ::tracing::dispatcher::{self, Dispatch};
@@ -188,7 +189,7 @@ fn global() -> Dispatch {
     if let Some(global) = GLOBAL.get() {
         return global.clone();
     }
-    let global = default_beside().unwrap_or_else(Dispatch::none);
+    let global = default_of_another_thread().unwrap_or_else(Dispatch::none);
     // It is set once, perhaps later.
     if !global.is::<::tracing::subscriber::NoSubscriber>() {
         GLOBAL.get_or_init(|| global.clone());
@@ -198,21 +199,40 @@ fn global() -> Dispatch {
 
 /// The default of a thread where no scope is, which is the global one. The thread stays: a program
 /// without a global default asks at each poll.
-fn default_beside() -> Option<Dispatch> {
-    static BESIDE: LazyLock<Option<Sender<Sender<Dispatch>>>> = LazyLock::new(|| {
-        let (sender, questions) = mpsc::channel::<Sender<Dispatch>>();
-        let answer = move || {
-            for asker in questions {
-                // An asker that has gone needs no answer.
-                _ = asker.send(dispatcher::get_default(Dispatch::clone));
+fn default_of_another_thread() -> Option<Dispatch> {
+    /// With the process that has the thread: a fork has none of its parent's.
+    static QUESTIONS: Mutex<Option<(u32, Questions)>> = Mutex::new(None);
+
+    let questions = {
+        let mut known = QUESTIONS.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some((process, questions)) if *process == process::id() => questions.clone(),
+            _ => {
+                let questions = answer_questions()?;
+                *known = Some((process::id(), questions.clone()));
+                questions
             }
-        };
-        let thread = thread::Builder::new().name("default-dispatch".to_owned());
-        thread.spawn(answer).ok().map(|_| sender)
-    });
+        }
+    };
     let (asker, answer) = mpsc::channel();
-    BESIDE.as_ref()?.send(asker).ok()?;
+    questions.send(asker).ok()?;
     answer.recv().ok()
+}
+
+/// Who asks for the default, and is sent it.
+type Questions = Sender<Sender<Dispatch>>;
+
+/// Starts the thread. `None` where there are no threads.
+fn answer_questions() -> Option<Questions> {
+    let (sender, questions) = mpsc::channel::<Sender<Dispatch>>();
+    let answer = move || {
+        for asker in questions {
+            // An asker that has gone needs no answer.
+            _ = asker.send(dispatcher::get_default(Dispatch::clone));
+        }
+    };
+    let thread = thread::Builder::new().name("aio-dispatch".to_owned());
+    thread.spawn(answer).ok().map(|_| sender)
 }
 
 /// Whether it can only be that of a scope. A `Dispatch` tells by its `Debug` only, which begins

@@ -41,8 +41,8 @@ pub trait Companion: Send + Sync + 'static {
     /// The only way to an `R` is to call `f`, so that this cannot be forgotten or done twice.
     fn enter<R>(&self, value: &Self::Value, f: impl FnOnce() -> R) -> R;
 
-    /// [`enter`](Self::enter), or `f` alone where `value` is current: for those that find out about both
-    /// at once.
+    /// [`enter`](Self::enter), or `f` alone where `value` is current: for those that find out about
+    /// both at once.
     #[doc(hidden)]
     #[inline]
     fn enter_unless_current<R>(&self, value: &Self::Value, f: impl FnOnce() -> R) -> R {

@@ -117,24 +117,20 @@ pub(crate) fn capture(before: Option<&SharedCompanions>) -> Captured {
     captured.unwrap_or(Captured::No)
 }
 
-/// Each companion captures once at most, as a value may be something that others see: a span of a
+/// Each companion makes one value at most, as that may be something that others see: a span of a
 /// trace, for example.
 fn capture_all(before: Option<&SharedCompanions>) -> Captured {
     let mut rest = registered();
     let Some(before) = before else {
         return collect(rest.filter_map(capture_slot));
     };
-    match rest.find_map(|(index, registered)| differing(before.get(), index, registered)) {
+    match rest.find_map(|registered| differing(before.get(), registered)) {
         None => Captured::Companions(before.clone()),
-        Some((index, value)) => {
+        Some((index, slot)) => {
             // Those before it are current, but a value belongs to one context.
             let same = registered().take(index).filter_map(capture_slot);
-            let different = value.map(|value| Slot {
-                index,
-                value: Some(value),
-            });
             let rest = rest.filter_map(capture_slot);
-            collect(same.chain(different).chain(rest))
+            collect(same.chain(slot).chain(rest))
         }
     }
 }
@@ -152,15 +148,15 @@ fn collect(mut slots: impl Iterator<Item = Slot>) -> Captured {
 /// The place of this companion and what it has current, if that is not what `before` has of it.
 fn differing(
     before: &Companions,
-    index: usize,
-    registered: &'static Registered,
-) -> Option<(usize, Option<Box<dyn Value>>)> {
+    registered: (usize, &'static Registered),
+) -> Option<(usize, Option<Slot>)> {
+    let index = registered.0;
     let had = before.value(index);
     if had.is_some_and(Value::is_current) {
         return None;
     }
-    let value = capture_one(registered);
-    (had.is_some() || value.is_some()).then_some((index, value))
+    let slot = capture_slot(registered);
+    (had.is_some() || slot.is_some()).then_some((index, slot))
 }
 
 fn capture_slot((index, registered): (usize, &'static Registered)) -> Option<Slot> {

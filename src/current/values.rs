@@ -84,13 +84,17 @@ fn inherit_accompanied() -> Context {
     context.accompanied(capture_companions())
 }
 
-/// `context`, with what companions have current here if it was made without a capture.
-#[cfg(feature = "http-body")]
+/// `context`, with what companions have current here, unless it has been captured with what was
+/// current elsewhere. If nothing is current, what is where it is entered stays so.
+#[cfg(all(feature = "http-body", feature = "tower"))]
 pub(crate) fn accompany(context: Context) -> Context {
     if !companion::any() || context.identity().is_marked() {
         return context;
     }
-    context.accompanied(capture_companions())
+    match capture_companions() {
+        Captured::No | Captured::Nothing => context,
+        captured => context.accompanied(captured),
+    }
 }
 
 /// What is current on this thread, beside the current context.

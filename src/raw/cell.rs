@@ -66,11 +66,17 @@ impl<T: Copy> VolatileCell<T> {
 
 /// Puts the former value of a cell back when dropped.
 pub(super) struct PutBack<'a, T: Copy> {
-    pub(super) cell: &'a VolatileCell<T>,
-    pub(super) before: T,
+    cell: &'a VolatileCell<T>,
+    before: T,
 }
 
 impl<'a, T: Copy> PutBack<'a, T> {
+    /// Sets nothing now, and the cell to `before` when this is dropped.
+    #[inline]
+    pub(super) fn later(cell: &'a VolatileCell<T>, before: T) -> PutBack<'a, T> {
+        PutBack { cell, before }
+    }
+
     /// Sets the cell to `value` until this is dropped. What was stored before is there by then.
     #[inline]
     pub(super) fn new(cell: &'a VolatileCell<T>, value: T) -> PutBack<'a, T> {

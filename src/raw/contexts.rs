@@ -153,10 +153,7 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
         f: impl FnOnce() -> R,
     ) -> R {
         // Right again when the context has been left: the one outside has not changed meanwhile.
-        let _outside = PutBack {
-            cell: &self.stamp,
-            before: self.stamp.get(),
-        };
+        let _outside = PutBack::later(&self.stamp, self.stamp.get());
         let stamp = match is_for_all {
             true => context.stamp(),
             false => UNKNOWN,
@@ -173,10 +170,7 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
         f: impl FnOnce() -> R,
     ) -> R {
         // The context may change: its stamp is to be looked up afterwards.
-        let _outside = PutBack {
-            cell: &self.stamp,
-            before: UNKNOWN,
-        };
+        let _outside = PutBack::later(&self.stamp, UNKNOWN);
         self.frames
             .enter_again(kind, scope, || self.call_inside(UNKNOWN, f))
     }

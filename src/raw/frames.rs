@@ -42,7 +42,7 @@ struct Link<T, K, O> {
 }
 
 impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
-    pub(crate) const fn new(value: T, kind: &'static K) -> Frames<T, K, O> {
+    pub(super) const fn new(value: T, kind: &'static K) -> Frames<T, K, O> {
         Frames {
             innermost: VolatileCell::new(ptr::null()),
             root: UnsafeCell::new(ManuallyDrop::new(value)),
@@ -54,7 +54,7 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
 
     /// Calls `f` while `value` is the innermost frame.
     #[inline]
-    pub(crate) fn enter<R>(
+    pub(super) fn enter<R>(
         &self,
         value: &mut T,
         kind: &K,
@@ -65,7 +65,7 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
     }
 
     /// Calls `f` while the innermost frame has this kind.
-    pub(crate) fn enter_again<R>(
+    pub(super) fn enter_again<R>(
         &self,
         kind: &K,
         scope: Option<&dyn Any>,
@@ -192,7 +192,7 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
     /// Calls `f`, which must not call user code, on the innermost frame. `None` if the frame is
     /// busy. `f` may allocate: an allocator does not change the frame meanwhile.
     #[inline]
-    pub(crate) fn peek<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
+    pub(super) fn peek<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
         let busy = self.make_busy()?;
         let (value, kind) = busy.parts();
         Some(f(value, kind))
@@ -200,7 +200,7 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
 
     /// The same for an `f` that does not even allocate.
     #[inline]
-    pub(crate) fn glance<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
+    pub(super) fn glance<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
         let (value, kind) = self.innermost();
         if self.busy.get_put_back() == value.as_ptr() {
             return None;

@@ -1,4 +1,4 @@
-//! [`AlwaysSend`]: a value that is `Send`, where the compiler does not know it any more.
+//! [`AlwaysSend`] and [`IsSend`], for code that has lost the bound `Send`.
 
 use std::marker::PhantomData;
 

@@ -283,6 +283,21 @@ mod response_bodies {
     }
 
     #[test]
+    fn leave_what_is_where_they_are_polled_if_nothing_was_at_the_call() {
+        // A layer in the same stack whose span is not current in its own call.
+        let (one, seen) = (Ambient::new(1), Seen::default());
+        let make = |_: &Request<()>| Context::new();
+        let mut service = HttpContextLayer::with(make).layer(answers(&seen));
+        let response = service.call(Request::new(()));
+        let body = Current::around(&one, || shim::block_on(response))
+            .unwrap()
+            .into_body();
+        Current::around(&one, || drop(body));
+        assert_eq!(*seen.lock().unwrap(), [Some(1)]);
+        assert_eq!(one.keepers(), 0);
+    }
+
+    #[test]
     fn leave_the_given_context_the_one_that_it_is() {
         context_var! { static LEVEL: u8; }
 

@@ -56,14 +56,21 @@ pub(crate) fn noted<R>(f: impl FnOnce() -> R) -> R {
 }
 
 #[test]
-fn each_captures_once() {
+fn each_makes_one_value() {
     register_all();
-    let one = Ambient::new(1);
+    let (one, two) = (Ambient::new(1), Ambient::new(2));
     let context = Current::around(&one, inherit_context);
     let inner = context.call(|| noted(inherit_context));
     assert_eq!(DROPPED.take(), []);
-    drop(inner);
-    assert_eq!(DROPPED.take(), [(Some(1), None)]);
+    // The one that is new is in front of it.
+    let innermost = inner.call(|| noted(|| Second::around(&two, inherit_context)));
+    assert_eq!(DROPPED.take(), []);
+    let seen = innermost.call(|| (Current::number(), Second::number()));
+    assert_eq!(seen, (Some(1), Some(2)));
+    drop((inner, innermost));
+    assert_eq!(DROPPED.take(), [(Some(1), None), (Some(1), Some(2))]);
+    drop(context);
+    assert_eq!((one.keepers(), two.keepers()), (0, 0));
 }
 
 #[test]

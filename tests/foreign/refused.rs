@@ -61,7 +61,7 @@ pub(crate) fn writes_are_refused() {
         "`shim::tower::HttpContextLayer`",
         "`shim::spawn`",
         "`shim::bind`",
-        "`let base = inherit_context();`",
+        "`let base = inherit_context().without_companions();`",
     ] {
         assert!(error.to_string().contains(remedy), "{error}");
     }

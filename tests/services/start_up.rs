@@ -20,7 +20,7 @@ async fn region() -> String {
 /// The routes of a service that is started with a value, as its `main` has them.
 fn app() -> Router {
     REGION.set("north".to_owned());
-    let base = inherit_context();
+    let base = inherit_context().without_companions();
     // The layer has what was there when `base` was made.
     REGION.set("south".to_owned());
     assert_eq!(REGION.get().as_deref(), Some("south"));

@@ -1,0 +1,92 @@
+//! `CurrentDispatch` in a process that has no global subscriber at first: which one is the
+//! program's is asked on a thread that stays.
+#![cfg(target_os = "linux")]
+#![allow(unsafe_code, reason = "a fork")]
+
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use aiocontextvars::bridge::tracing::CurrentDispatch;
+use aiocontextvars::shim::{ContextAwareExecutor, Runnable};
+use aiocontextvars::{Context, companion};
+use tracing::dispatcher::{set_global_default, with_default};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Dispatch, Event, Metadata, Subscriber, info};
+
+/// Counts events.
+struct Counts(&'static AtomicUsize);
+
+impl Subscriber for Counts {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn event(&self, _: &Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+static SCOPED: AtomicUsize = AtomicUsize::new(0);
+static GLOBAL: AtomicUsize = AtomicUsize::new(0);
+
+/// Has work of nobody log an event while another subscriber is the thread's. Returns how many
+/// events that and the program's have had so far.
+fn work_of_nobody() -> [usize; 2] {
+    let inline = ContextAwareExecutor::from_schedule(|step: Runnable| {
+        step.run();
+    });
+    with_default(&Dispatch::new(Counts(&SCOPED)), || {
+        inline
+            .spawn_in(Context::new(), async { info!("nobody's") })
+            .detach();
+    });
+    [&SCOPED, &GLOBAL].map(|count| count.load(Ordering::Relaxed))
+}
+
+/// How many threads answer.
+fn threads() -> usize {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("comm")).ok());
+    names.filter(|name| name.trim() == "aio-dispatch").count()
+}
+
+#[test]
+fn one_thread_is_asked_also_after_a_fork_and_before_there_is_one() {
+    companion::register(CurrentDispatch).unwrap();
+    assert_eq!(threads(), 0);
+    for _ in 0..100 {
+        assert_eq!(work_of_nobody(), [0, 0]);
+    }
+    assert_eq!(threads(), 1);
+
+    // SAFETY: the child calls nothing that another thread of this process could have been in the
+    // middle of: the one thread beside waits for questions, and the harness for this test.
+    match unsafe { libc::fork() } {
+        0 => {
+            // SAFETY: neither has a condition. The alarm ends a child that hangs.
+            unsafe {
+                libc::alarm(30);
+                libc::_exit(i32::from(work_of_nobody() != [0, 0]));
+            }
+        }
+        child => {
+            let mut status = -1;
+            // SAFETY: `status` outlives the call.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            assert_eq!(status, 0);
+        }
+    }
+
+    set_global_default(Dispatch::new(Counts(&GLOBAL))).unwrap();
+    assert_eq!(work_of_nobody(), [0, 1]);
+    assert_eq!((work_of_nobody(), threads()), ([0, 2], 1));
+}
