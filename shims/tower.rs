@@ -68,13 +68,14 @@ pub struct Inherit;
 
 /// Makes the context of a request: [`Inherit`], or a function of the request.
 pub trait MakeContext<R> {
-    /// The context for `request`.
+    /// The context for `request`. If it was made without a capture, the layer adds the
+    /// [companions](crate::companion) that are current around it.
     fn make(&self, request: &R) -> Context;
 }
 
 impl<R> MakeContext<R> for Inherit {
     fn make(&self, _: &R) -> Context {
-        current::inherit()
+        current::inherit_values()
     }
 }
 
@@ -140,7 +141,7 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let mut context = self.make.make(&request);
+        let mut context = current::accompany(self.make.make(&request));
         let future = context.run(|| self.inner.call(request));
         future.in_context(context)
     }

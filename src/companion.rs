@@ -19,8 +19,9 @@
 //!   only. They leave alone what is current on the thread, and so does a
 //!   [`Context`](crate::Context) without companions that is entered by hand, such as
 //!   `Context::new().run(f)`.
-//! - By `HttpContextLayer` for a request, and for the body of its response, also if it is given a
-//!   context without companions: around the layer is what belongs to the request.
+//! - By `ContextLayer` and `HttpContextLayer` for a request, and for the body of its response, also
+//!   if they are given a context without companions: around the layer is what belongs to the
+//!   request. If nothing is, what is current where it is polled stays so.
 //! - A unit of work that is *given* a context without companions, by `spawn_in(Context::new(), …)`
 //!   or [`fixed`](crate::shim::ContextAwareExecutor::fixed), has none: nothing is current in it,
 //!   whatever its thread has.

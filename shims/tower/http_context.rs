@@ -119,7 +119,7 @@ impl<F> HttpContextLayer<F> {
     /// If that was made without a capture, or by
     /// [`without_companions`](Context::without_companions), the request and its body have the
     /// [companions](crate::companion) that are current when the service is called, such as the span
-    /// around the layer.
+    /// around the layer. If none is, those stay current that are where they are polled.
     ///
     /// # Examples
     ///

@@ -74,19 +74,24 @@ pub(crate) fn inherit() -> Context {
     if companion::any() {
         return inherit_accompanied();
     }
-    copy_by(Context::quick_inherit, Context::inherit)
+    inherit_values()
 }
 
 /// The same with what companions have current.
 #[inline(never)]
 fn inherit_accompanied() -> Context {
-    let context = copy_by(Context::quick_inherit, Context::inherit);
-    context.accompanied(capture_companions())
+    inherit_values().accompanied(capture_companions())
+}
+
+/// The same without.
+#[inline]
+pub(crate) fn inherit_values() -> Context {
+    copy_by(Context::quick_inherit, Context::inherit)
 }
 
 /// `context`, with what companions have current here, unless it has been captured with what was
 /// current elsewhere. If nothing is current, what is where it is entered stays so.
-#[cfg(all(feature = "http-body", feature = "tower"))]
+#[cfg(feature = "tower")]
 pub(crate) fn accompany(context: Context) -> Context {
     if !companion::any() || context.identity().is_marked() {
         return context;

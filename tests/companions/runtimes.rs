@@ -190,8 +190,8 @@ mod response_bodies {
     use std::sync::{Arc, Mutex};
     use std::task::{self, Poll};
 
-    use aiocontextvars::shim::{self, tower::HttpContextLayer};
-    use aiocontextvars::{Context, context_var, inherit_context};
+    use aiocontextvars::shim::tower::{ContextLayer, HttpContextLayer};
+    use aiocontextvars::{Context, context_var, inherit_context, shim};
     use http_body_util::{BodyExt, Empty};
     use hyper::body::{Body, Bytes, Frame};
     use test_support::axum::http::{Request, Response};
@@ -234,7 +234,7 @@ mod response_bodies {
         }
     }
 
-    /// Answers with [`Notes`].
+    /// Notes what it finds, and answers with [`Notes`].
     fn answers(
         seen: &Seen,
     ) -> impl Service<Request<()>, Response = Response<Notes>, Error = Infallible, Future: 'static>
@@ -242,7 +242,11 @@ mod response_bodies {
         let seen = Arc::clone(seen);
         service_fn(move |_: Request<()>| {
             let seen = Arc::clone(&seen);
-            async move { Ok(Response::new(Notes { frames: 2, seen })) }
+            async move {
+                let notes = Notes { frames: 2, seen };
+                notes.note();
+                Ok(Response::new(notes))
+            }
         })
     }
 
@@ -259,7 +263,7 @@ mod response_bodies {
         // As the task of a connection.
         let thread = std::thread::spawn(|| shim::block_on(read.collect()).unwrap());
         assert_eq!(thread.join().unwrap().to_bytes().len(), 0);
-        assert_eq!(std::mem::take(&mut *seen.lock().unwrap()), [Some(1); 4]);
+        assert_eq!(std::mem::take(&mut *seen.lock().unwrap()), [Some(1); 6]);
         drop(left);
         assert_eq!(*seen.lock().unwrap(), [Some(1)]);
         assert_eq!((one.keepers(), Current::number()), (0, None));
@@ -277,23 +281,37 @@ mod response_bodies {
             let response = Current::around(&one, || service.call(Request::new(())));
             let body = shim::block_on(response).unwrap().into_body();
             drop(shim::block_on(body.collect()).unwrap());
-            assert_eq!(*seen.lock().unwrap(), [Some(expected); 4]);
+            assert_eq!(*seen.lock().unwrap(), [Some(expected); 5]);
         }
         assert_eq!((one.keepers(), two.keepers()), (0, 0));
     }
 
     #[test]
     fn leave_what_is_where_they_are_polled_if_nothing_was_at_the_call() {
-        // A layer in the same stack whose span is not current in its own call.
+        // As with a layer in the same stack that is in its span at polls only.
         let (one, seen) = (Ambient::new(1), Seen::default());
-        let make = |_: &Request<()>| Context::new();
-        let mut service = HttpContextLayer::with(make).layer(answers(&seen));
-        let response = service.call(Request::new(()));
-        let body = Current::around(&one, || shim::block_on(response))
-            .unwrap()
-            .into_body();
-        Current::around(&one, || drop(body));
-        assert_eq!(*seen.lock().unwrap(), [Some(1)]);
+        let given = HttpContextLayer::with(|_: &Request<()>| Context::new());
+        let mut services = (
+            HttpContextLayer::new().layer(answers(&seen)),
+            given.layer(answers(&seen)),
+        );
+        let request = || Request::new(());
+        for response in [services.0.call(request()), services.1.call(request())] {
+            let response = Current::around(&one, || shim::block_on(response));
+            let body = response.unwrap().into_body();
+            assert_eq!(std::mem::take(&mut *seen.lock().unwrap()), [Some(1)]);
+            drop(body);
+            assert_eq!(std::mem::take(&mut *seen.lock().unwrap()), [None]);
+        }
+        let other = ContextLayer::new();
+        let mut other = other.layer(service_fn(async |()| Ok::<_, ()>(Current::number())));
+        let response = other.call(());
+        assert_eq!(
+            Current::around(&one, || shim::block_on(response)),
+            Ok(Some(1))
+        );
+        let response = Current::around(&one, || other.call(()));
+        assert_eq!(shim::block_on(response), Ok(Some(1)));
         assert_eq!(one.keepers(), 0);
     }
 
