@@ -481,3 +481,21 @@ fn a_task_that_waits_when_its_thread_exits_is_cancelled() {
 fn a_task_that_was_woken_when_its_thread_exits_is_cancelled() {
     a_waiting_task_of_a_thread(true);
 }
+
+#[cfg(feature = "tokio")]
+#[test]
+fn what_a_task_spawns_goes_where_the_task_is_and_not_to_the_runtime_around() {
+    let (steps, wrapper) = Steps::wrapped();
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(async {
+        ID.scope(7, async {
+            let task = wrapper.spawn_local(async { shim::spawn(async { ID.get() }).await });
+            // The runtime has no turn meanwhile.
+            steps.run();
+            assert!(task.is_finished());
+            assert_eq!(task.await.unwrap().unwrap(), Some(7));
+        })
+        .await;
+    });
+    assert!(steps.ready.borrow().is_empty());
+}
