@@ -31,6 +31,10 @@ pub use self::inject::{InjectLayer, InjectService};
 /// A tower layer that handles each request in a context of its own: a copy of the current one, or
 /// the one that a function makes of the request.
 ///
+/// It leaves alone what is current beside the variables where the request is polled, such as the
+/// span of a layer outside: see [companions](crate::companion). Not if a function gives a context
+/// that was captured with companions, as by [`inherit_context`](crate::inherit_context).
+///
 /// Around a service whose tasks the shim does not spawn, this is what lets handlers set variables.
 /// For HTTP there is `HttpContextLayer` (features `tower` and `http-body`): a response's body,
 /// which is polled when the service is done with the request, is out of the reach of this layer.
@@ -68,8 +72,7 @@ pub struct Inherit;
 
 /// Makes the context of a request: [`Inherit`], or a function of the request.
 pub trait MakeContext<R> {
-    /// The context for `request`. If it was made without a capture, the layer adds the
-    /// [companions](crate::companion) that are current around it.
+    /// The context for `request`.
     fn make(&self, request: &R) -> Context;
 }
 
@@ -141,7 +144,7 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let mut context = current::accompany(self.make.make(&request));
+        let mut context = self.make.make(&request);
         let future = context.run(|| self.inner.call(request));
         future.in_context(context)
     }

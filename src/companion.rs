@@ -19,9 +19,9 @@
 //!   only. They leave alone what is current on the thread, and so does a
 //!   [`Context`](crate::Context) without companions that is entered by hand, such as
 //!   `Context::new().run(f)`.
-//! - By `ContextLayer` and `HttpContextLayer` for a request, and for the body of its response, also
-//!   if they are given a context without companions: around the layer is what belongs to the
-//!   request. If nothing is, what is current where it is polled stays so.
+//! - By `HttpContextLayer` for the body of a response, when that is ready. Both layers of tower
+//!   leave a request what is current where it is polled, which is what the layers outside have
+//!   current.
 //! - A unit of work that is *given* a context without companions, by `spawn_in(Context::new(), …)`
 //!   or [`fixed`](crate::shim::ContextAwareExecutor::fixed), has none: nothing is current in it,
 //!   whatever its thread has.
@@ -117,8 +117,8 @@ pub(crate) use self::thread::thread_exits;
 /// This is for `main`, as it is with the logger of `log` and the subscriber of `tracing`. Libraries
 /// leave it to the program. Register before the threads that work are started. Companions are
 /// captured and entered in the order of their registration, and stay registered as long as the
-/// process runs. (One that has something current where the current context has nothing of it may be
-/// captured before those in front of it.)
+/// process runs. (In a context that has companions, the first one whose value is not the current
+/// one is captured before those in front of it.)
 ///
 /// # Errors
 ///

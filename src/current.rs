@@ -20,8 +20,10 @@ pub(crate) use self::frame::{
 };
 pub(crate) use self::kind::{Kind, Users};
 pub(crate) use self::overriding::{ScopeOverride, scope, scope_frame};
+#[cfg(all(feature = "http-body", feature = "tower"))]
+pub(crate) use self::values::accompany;
 #[cfg(feature = "tower")]
-pub(crate) use self::values::{accompany, inherit_values};
+pub(crate) use self::values::inherit_values;
 pub(crate) use self::values::{
     address, check_write, copy, inherit, is_innermost, is_writable, pop, push, read, replace,
     replace_all,

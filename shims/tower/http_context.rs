@@ -26,6 +26,11 @@ use crate::with_context::{ContextExt, WithContext};
 /// whose tasks the shim does not spawn, axum's for example, this is what lets handlers set
 /// variables.
 ///
+/// What is current beside the variables where the request is polled, such as the span of a layer
+/// outside, stays so, and the body has what is current there when the response is ready: see
+/// [companions](crate::companion). Not if a function gives a context that was captured with
+/// companions, as by [`inherit_context`](crate::inherit_context): then both have those.
+///
 /// The body has a copy of what the handler has left, so it sees what the handler has set. Its
 /// length and its trailers stay as they are. Layers that look at bodies, such as a `TraceLayer`,
 /// belong inside of this one.
@@ -115,11 +120,6 @@ impl Default for HttpContextLayer {
 
 impl<F> HttpContextLayer<F> {
     /// Each request in the context that `f` makes of it.
-    ///
-    /// If that was made without a capture, or by
-    /// [`without_companions`](Context::without_companions), the request and its body have the
-    /// [companions](crate::companion) that are current when the service is called, such as the span
-    /// around the layer. If none is, those stay current that are where they are polled.
     ///
     /// # Examples
     ///
@@ -216,10 +216,7 @@ where
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let base = self.make.make(&request);
-        let received = self.receives.context(base, &request);
-        // Here, and not at the first poll: a server polls the body where no companion of the
-        // request is current.
-        let mut context = current::accompany(received);
+        let mut context = self.receives.context(base, &request);
         let future = context.run(|| self.inner.call(request));
         HttpContextFuture {
             inner: future.in_context(context),
@@ -252,6 +249,8 @@ where
         let response = ready!(inner.as_mut().poll(cx))?;
         // As the handler has left it. The future has its own, to be dropped in.
         let context = inner.context().clone();
+        // A server polls the body where nothing of the layers around is current any more.
+        let context = current::accompany(context);
         Poll::Ready(Ok(response.map(|body| body.in_context(context))))
     }
 }

@@ -34,6 +34,7 @@
 //! (Entered within itself, a registry would not take it for the current one.)
 
 use std::fmt::{self, Write};
+use std::mem;
 use std::process;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -209,7 +210,8 @@ fn default_of_another_thread() -> Option<Dispatch> {
             Some((process, questions)) if *process == process::id() => questions.clone(),
             _ => {
                 let questions = answer_questions()?;
-                *known = Some((process::id(), questions.clone()));
+                // Not dropped after a fork: its thread may have held a lock of the channel.
+                mem::forget(known.replace((process::id(), questions.clone())));
                 questions
             }
         }

@@ -186,7 +186,8 @@ mod tokio_around {
 #[cfg(all(feature = "http-body", feature = "tower"))]
 mod response_bodies {
     use std::convert::Infallible;
-    use std::pin::Pin;
+    use std::future::poll_fn;
+    use std::pin::{Pin, pin};
     use std::sync::{Arc, Mutex};
     use std::task::{self, Poll};
 
@@ -197,7 +198,7 @@ mod response_bodies {
     use test_support::axum::http::{Request, Response};
     use test_support::tower::{Layer, Service, service_fn};
 
-    use crate::{Ambient, Current};
+    use crate::{Ambient, Current, Second};
 
     type Seen = Arc<Mutex<Vec<Option<u64>>>>;
 
@@ -255,8 +256,10 @@ mod response_bodies {
         let (one, seen) = (Ambient::new(1), Seen::default());
         let mut service = HttpContextLayer::new().layer(answers(&seen));
         let mut respond = || {
-            let response = Current::around(&one, || service.call(Request::new(())));
-            shim::block_on(response).unwrap().into_body()
+            let response = service.call(Request::new(()));
+            Current::around(&one, || shim::block_on(response))
+                .unwrap()
+                .into_body()
         };
         let (read, left) = (respond(), respond());
         assert_eq!(one.keepers(), 2);
@@ -278,8 +281,9 @@ mod response_bodies {
             let seen = Seen::default();
             let make = move |_: &Request<()>| given.clone();
             let mut service = HttpContextLayer::with(make).layer(answers(&seen));
-            let response = Current::around(&one, || service.call(Request::new(())));
-            let body = shim::block_on(response).unwrap().into_body();
+            let response = service.call(Request::new(()));
+            let response = Current::around(&one, || shim::block_on(response));
+            let body = response.unwrap().into_body();
             drop(shim::block_on(body.collect()).unwrap());
             assert_eq!(*seen.lock().unwrap(), [Some(expected); 5]);
         }
@@ -287,32 +291,34 @@ mod response_bodies {
     }
 
     #[test]
-    fn leave_what_is_where_they_are_polled_if_nothing_was_at_the_call() {
-        // As with a layer in the same stack that is in its span at polls only.
-        let (one, seen) = (Ambient::new(1), Seen::default());
-        let given = HttpContextLayer::with(|_: &Request<()>| Context::new());
-        let mut services = (
-            HttpContextLayer::new().layer(answers(&seen)),
-            given.layer(answers(&seen)),
-        );
-        let request = || Request::new(());
-        for response in [services.0.call(request()), services.1.call(request())] {
-            let response = Current::around(&one, || shim::block_on(response));
-            let body = response.unwrap().into_body();
-            assert_eq!(std::mem::take(&mut *seen.lock().unwrap()), [Some(1)]);
-            drop(body);
-            assert_eq!(std::mem::take(&mut *seen.lock().unwrap()), [None]);
+    fn requests_have_what_is_current_where_they_are_polled_and_not_at_the_call() {
+        // One companion has nothing at the call, and the other one something else.
+        async fn check(
+            mut service: impl Service<(), Response = [Option<u64>; 2], Error = Infallible>,
+        ) {
+            let (one, two) = (Ambient::new(1), Ambient::new(2));
+            let response = Second::around(&one, || service.call(()));
+            let mut response = pin!(response);
+            let polled = poll_fn(|cx| {
+                Second::around(&two, || {
+                    Current::around(&one, || response.as_mut().poll(cx))
+                })
+            });
+            assert_eq!(polled.await, Ok([Some(1), Some(2)]));
         }
-        let other = ContextLayer::new();
-        let mut other = other.layer(service_fn(async |()| Ok::<_, ()>(Current::number())));
-        let response = other.call(());
-        assert_eq!(
-            Current::around(&one, || shim::block_on(response)),
-            Ok(Some(1))
-        );
-        let response = Current::around(&one, || other.call(()));
-        assert_eq!(shim::block_on(response), Ok(Some(1)));
-        assert_eq!(one.keepers(), 0);
+        let both = || service_fn(async |()| Ok([Current::number(), Second::number()]));
+        shim::block_on(check(ContextLayer::new().layer(both())));
+        let given = ContextLayer::with(|()| Context::new());
+        shim::block_on(check(given.layer(both())));
+
+        let (one, two) = (Ambient::new(1), Ambient::new(2));
+        let seen = Seen::default();
+        let mut service = HttpContextLayer::new().layer(answers(&seen));
+        let response = Current::around(&two, || service.call(Request::new(())));
+        let response = Current::around(&one, || shim::block_on(response));
+        drop(response.unwrap());
+        assert_eq!(*seen.lock().unwrap(), [Some(1), Some(1)]);
+        assert_eq!((one.keepers(), two.keepers()), (0, 0));
     }
 
     #[test]
@@ -340,8 +346,9 @@ mod response_bodies {
             }
         });
         let mut service = HttpContextLayer::with(make).layer(resets);
-        let response = Current::around(&one, || service.call(Request::new(())));
-        shim::block_on(response).unwrap();
+        let response = service.call(Request::new(()));
+        let response = Current::around(&one, || shim::block_on(response));
+        response.unwrap();
         assert_eq!(one.keepers(), 0);
     }
 }
