@@ -305,9 +305,9 @@ impl Context {
         &mut self.identity
     }
 
-    /// The same with what was captured, in place of what it has.
+    /// A copy of these bindings with what was captured.
     pub(crate) fn accompanied(mut self, captured: Captured) -> Context {
-        self.identity.accompany(captured);
+        self.identity = Identity::new(captured);
         self
     }
 

@@ -119,12 +119,6 @@ impl Identity {
             return id;
         }
         let id = id::next_context();
-        self.set_id(id);
-        id
-    }
-
-    /// For an identity that has none.
-    fn set_id(&mut self, id: u64) {
         match self.0.as_number() {
             Some(flag) => self.0 = NumberOrShared::number(id | flag),
             None => {
@@ -134,15 +128,7 @@ impl Identity {
                     .for_each(|it| self.put_beside(id, it));
             }
         }
-    }
-
-    /// Has what was captured. The id stays.
-    pub(crate) fn accompany(&mut self, captured: Captured) {
-        let id = self.id();
-        *self = Identity::new(captured);
-        if id != 0 {
-            self.set_id(id);
-        }
+        id
     }
 
     /// The same without companions.

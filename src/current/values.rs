@@ -89,8 +89,8 @@ pub(crate) fn inherit_values() -> Context {
     copy_by(Context::quick_inherit, Context::inherit)
 }
 
-/// `context`, with what companions have current here, unless it has been captured with what was
-/// current elsewhere. If nothing is current, what is where it is entered stays so.
+/// `context`, a copy, with what companions have current here, unless it has been captured with what
+/// was current elsewhere. If nothing is current, what is where it is entered stays so.
 #[cfg(all(feature = "http-body", feature = "tower"))]
 pub(crate) fn accompany(context: Context) -> Context {
     if !companion::any() || context.identity().is_marked() {

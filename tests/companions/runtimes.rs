@@ -192,8 +192,8 @@ mod response_bodies {
     use std::task::{self, Poll};
 
     use aiocontextvars::shim::tower::{ContextLayer, HttpContextLayer};
-    use aiocontextvars::{Context, context_var, inherit_context, shim};
-    use http_body_util::{BodyExt, Empty};
+    use aiocontextvars::{Context, inherit_context, shim};
+    use http_body_util::BodyExt;
     use hyper::body::{Body, Bytes, Frame};
     use test_support::axum::http::{Request, Response};
     use test_support::tower::{Layer, Service, service_fn};
@@ -319,36 +319,5 @@ mod response_bodies {
         drop(response.unwrap());
         assert_eq!(*seen.lock().unwrap(), [Some(1), Some(1)]);
         assert_eq!((one.keepers(), two.keepers()), (0, 0));
-    }
-
-    #[test]
-    fn leave_the_given_context_the_one_that_it_is() {
-        context_var! { static LEVEL: u8; }
-
-        let one = Ambient::new(1);
-        let mut context = Context::new();
-        let token = context.run(|| LEVEL.set(1));
-        let given = Mutex::new(Some((context, token)));
-        let tokens = Arc::new(Mutex::new(None));
-        let put = Arc::clone(&tokens);
-        let make = move |_: &Request<()>| {
-            let (context, token) = given.lock().unwrap().take().unwrap();
-            *put.lock().unwrap() = Some(token);
-            context
-        };
-        let resets = service_fn(move |_: Request<()>| {
-            let token = tokens.lock().unwrap().take().unwrap();
-            async move {
-                let seen = (LEVEL.get(), Current::number());
-                LEVEL.reset(token).unwrap();
-                assert_eq!((seen, LEVEL.get()), ((Some(1), Some(1)), None));
-                Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
-            }
-        });
-        let mut service = HttpContextLayer::with(make).layer(resets);
-        let response = service.call(Request::new(()));
-        let response = Current::around(&one, || shim::block_on(response));
-        response.unwrap();
-        assert_eq!(one.keepers(), 0);
     }
 }
