@@ -10,29 +10,24 @@ use aiocontextvars::bridge::tracing::CurrentDispatch;
 use aiocontextvars::shim::{ContextAwareExecutor, Runnable};
 use aiocontextvars::{Context, companion};
 use tracing::dispatcher::{set_global_default, with_default};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Dispatch, Event, Metadata, Subscriber, info};
+use tracing::{Dispatch, Event, Subscriber, info};
+use tracing_subscriber::layer::{self, Layer, SubscriberExt};
+use tracing_subscriber::registry::Registry;
 
 /// Counts events.
 struct Counts(&'static AtomicUsize);
 
-impl Subscriber for Counts {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn event(&self, _: &Event<'_>) {
+impl<S: Subscriber> Layer<S> for Counts {
+    fn on_event(&self, _: &Event<'_>, _: layer::Context<'_, S>) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
+}
 
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
+impl Counts {
+    /// A subscriber whose events are counted there.
+    fn to(count: &'static AtomicUsize) -> Dispatch {
+        Dispatch::new(Registry::default().with(Counts(count)))
+    }
 }
 
 static SCOPED: AtomicUsize = AtomicUsize::new(0);
@@ -44,7 +39,7 @@ fn work_of_nobody() -> [usize; 2] {
     let inline = ContextAwareExecutor::from_schedule(|step: Runnable| {
         step.run();
     });
-    with_default(&Dispatch::new(Counts(&SCOPED)), || {
+    with_default(&Counts::to(&SCOPED), || {
         inline
             .spawn_in(Context::new(), async { info!("nobody's") })
             .detach();
@@ -76,7 +71,7 @@ fn one_thread_is_asked_also_after_a_fork_and_before_there_is_one() {
             unsafe { libc::alarm(30) };
             let is_answered = std::panic::catch_unwind(|| {
                 let before = work_of_nobody();
-                set_global_default(Dispatch::new(Counts(&GLOBAL))).unwrap();
+                set_global_default(Counts::to(&GLOBAL)).unwrap();
                 (before, work_of_nobody()) == ([0, 0], [0, 1])
             });
             // SAFETY: it has no condition.
@@ -90,7 +85,7 @@ fn one_thread_is_asked_also_after_a_fork_and_before_there_is_one() {
         }
     }
 
-    set_global_default(Dispatch::new(Counts(&GLOBAL))).unwrap();
+    set_global_default(Counts::to(&GLOBAL)).unwrap();
     assert_eq!(work_of_nobody(), [0, 1]);
     assert_eq!((work_of_nobody(), threads()), ([0, 2], 1));
 }
