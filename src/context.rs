@@ -359,9 +359,13 @@ impl Context {
     }
 
     /// Takes out the layer of a guard of this context that is about to end, where that can be done
-    /// in place. Returns its value.
+    /// in place. Returns its value. Otherwise `guard` is still there.
     #[inline]
-    pub(crate) fn pop_in_place(&mut self, var: VarKey, guard: &Arc<Guard>) -> Option<Value> {
+    pub(crate) fn pop_in_place(
+        &mut self,
+        var: VarKey,
+        guard: &mut Option<Arc<Guard>>,
+    ) -> Option<Value> {
         node::pop_in_place(self.node.as_mut()?, var, guard)
     }
 

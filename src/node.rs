@@ -71,7 +71,15 @@ impl Vars {
     }
 
     /// `var` is not there.
+    #[inline]
     fn insert(&mut self, var: VarKey) {
+        match self {
+            Vars::None => *self = Vars::One(var),
+            _ => self.insert_beside(var),
+        }
+    }
+
+    fn insert_beside(&mut self, var: VarKey) {
         *self = match mem::replace(self, Vars::None) {
             Vars::None => Vars::One(var),
             Vars::One(other) => Vars::Few(Box::new(vec![other, var])),
@@ -97,7 +105,15 @@ impl Vars {
     }
 
     /// `var` is there.
+    #[inline]
     fn remove(&mut self, var: VarKey) {
+        match self {
+            Vars::One(_) => *self = Vars::None,
+            _ => self.remove_of_several(var),
+        }
+    }
+
+    fn remove_of_several(&mut self, var: VarKey) {
         let is_empty = match self {
             Vars::None | Vars::One(_) => true,
             Vars::Few(vars) => {
@@ -333,9 +349,13 @@ pub(crate) fn push_in_place(
 /// Takes the layer of `guard`, which is about to end, off the slot of `var`, in place, if the layer
 /// is on top, no other guard has ended, there was a value before it and has been one since, and
 /// nobody else has the node or a layer of this guard. Returns the value that goes. `None` if there
-/// is more to do.
+/// is more to do; then `guard` is still there.
 #[inline]
-pub(crate) fn pop_in_place(node: &mut NodeRef, var: VarKey, guard: &Arc<Guard>) -> Option<Value> {
+pub(crate) fn pop_in_place(
+    node: &mut NodeRef,
+    var: VarKey,
+    guard: &mut Option<Arc<Guard>>,
+) -> Option<Value> {
     let node = NodeRef::get_mut(node)?;
     let slot = node.map.get_mut(var)?;
     let value = slot.pop(guard)?;

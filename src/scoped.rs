@@ -66,8 +66,8 @@ impl<'a, T: Send + Sync + 'static> Scoped<'a, T> {
 
 impl<T: Send + Sync + 'static> Drop for Scoped<'_, T> {
     fn drop(&mut self) {
-        if let Some((context, guard)) = &self.layer {
-            in_destructor(|| current::pop(self.var, *context, guard));
+        if let Some((context, guard)) = self.layer.take() {
+            in_destructor(|| current::pop(self.var, context, guard));
         }
     }
 }

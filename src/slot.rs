@@ -17,6 +17,7 @@
 //!   that they may stay, if there are many layers, until they are half of them: then each of them
 //!   has paid for two steps.
 
+use std::cell::Cell;
 use std::iter;
 use std::mem;
 use std::sync::PoisonError;
@@ -24,8 +25,14 @@ use std::sync::PoisonError;
 use triomphe::Arc;
 
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, thread_local};
 use crate::value::Value;
+
+thread_local! {
+    /// What the last guard had that was the only one on its variable, for the next such one: most
+    /// come one after another. Nobody else has the two. The layer has no value.
+    static SPARE: Cell<Option<(Arc<Layer>, Arc<Guard>)>> = const { Cell::new(None) };
+}
 
 #[derive(Clone, Default)]
 pub(crate) struct Slot {
@@ -94,6 +101,40 @@ impl Guard {
 }
 
 impl Layer {
+    /// The layer of a guard that begins, above `next`.
+    fn new(
+        context: u64,
+        below: Option<Value>,
+        next: Option<Arc<Layer>>,
+    ) -> (Arc<Layer>, Arc<Guard>) {
+        let first = next.as_ref().map(|top| match &top.guard.first {
+            Some(first) => Arc::clone(first),
+            None => Arc::clone(&top.guard),
+        });
+        let guard = Arc::new(Guard::new(first));
+        let layer = Arc::new(Layer {
+            context,
+            guard: Arc::clone(&guard),
+            below,
+            depth: next.as_ref().map_or(1, |next| next.depth + 1),
+            next,
+            lower_ended: Mutex::default(),
+        });
+        (layer, guard)
+    }
+
+    /// The same for the only guard of a variable.
+    fn only(context: u64, below: Option<Value>) -> (Arc<Layer>, Arc<Guard>) {
+        if let Ok(Some((mut spare, guard))) = SPARE.try_with(Cell::take) {
+            if let Some(layer) = Arc::get_mut(&mut spare) {
+                layer.context = context;
+                layer.below = below;
+                return (spare, guard);
+            }
+        }
+        Layer::new(context, below, None)
+    }
+
     /// This layer and those below.
     fn iter(&self) -> impl Iterator<Item = &Layer> {
         iter::successors(Some(self), |layer| layer.next.as_deref())
@@ -263,20 +304,12 @@ impl Slot {
 
     /// Puts a layer on top that has `value`. The slot is settled.
     pub(crate) fn push(&mut self, context: u64, value: Value) -> Arc<Guard> {
-        let next = self.layers.take();
-        let first = next.as_ref().map(|top| match &top.guard.first {
-            Some(first) => Arc::clone(first),
-            None => Arc::clone(&top.guard),
-        });
-        let guard = Arc::new(Guard::new(first));
-        self.layers = Some(Arc::new(Layer {
-            context,
-            guard: Arc::clone(&guard),
-            below: self.value.replace(value),
-            depth: next.as_ref().map_or(1, |next| next.depth + 1),
-            next,
-            lower_ended: Mutex::default(),
-        }));
+        let below = self.value.replace(value);
+        let (layer, guard) = match self.layers.take() {
+            None => Layer::only(context, below),
+            next => Layer::new(context, below, next),
+        };
+        self.layers = Some(layer);
         guard
     }
 
@@ -290,27 +323,35 @@ impl Slot {
 
     /// Takes the layer on top off, if it is `guard`'s, which is about to end, no other has ended,
     /// nobody else has the layer or another of this guard, and there was a value before. Returns
-    /// the value that it had; `None` if there is more to do, or it had none.
+    /// the value that it had; `None` if there is more to do, or it had none. Then `guard` is still
+    /// there.
     ///
-    /// Then `guard` need not be marked as ended. If a token has the list, it must be, also if it is
-    /// the list as it was before a layer in the middle was taken out.
+    /// It need not be marked as ended. If a token has the list, it must be, also if it is the list
+    /// as it was before a layer in the middle was taken out.
     #[inline]
-    pub(crate) fn pop(&mut self, guard: &Arc<Guard>) -> Option<Value> {
+    pub(crate) fn pop(&mut self, guard: &mut Option<Arc<Guard>>) -> Option<Value> {
         let top = self.layers.as_mut()?;
-        if !Arc::ptr_eq(&top.guard, guard) || guard.ended().load(Ordering::Acquire) != 0 {
-            return None;
-        }
+        let ended = guard.as_ref()?;
         // Its owner and this layer have it.
-        let is_nowhere_else = Arc::count(guard) == 2;
-        if !is_nowhere_else {
+        let is_nowhere_else = Arc::count(ended) == 2;
+        if !Arc::ptr_eq(&top.guard, ended) || !is_nowhere_else {
             return None;
         }
-        let top = Arc::get_mut(top)?;
-        if top.below.is_none() || self.value.is_none() {
+        if ended.ended().load(Ordering::Acquire) != 0 {
             return None;
         }
-        let value = mem::replace(&mut self.value, top.below.take());
-        self.layers = top.next.take();
+        let layer = Arc::get_mut(top)?;
+        if layer.below.is_none() || self.value.is_none() {
+            return None;
+        }
+        let value = mem::replace(&mut self.value, layer.below.take());
+        let is_only = ended.first.is_none();
+        let next = layer.next.take();
+        let taken = mem::replace(&mut self.layers, next);
+        if is_only {
+            // Frees the one before. (After the thread's end, this one.)
+            let _ = SPARE.try_with(|spare| spare.set(taken.zip(guard.take())));
+        }
         value
     }
 }

@@ -1,5 +1,8 @@
 //! Contexts as values, while guards are live in them, and the meaning of what they have.
 
+use std::cell::Cell;
+use std::thread;
+
 use aiocontextvars::{
     Context, ContextVar, ResetErrorKind, Scoped, context_var, copy_context, inherit_context,
 };
@@ -86,6 +89,66 @@ fn a_clone_of_a_context_that_was_written_to_has_neither_its_tokens_nor_its_guard
     assert_eq!((original.get(&ID), clone.get(&ID)), (Some(&1), Some(&2)));
     original.run(|| ID.reset(error.into_token())).unwrap();
     assert_eq!((original.get(&ID), clone.get(&ID)), (None, Some(&2)));
+}
+
+thread_local! {
+    static KEPT: Cell<Option<Scoped<'static, u64>>> = const { Cell::new(None) };
+}
+
+/// Makes a guard when it is dropped, which a guard that ends does to its value.
+struct Guarding;
+
+impl Drop for Guarding {
+    fn drop(&mut self) {
+        KEPT.set(Some(ID.scoped(7)));
+    }
+}
+
+#[test]
+fn a_guard_that_begins_while_another_one_ends_is_one_of_its_own() {
+    context_var! { static GUARDING: Option<Guarding>; }
+
+    Context::new().run(|| {
+        ID.set(1);
+        GUARDING.set(None);
+        for _ in 0..3 {
+            drop(GUARDING.scoped(Some(Guarding)));
+            assert_eq!(ID.get(), Some(7));
+            let next = LEVEL.scoped(8);
+            assert_eq!((ID.get(), LEVEL.get()), (Some(7), Some(8)));
+            drop(KEPT.take());
+            assert_eq!((ID.get(), LEVEL.get()), (Some(1), Some(8)));
+            drop(next);
+            assert_eq!((ID.get(), LEVEL.get()), (Some(1), None));
+        }
+    });
+}
+
+#[test]
+fn a_guard_that_ends_on_another_thread_is_one_of_its_own() {
+    let mut context = Context::new().with_value(&ID, 1);
+    for _ in 0..3 {
+        let guard = context.run(|| ID.scoped(2));
+        let ends_there = thread::spawn(move || {
+            context.run(|| {
+                drop(guard);
+                assert_eq!(ID.get(), Some(1));
+                let (first, second) = (ID.scoped(3), LEVEL.scoped(4));
+                drop(first);
+                assert_eq!((ID.get(), LEVEL.get()), (Some(1), Some(4)));
+                drop(second);
+            });
+            context
+        });
+        context = ends_there.join().unwrap();
+        let (first, second) = context.run(|| (ID.scoped(5), LEVEL.scoped(6)));
+        context.run(|| {
+            drop(first);
+            assert_eq!((ID.get(), LEVEL.get()), (Some(1), Some(6)));
+            drop(second);
+            assert_eq!((ID.get(), LEVEL.get()), (Some(1), None));
+        });
+    }
 }
 
 #[test]

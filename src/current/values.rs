@@ -196,19 +196,21 @@ pub(crate) fn push(var: VarKey, value: Value) -> (u64, Arc<Guard>) {
 /// Ends a guard. Takes out its layer, if `context` is the id of the current context and that may be
 /// written.
 #[inline]
-pub(crate) fn pop(var: VarKey, context: u64, guard: &Arc<Guard>) {
-    let is_writable = is_writable(context);
-    if is_writable {
-        let popped = contexts().change(|context, kind| match kind.shared() {
-            Some(_) => None,
-            None => context.pop_in_place(var, guard),
-        });
-        if let Some(value) = popped.flatten() {
-            return drop(value);
-        }
+pub(crate) fn pop(var: VarKey, context: u64, guard: Arc<Guard>) {
+    let mut guard = Some(guard);
+    // To end a guard, as anybody may, shows the same as to take the layer on top off. So who does
+    // it is not asked for that.
+    let popped = contexts().change(|current, kind| match kind.shared() {
+        None if current.id() == context => current.pop_in_place(var, &mut guard),
+        _ => None,
+    });
+    if let Some(value) = popped.flatten() {
+        return drop(value);
     }
-    guard.end();
-    if is_writable {
+    if let Some(guard) = guard {
+        guard.end();
+    }
+    if is_writable(context) {
         change(|context| ((), context.pop(var)));
     }
 }
