@@ -112,6 +112,3 @@ test "$(grep -l '^<svg' "$plots"/scale-*.svg | wc -l)" -eq 3
 echo "+ soak: random work on every runtime at once, and many parked tasks"
 cargo run --quiet --release -p soak -- --seconds 5
 cargo run --quiet --release -p soak -- --parked 100000
-
-echo "+ each row of the benchmark, once"
-cargo bench --quiet -p peers -- --test >/dev/null

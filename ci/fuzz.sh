@@ -45,6 +45,13 @@ fuzz() {
     echo "$(find "$committed" -type f | wc -l) files in the corpus"
 }
 
-fuzz contexts 512
+# Side by side: each takes one core.
+fuzz contexts 512 &
+contexts=$!
 # Beyond the limit of 8192 bytes.
-fuzz propagation 10000
+fuzz propagation 10000 &
+propagation=$!
+status=0
+wait "$contexts" || status=$?
+wait "$propagation" || status=$?
+exit "$status"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The test suite as a release build that checks what unsafe code promises (std's preconditions, in dependencies too),
-# with the fields of structures laid out at random: nothing may rely on an order that the compiler does not promise.
+# with the fields of structures laid out at random. (Without optimisation, both are checked under AddressSanitizer.)
 # Usage: ci/hardening.sh [ARGUMENTS OF cargo test]
 set -euo pipefail
 

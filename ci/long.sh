@@ -12,15 +12,18 @@ with_own_target() {
     rm -rf "target/$1"
 }
 
+bash ci/lint.sh all
 bash ci/features.sh all
 with_own_target asan
 with_own_target tsan
 with_own_target hardening
 bash ci/valgrind.sh all
 with_own_target fuzz 600
-AIOCONTEXTVARS_SECONDS=10 cargo test --quiet --all-features --test single_step
-AIOCONTEXTVARS_SECONDS=10 cargo test --quiet --release -p aiocontextvars --test single_step
+AIOCONTEXTVARS_SECONDS=10 cargo test --quiet --all-features --test signals --test single_step
+AIOCONTEXTVARS_SECONDS=10 cargo test --quiet --release -p aiocontextvars --test signals --test single_step
 cargo run --quiet --release -p soak -- --seconds 60
+# Each row of the benchmark, once.
+cargo bench --quiet -p peers -- --test >/dev/null
 # A file of each part; the whole takes a day.
 bash ci/mutants.sh core -f src/id.rs
 bash ci/mutants.sh shims -f src/shim/outcome.rs
