@@ -33,8 +33,7 @@ fuzz() {
         echo "failed; to repeat: $fuzzer $(ls -t "$work"/failures/* | head -n 1)"
         exit 1
     fi
-    echo "+ $name"
-    grep -E '^stat::(number_of_executed_units|average_exec_per_sec)' "$work/log"
+    sed -nE "s/^stat::(number_of_executed_units|average_exec_per_sec)/$name: \1/p" "$work/log"
 
     if [ -n "${KEEP-}" ]; then
         mkdir -p "$work/merged"
@@ -42,10 +41,11 @@ fuzz() {
         rm -r "$committed"
         mv "$work/merged" "$committed"
     fi
-    echo "$(find "$committed" -type f | wc -l) files in the corpus"
+    echo "$name: $(find "$committed" -type f | wc -l) files in the corpus"
 }
 
 # Side by side: each takes one core.
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 fuzz contexts 512 &
 contexts=$!
 # Beyond the limit of 8192 bytes.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Formatting, and clippy: of everything with all features, with none and with tokio's, and of the library with each alone.
-# Usage: ci/lint.sh [all], which has the tests with each alone as well.
+# Usage: ci/lint.sh [all], which has the tests with each alone, too.
 set -euo pipefail
 
 [ "${1-all}" = all ] || { echo "lint.sh: takes all or nothing, not $1"; exit 2; }
@@ -16,10 +16,9 @@ lint() {
 }
 lint -p aiocontextvars --all-targets
 lint -p aiocontextvars --all-targets --features tokio
-# By itself, the features of development dependencies do not hide one that is missing.
-targets=--lib
-[ "${1-}" != all ] || targets=--all-targets
 for features in async-std smol async-channel futures-executor rayon hyper http http-body tower tracing tracing-subscriber log ctrl-c; do
-    lint -p aiocontextvars "$targets" --features "$features"
+    # By itself: the features of development dependencies would hide one that is missing.
+    lint -p aiocontextvars --lib --features "$features"
+    [ "${1-}" != all ] || lint -p aiocontextvars --all-targets --features "$features"
 done
 lint --workspace --all-targets --all-features

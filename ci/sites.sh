@@ -95,7 +95,8 @@ measure() {
 }
 
 # The table's rows: what, bare, shim, limit. Without a bare one, the limit is that of the shim's itself. The programs are
-# compiled in turn, again if the time is beyond the limit, up to three times, and the least time of each counts.
+# compiled in turn, again if the time is beyond the limit, up to three times, and the least time of each counts: a busy
+# machine fails nothing, and hides what is a little beyond.
 rows=$work/rows
 compare() {
     local name=$1 suffix=$2 time_limit=$3 text_limit=$4 round bare shim

@@ -24,27 +24,35 @@ has_dlltool() {
     apt-get install -qq -y --no-install-recommends binutils-mingw-w64-x86-64 >/dev/null
 }
 
+# Checks several at once: the standard library of one has to be compiled crate after crate.
 check() {
-    echo "+ check, features: ${1:-none}, ${*:2}"
-    cargo +nightly check --quiet -p aiocontextvars --lib -Zbuild-std=std,panic_abort --features "$1" "${@:2}"
+    local features=$1 target options=()
+    shift
+    for target; do
+        options+=(--target "$target")
+    done
+    [ $# -gt 0 ] || return 0
+    echo "+ check, features: ${features:-none}, $*"
+    cargo +nightly check --quiet -p aiocontextvars --lib -Zbuild-std=std,panic_abort --features "$features" "${options[@]}"
 }
 
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/targets
-options=()
-for target in "$@"; do
-    if [[ $target = *-windows-gnu ]] && ! has_dlltool; then
+# Apart, since all targets of one command have the same features of dependencies: tokio refuses threads for wasm.
+wasm=() others=()
+for target; do
+    if [[ $target = wasm* ]]; then
+        wasm+=("$target")
+    elif [[ $target = *-windows-gnu ]] && ! has_dlltool; then
         echo "skipped: $target, no dlltool (Debian's binutils-mingw-w64-x86-64)"
     else
-        options+=(--target "$target")
+        others+=("$target")
     fi
 done
-[ ${#options[@]} -gt 0 ] || exit 0
-# All at once: the standard library of one has to be compiled crate after crate.
 for features in "" tokio; do
-    check "$features" "${options[@]}"
+    check "$features" "${wasm[@]}"
+    check "$features" "${others[@]}"
 done
-if [[ " $* " = *" wasm32-unknown-unknown "* ]]; then
-    for features in wasm wasm,tokio; do
-        check "$features" --target wasm32-unknown-unknown
-    done
+if [[ " ${wasm[*]} " = *" wasm32-unknown-unknown "* ]]; then
+    check wasm wasm32-unknown-unknown
+    check wasm,tokio wasm32-unknown-unknown
 fi

@@ -11,7 +11,7 @@ use crate::companion;
 use crate::id::VarKey;
 use crate::identity::{Captured, Identity};
 use crate::node::{self, Garbage, Node, NodeRef};
-use crate::slot::{Guard, Slot};
+use crate::slot::{Guard, Slot, Spare};
 use crate::value::{self, AnyValue, ShowValue, Value};
 use crate::var::ContextVar;
 
@@ -354,7 +354,7 @@ impl Context {
     pub(crate) fn push(&mut self, var: VarKey, value: Value) -> (Arc<Guard>, Garbage) {
         let id = self.ensure_id();
         let mut slot = self.settled_slot(var);
-        let guard = slot.push(id, value);
+        let guard = slot.push(id, value, &mut Spare::default());
         (guard, node::replace(&mut self.node, var, slot))
     }
 

@@ -12,7 +12,7 @@ use triomphe::{Arc, UniqueArc};
 
 use crate::bindings::{Bindings, DEGREE};
 use crate::id::{self, BuildIdHasher, VarKey};
-use crate::slot::{Guard, Slot};
+use crate::slot::{Guard, Slot, Spare};
 use crate::value::Value;
 
 /// Shared by all contexts with the same bindings.
@@ -29,6 +29,7 @@ pub(crate) struct Node {
     layered: Vars,
     /// The variables declared `local` that have a slot.
     locals: Vars,
+    spare: Spare,
 }
 
 /// A set of variables, which is empty or has one in all but a few contexts.
@@ -73,9 +74,10 @@ impl Vars {
     /// `var` is not there.
     #[inline]
     fn insert(&mut self, var: VarKey) {
-        match self {
-            Vars::None => *self = Vars::One(var),
-            _ => self.insert_beside(var),
+        if self.is_empty() {
+            *self = Vars::One(var);
+        } else {
+            self.insert_beside(var);
         }
     }
 
@@ -107,9 +109,10 @@ impl Vars {
     /// `var` is there.
     #[inline]
     fn remove(&mut self, var: VarKey) {
-        match self {
-            Vars::One(_) => *self = Vars::None,
-            _ => self.remove_of_several(var),
+        if let Vars::One(_) = self {
+            *self = Vars::None;
+        } else {
+            self.remove_of_several(var);
         }
     }
 
@@ -147,6 +150,7 @@ impl Node {
             unset: 0,
             layered: Vars::None,
             locals: Vars::None,
+            spare: Spare::default(),
         }
     }
 
@@ -343,7 +347,7 @@ pub(crate) fn push_in_place(
         node.layered.insert(var);
     }
     node.stamp = id::next();
-    Some(slot.push(context, value.take()?))
+    Some(slot.push(context, value.take()?, &mut node.spare))
 }
 
 /// Takes the layer of `guard`, which is about to end, off the slot of `var`, in place, if the layer
@@ -358,7 +362,7 @@ pub(crate) fn pop_in_place(
 ) -> Option<Value> {
     let node = NodeRef::get_mut(node)?;
     let slot = node.map.get_mut(var)?;
-    let value = slot.pop(guard)?;
+    let value = slot.pop(guard, &mut node.spare)?;
     if !slot.has_layers() {
         node.layered.remove(var);
     }

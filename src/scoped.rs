@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem;
 
 use triomphe::Arc;
 
@@ -67,7 +68,7 @@ impl<'a, T: Send + Sync + 'static> Scoped<'a, T> {
 impl<T: Send + Sync + 'static> Drop for Scoped<'_, T> {
     fn drop(&mut self) {
         if let Some((context, guard)) = self.layer.take() {
-            in_destructor(|| current::pop(self.var, context, guard));
+            in_destructor(|| current::pop(self.var, context, guard, mem::needs_drop::<T>()));
         }
     }
 }

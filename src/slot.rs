@@ -10,14 +10,15 @@
 //! ```
 //!
 //! What is below a layer is the value that the variable had when the guard was made, and has again
-//! when it ends. A guard may end anywhere: in the middle of the list, and where its context is
-//! out of reach. That marks its layer as ended, and all goes on from there:
+//! when it ends. Most guards end where they were made and as the innermost, with a layer that
+//! nobody else has: that takes it off at once, for the next guard to use it. But a guard may end
+//! anywhere: in the middle of the list, and where its context is out of reach. That marks its layer
+//! as ended, and all goes on from there:
 //! - Reading passes over ended layers.
 //! - A write takes them out. Those on top cost a step each. Those in the middle cost a new list, so
 //!   that they may stay, if there are many layers, until they are half of them: then each of them
 //!   has paid for two steps.
 
-use std::cell::Cell;
 use std::iter;
 use std::mem;
 use std::sync::PoisonError;
@@ -25,14 +26,8 @@ use std::sync::PoisonError;
 use triomphe::Arc;
 
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::{Mutex, MutexGuard, thread_local};
+use crate::sync::{Mutex, MutexGuard};
 use crate::value::Value;
-
-thread_local! {
-    /// What the last guard had that was the only one on its variable, for the next such one: most
-    /// come one after another. Nobody else has the two. The layer has no value.
-    static SPARE: Cell<Option<(Arc<Layer>, Arc<Guard>)>> = const { Cell::new(None) };
-}
 
 #[derive(Clone, Default)]
 pub(crate) struct Slot {
@@ -123,18 +118,6 @@ impl Layer {
         (layer, guard)
     }
 
-    /// The same for the only guard of a variable.
-    fn only(context: u64, below: Option<Value>) -> (Arc<Layer>, Arc<Guard>) {
-        if let Ok(Some((mut spare, guard))) = SPARE.try_with(Cell::take) {
-            if let Some(layer) = Arc::get_mut(&mut spare) {
-                layer.context = context;
-                layer.below = below;
-                return (spare, guard);
-            }
-        }
-        Layer::new(context, below, None)
-    }
-
     /// This layer and those below.
     fn iter(&self) -> impl Iterator<Item = &Layer> {
         iter::successors(Some(self), |layer| layer.next.as_deref())
@@ -184,6 +167,33 @@ impl Drop for Layer {
         while let Some(mut layer) = next.and_then(Arc::into_unique) {
             next = layer.take_next();
         }
+    }
+}
+
+/// What the last guard had that was the only one on its variable, for the next such one: most come
+/// one after another, and need not allocate.
+///
+/// Nobody has the layer, and only it the guard; it has no value. Copies start without.
+#[derive(Default)]
+pub(crate) struct Spare(Option<(Arc<Layer>, Arc<Guard>)>);
+
+impl Clone for Spare {
+    fn clone(&self) -> Spare {
+        Spare::default()
+    }
+}
+
+impl Spare {
+    /// The layer and the guard, for a context in which the variable's value was `below`.
+    fn take(&mut self, context: u64, below: Option<Value>) -> (Arc<Layer>, Arc<Guard>) {
+        if let Some((mut spare, guard)) = self.0.take() {
+            if let Some(layer) = Arc::get_mut(&mut spare) {
+                layer.context = context;
+                layer.below = below;
+                return (spare, guard);
+            }
+        }
+        Layer::new(context, below, None)
     }
 }
 
@@ -303,10 +313,10 @@ impl Slot {
     }
 
     /// Puts a layer on top that has `value`. The slot is settled.
-    pub(crate) fn push(&mut self, context: u64, value: Value) -> Arc<Guard> {
+    pub(crate) fn push(&mut self, context: u64, value: Value, spare: &mut Spare) -> Arc<Guard> {
         let below = self.value.replace(value);
         let (layer, guard) = match self.layers.take() {
-            None => Layer::only(context, below),
+            None => spare.take(context, below),
             next => Layer::new(context, below, next),
         };
         self.layers = Some(layer);
@@ -329,7 +339,11 @@ impl Slot {
     /// It need not be marked as ended. If a token has the list, it must be, also if it is the list
     /// as it was before a layer in the middle was taken out.
     #[inline]
-    pub(crate) fn pop(&mut self, guard: &mut Option<Arc<Guard>>) -> Option<Value> {
+    pub(crate) fn pop(
+        &mut self,
+        guard: &mut Option<Arc<Guard>>,
+        spare: &mut Spare,
+    ) -> Option<Value> {
         let top = self.layers.as_mut()?;
         let ended = guard.as_ref()?;
         // Its owner and this layer have it.
@@ -349,8 +363,7 @@ impl Slot {
         let next = layer.next.take();
         let taken = mem::replace(&mut self.layers, next);
         if is_only {
-            // Frees the one before. (After the thread's end, this one.)
-            let _ = SPARE.try_with(|spare| spare.set(taken.zip(guard.take())));
+            spare.0 = taken.zip(guard.take());
         }
         value
     }

@@ -101,6 +101,7 @@ fn look() {
     // A context of its own works at any time.
     let own = Context::new().with_value(&LEVEL, 8).run(|| {
         CALLS.set(3);
+        drop(CALLS.scoped(4));
         (LEVEL.get(), CALLS.get(), ID.get())
     });
     if own != (8, Some(3), None) {

@@ -195,22 +195,26 @@ pub(crate) fn push(var: VarKey, value: Value) -> (u64, Arc<Guard>) {
 
 /// Ends a guard. Takes out its layer, if `context` is the id of the current context and that may be
 /// written.
+///
+/// To end a guard, as anybody may, shows the same as to take the layer on top off. So whether it
+/// may be written is not asked for that, unless the value has a destructor, which may write.
 #[inline]
-pub(crate) fn pop(var: VarKey, context: u64, guard: Arc<Guard>) {
+pub(crate) fn pop(var: VarKey, context: u64, guard: Arc<Guard>, has_destructor: bool) {
     let mut guard = Some(guard);
-    // To end a guard, as anybody may, shows the same as to take the layer on top off. So who does
-    // it is not asked for that.
-    let popped = contexts().change(|current, kind| match kind.shared() {
-        None if current.id() == context => current.pop_in_place(var, &mut guard),
-        _ => None,
-    });
-    if let Some(value) = popped.flatten() {
-        return drop(value);
+    let is_writable = || is_writable(context);
+    if !has_destructor || is_writable() {
+        let popped = contexts().change(|current, kind| match kind.shared() {
+            None if current.id() == context => current.pop_in_place(var, &mut guard),
+            _ => None,
+        });
+        if let Some(value) = popped.flatten() {
+            return drop(value);
+        }
     }
     if let Some(guard) = guard {
         guard.end();
     }
-    if is_writable(context) {
+    if is_writable() {
         change(|context| ((), context.pop(var)));
     }
 }

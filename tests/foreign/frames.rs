@@ -210,6 +210,36 @@ fn a_token_and_a_guard_of_the_frame() {
     });
 }
 
+/// Writes when it is dropped.
+struct Writing;
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        OTHER.set(OTHER.get().unwrap_or(0) + 1);
+    }
+}
+
+/// A guard that ends in a bare task, in which what its value does when it is dropped is refused.
+#[test]
+fn a_guard_of_the_frame_whose_value_writes() {
+    context_var! { static WRITES: Option<Writing>; }
+
+    in_each(|| {
+        let runtime = current_thread();
+        WRITES.set(None);
+        let guard = WRITES.scoped(Some(Writing));
+        let task = async move {
+            drop(guard);
+            (WRITES.with(|value| value.unwrap().is_some()), OTHER.get())
+        };
+        let seen = runtime.block_on(async { tokio::spawn(task).await.unwrap() });
+        assert_eq!(seen, (false, None));
+        // The value goes where it may write.
+        WRITES.set(None);
+        assert_eq!(OTHER.unset().old_value(), Some(&1));
+    });
+}
+
 /// The remedy for a future that a runtime runs in a context: the context goes with the future, and
 /// not around the runtime.
 #[test]
