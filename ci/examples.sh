@@ -6,8 +6,9 @@ echo "+ the README's gateway command"
 command=$(grep -m1 '^cargo run --release --example gateway' README.md)
 $command
 
+# As the tests have built it.
 gateway() {
-    cargo run --quiet --release --all-features --example gateway -- "$@"
+    cargo run --quiet --all-features --example gateway -- "$@"
 }
 
 echo "+ gateway on all runtimes"
@@ -93,7 +94,7 @@ one_runtime "" "the event loop"
 
 echo "+ actor, on all runtimes, and what goes wrong without its messages' contexts"
 cargo run --quiet --example actor
-cargo run --quiet --release --all-features --example actor -- --runtime all --requests 2000 --senders 8 --quiet
+cargo run --quiet --all-features --example actor -- --runtime all --requests 2000 --senders 8 --quiet
 if cargo run --quiet --example actor -- --bare --quiet; then
     echo "messages are not supposed to work without their contexts"
     exit 1

@@ -2,7 +2,7 @@
 # Builds every subset of the runtimes' features, with none and with all of the others, and tests what each runtime does alone.
 # (ci/lint.sh builds each feature alone.)
 # Usage: ci/features.sh [all], which builds the tests with each subset, runs all of them with each runtime alone, and not only
-# those that name it, and those of each other feature alone.
+# those of what differs then, and those of each other feature alone.
 set -euo pipefail
 
 [ "${1-all}" = all ] || { echo "features.sh: takes all or nothing, not $1"; exit 2; }
@@ -38,8 +38,8 @@ for features in tokio,async-std tokio,smol async-std,smol; do
     cargo test --quiet -p aiocontextvars --test one_runtime --test search --test errors --features "$features"
 done
 
-# All together are what the README's command tests. One alone is tested with the tests that ask for it, and none and tokio,
-# which most programs have, with the documentation's examples too.
+# All together are what the README's command tests. None and tokio, which most programs have, are tested with the documentation's
+# examples too.
 alone() {
     local features=$1 output
     shift
@@ -51,30 +51,26 @@ alone() {
     awk '/^test result: ok/ { passed += $4 } END { print "  " passed " passed" }' <<<"$output"
 }
 
-# Tests one feature alone with the tests that mention it, but for those whose names have PATTERN in them.
-# Usage: mentioning FEATURE [PATTERN]
-mentioning() {
-    local names name tests=()
-    names=$(ci/tests.py of "$1")
-    for name in $names; do
-        [[ -n ${2-} && $name == *"$2"* ]] || tests+=(--test "$name")
-    done
-    alone "$1" --lib "${tests[@]}"
-}
-
 if [ "${1-}" = all ]; then
     for features in "" "${runtimes[@]}"; do
         alone "$features" --lib --tests
         alone "$features" --doc
     done
+    # With the tests that mention it.
     for feature in "${others[@]}"; do
-        mentioning "$feature"
+        tests=()
+        names=$(ci/tests.py of "$feature")
+        for name in $names; do
+            tests+=(--test "$name")
+        done
+        alone "$feature" --lib "${tests[@]}"
     done
 else
-    alone "" --lib --test one_runtime --test search --test errors --test defaults --test event_loop --test join
+    # Where work goes, what is said where it goes nowhere, and what others run.
+    search=(--lib --test one_runtime --test search --test errors --test in_front)
+    alone "" "${search[@]}" --test defaults --test event_loop --test join
     for feature in "${runtimes[@]}"; do
-        # The suite has a target for each executor, and is compiled with all features elsewhere.
-        mentioning "$feature" conformance
+        alone "$feature" "${search[@]}" --test foreign --test "${feature//-/_}"
     done
     for features in "" tokio; do
         alone "$features" --doc

@@ -3,8 +3,8 @@
 # the edge's baggage alone.
 set -euo pipefail
 
-cargo build --quiet --release --all-features --example gateway
-gateway=${CARGO_TARGET_DIR:-target}/release/examples/gateway
+cargo build --quiet --all-features --example gateway
+gateway=${CARGO_TARGET_DIR:-target}/debug/examples/gateway
 
 output=$(mktemp -d)
 inside=
