@@ -113,14 +113,7 @@ impl<F> WithContext<F, Context> {
     /// dropped there too.
     pub(crate) fn run<R>(self, scope: Option<&dyn Any>, f: impl FnOnce(F) -> R) -> R {
         let (mut context, inner) = self.take_apart();
-        let kind = &Kind::call();
-        context.run_last(
-            Entering {
-                scope,
-                ..Entering::from(kind)
-            },
-            || f(inner),
-        )
+        context.run_last(Entering::new(&Kind::call(), scope), || f(inner))
     }
 
     /// The same, and what `f` returns takes the place of what was wrapped.
@@ -133,14 +126,7 @@ impl<F> WithContext<F, Context> {
         // If `f` panics, its drop releases the context as usual.
         let mut empty = ().in_context(context);
         let (context, ()) = empty.parts_mut();
-        let kind = &Kind::call();
-        let inner = context.run_now(
-            Entering {
-                scope,
-                ..Entering::from(kind)
-            },
-            || f(inner),
-        );
+        let inner = context.run_now(Entering::new(&Kind::call(), scope), || f(inner));
         inner.in_context(empty.into_parts().1)
     }
 
@@ -166,13 +152,8 @@ impl<F> WithContext<F, Context> {
         F: Fn(A) -> R,
     {
         let mut context = self.context().clone();
-        let kind = &Kind::call();
-        context.run_last(
-            Entering {
-                scope,
-                ..Entering::from(kind)
-            },
-            || (self.inner())(argument),
-        )
+        context.run_last(Entering::new(&Kind::call(), scope), || {
+            (self.inner())(argument)
+        })
     }
 }

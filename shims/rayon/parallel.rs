@@ -4,7 +4,6 @@
 //! result. So it is the consumer that carries the context: when it is split, each half has a copy,
 //! and what becomes of it in a job keeps that copy.
 
-use std::any::Any;
 use std::mem;
 
 use ::rayon::iter::ParallelIterator;
@@ -58,17 +57,7 @@ impl Held {
     }
 
     fn enter<T>(&mut self, f: impl FnOnce() -> T) -> T {
-        let kind = &Kind::call();
-        let scope = Some(NOWHERE as &dyn Any);
-        current::enter(
-            &mut self.0,
-            Entering {
-                kind,
-                scope,
-                is_drop: false,
-            },
-            f,
-        )
+        current::enter(&mut self.0, Entering::new(&Kind::call(), Some(NOWHERE)), f)
     }
 }
 

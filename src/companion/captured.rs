@@ -1,6 +1,5 @@
 //! [`Companions`]: what a context has captured.
 
-use std::fmt;
 use std::slice;
 
 use super::thread;
@@ -62,12 +61,6 @@ impl Slot {
     fn drop_value(&mut self) {
         let value = self.value.take();
         catch(|| drop(value));
-    }
-}
-
-impl fmt::Debug for Companions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Companions { .. }")
     }
 }
 

@@ -25,7 +25,16 @@ pub(crate) struct Entering<'a> {
     pub(crate) is_drop: bool,
 }
 
-impl Entering<'_> {
+impl<'a> Entering<'a> {
+    #[inline]
+    pub(crate) fn new(kind: &'a Kind, scope: Option<&'a dyn Any>) -> Entering<'a> {
+        Entering {
+            kind,
+            scope,
+            is_drop: false,
+        }
+    }
+
     /// The same for a drop.
     #[inline]
     pub(crate) fn to_drop(self) -> Self {
@@ -39,11 +48,7 @@ impl Entering<'_> {
 impl<'a> From<&'a Kind> for Entering<'a> {
     #[inline]
     fn from(kind: &'a Kind) -> Entering<'a> {
-        Entering {
-            kind,
-            scope: None,
-            is_drop: false,
-        }
+        Entering::new(kind, None)
     }
 }
 
@@ -346,11 +351,7 @@ fn drop_last(node: Node) {
             Users::Closed
         };
         let mut frame = Frame::new(Context::new().apart(), users);
-        let entering = Entering {
-            kind: &frame.kind,
-            scope: None,
-            is_drop: true,
-        };
+        let entering = Entering::from(&frame.kind).to_drop();
         enter(&mut frame.context, entering, || {
             in_destructor(|| drop(node));
         });

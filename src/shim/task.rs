@@ -34,13 +34,7 @@ pub(crate) trait FrameOwner: 'static {
     #[inline]
     fn entering<R>(scope: &impl TaskScope, f: impl FnOnce(Entering<'_>) -> R) -> R {
         let scope = scope.polled();
-        Self::with_kind(|kind| {
-            f(Entering {
-                kind,
-                scope,
-                is_drop: false,
-            })
-        })
+        Self::with_kind(|kind| f(Entering::new(kind, scope)))
     }
 }
 
@@ -206,11 +200,7 @@ impl<P: EnterContext, S: TaskScope, O: FrameOwner> Around for Entry<P, S, O> {
     fn around(&mut self, value: Undropped<'_>) {
         let scope = self.scope.dropped();
         O::with_kind(|kind| {
-            let entering = Entering {
-                kind,
-                scope,
-                is_drop: true,
-            };
+            let entering = Entering::new(kind, scope).to_drop();
             self.context.run_last(entering, || drop(value));
         });
     }

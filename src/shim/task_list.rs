@@ -9,7 +9,6 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::mem;
 use std::panic::Location;
 use std::sync::{Arc, PoisonError};
@@ -284,12 +283,6 @@ impl Step {
             step.run();
         }
         list.has_news()
-    }
-}
-
-impl fmt::Debug for TaskList {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TaskList").finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,6 @@
 //! loom's primitives, in the shape of those that they stand for.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::sync::{LockResult, PoisonError};
 
@@ -114,30 +114,6 @@ impl<T> LocalKey<T> {
 
     pub(crate) fn try_with<R>(&'static self, f: impl FnOnce(&T) -> R) -> Result<R, AccessError> {
         Ok(self.with(f))
-    }
-}
-
-impl<T> LocalKey<Cell<T>> {
-    pub(crate) fn get(&'static self) -> T
-    where
-        T: Copy,
-    {
-        self.with(Cell::get)
-    }
-
-    pub(crate) fn set(&'static self, value: T) {
-        self.with(|cell| cell.set(value));
-    }
-
-    pub(crate) fn take(&'static self) -> T
-    where
-        T: Default,
-    {
-        self.with(Cell::take)
-    }
-
-    pub(crate) fn replace(&'static self, value: T) -> T {
-        self.with(|cell| cell.replace(value))
     }
 }
 

@@ -1,6 +1,5 @@
 //! A place for the waker of whoever waits.
 
-use std::fmt;
 use std::sync::PoisonError;
 use std::task::Waker;
 
@@ -39,11 +38,5 @@ impl WakerCell {
 
     fn lock(&self) -> MutexGuard<'_, Option<Waker>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for WakerCell {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WakerCell").finish_non_exhaustive()
     }
 }

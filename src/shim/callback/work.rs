@@ -88,14 +88,7 @@ struct Free;
 impl<P: EnterContext> Enter<P> for Free {
     #[inline]
     fn enter(self, mut context: P, scope: Option<&dyn Any>, f: impl FnOnce()) {
-        let kind = &Kind::call();
-        context.run_last(
-            Entering {
-                scope,
-                ..Entering::from(kind)
-            },
-            f,
-        );
+        context.run_last(Entering::new(&Kind::call(), scope), f);
     }
 }
 
@@ -104,12 +97,7 @@ struct Entered(Option<Frame>);
 
 impl<P> Enter<P> for Entered {
     fn enter(self, context: P, scope: Option<&dyn Any>, f: impl FnOnce()) {
-        let entering = Entering {
-            kind: &Kind::call(),
-            scope,
-            is_drop: false,
-        };
-        Frame::enter_any(self.0, entering, || {
+        Frame::enter_any(self.0, Entering::new(&Kind::call(), scope), || {
             // Goes first, as in `EnterContext::run_last`.
             let _context = context;
             f();

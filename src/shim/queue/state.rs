@@ -1,7 +1,6 @@
 //! [`Queue`]: what is shared of a callback queue.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::mem;
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
@@ -100,11 +99,5 @@ impl Drop for Queue {
     fn drop(&mut self) {
         // Of an executor that was gone when its queue was made.
         self.empty();
-    }
-}
-
-impl fmt::Debug for Queue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue").finish_non_exhaustive()
     }
 }
