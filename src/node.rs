@@ -414,3 +414,41 @@ pub(crate) fn inherit(node: &Option<NodeRef>, context: u64) -> Option<NodeRef> {
     let node = shared.without_locals();
     (!node.map.is_empty()).then(|| NodeRef::new(node))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_set_of_variables_grows_and_shrinks() {
+        let mut vars = Vars::None;
+        let mut expected = BTreeSet::new();
+        let check = |vars: &Vars, expected: &BTreeSet<u64>| {
+            let found: BTreeSet<u64> = vars.iter().map(VarKey::number).collect();
+            assert_eq!(&found, expected);
+            assert_eq!(
+                (vars.len(), vars.iter().count(), vars.is_empty()),
+                (expected.len(), expected.len(), expected.is_empty())
+            );
+        };
+        let upwards: Vec<u64> = (1..=40).collect();
+        let downwards = upwards.iter().rev().copied().collect();
+        let mixed = upwards.iter().map(|number| number * 7 % 41).collect();
+        for order in [upwards, downwards, mixed] {
+            for (count, &number) in order.iter().enumerate() {
+                vars.insert(VarKey::from_number(41 - number));
+                assert!(expected.insert(41 - number));
+                check(&vars, &expected);
+                let is_flat = matches!(vars, Vars::Few(_));
+                assert_eq!(is_flat, (2..=FEW).contains(&(count + 1)));
+            }
+            for &number in &order {
+                vars.remove(VarKey::from_number(number));
+                assert!(expected.remove(&number));
+                check(&vars, &expected);
+            }
+        }
+    }
+}

@@ -91,6 +91,19 @@ fn a_clone_of_a_context_that_was_written_to_has_neither_its_tokens_nor_its_guard
     assert_eq!((original.get(&ID), clone.get(&ID)), (None, Some(&2)));
 }
 
+#[test]
+fn a_guard_that_ends_in_a_copy_changes_nothing_there() {
+    let (context, guard) = guarded();
+    let mut copy = context.clone();
+    // The copy alone has the bindings now, and what the guard has in them.
+    drop(context);
+    copy.run(|| {
+        drop(guard);
+        assert_eq!(ID.get(), Some(2));
+    });
+    assert_eq!(copy.get(&ID), Some(&2));
+}
+
 thread_local! {
     static KEPT: Cell<Option<Scoped<'static, u64>>> = const { Cell::new(None) };
 }
