@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # The test suite under AddressSanitizer, which brings LeakSanitizer. The library has little unsafe code; its dependencies
-# have more, and so have the runtimes that it drives. Debug assertions are on, with std's checks of what unsafe code promises,
-# and the fields of structures are laid out at random: nothing may rely on an order that the compiler does not promise.
+# have more, and so have the runtimes that it drives. Debug assertions are on.
 # Usage: ci/asan.sh [ARGUMENTS OF cargo test]
 set -euo pipefail
 
@@ -12,6 +11,6 @@ host=$(rustc +nightly -vV | sed -n 's/^host: //p')
 [ $# -gt 0 ] || set -- --lib --tests -- --skip a_million --skip faulty --skip a_thread_that_becomes_a_worker
 
 # The host is named so that build scripts and macros are compiled without the sanitizer.
-export CARGO_TARGET_DIR=$PWD/target/asan RUSTFLAGS="-Zsanitizer=address -Zrandomize-layout" RUST_BACKTRACE=0
+export CARGO_TARGET_DIR=$PWD/target/asan RUSTFLAGS=-Zsanitizer=address RUST_BACKTRACE=0
 export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1
 cargo +nightly test --quiet --no-fail-fast --target "$host" --all-features "$@"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What takes longer than a change should wait for: with all tests, the checks that `.ci/run` makes with a part of them and a
-# release build of its own; each row of the benchmark; and more of what is random. More than three hours on two cores.
+# What takes longer than a change should wait for: the checks that `.ci/run` makes with a part of the tests, with all of them;
+# each row of the benchmark; and more of what is random. More than three hours on two cores.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,7 +16,6 @@ bash ci/lint.sh all
 bash ci/features.sh all
 with_own_target asan
 with_own_target tsan
-with_own_target hardening
 bash ci/valgrind.sh all
 with_own_target fuzz 600
 AIOCONTEXTVARS_SECONDS=10 cargo test --quiet --all-features --test signals --test single_step

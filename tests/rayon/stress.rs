@@ -17,7 +17,7 @@ use crate::{HELD, ID, assert_left_nothing};
 const TENANTS: u64 = 4;
 
 /// How many jobs of each tenant are stolen on each pool. A debug build is slower and has fewer;
-/// `ci/long.sh` has the tests of rayon in a release build as well.
+/// `.ci/run` has the tests of rayon in a release build as well.
 const STOLEN: u64 = if cfg!(debug_assertions) {
     10_000
 } else {
