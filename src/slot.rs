@@ -173,7 +173,8 @@ impl Drop for Layer {
 /// What the last guard had that was the only one on its variable, for the next such one: most come
 /// one after another, and need not allocate.
 ///
-/// Nobody has the layer, and only it the guard; it has no value. Copies start without.
+/// Nobody else has the layer, and nobody but the layer the guard; it has no value. Copies of a
+/// context start without.
 #[derive(Default)]
 pub(crate) struct Spare(Option<(Arc<Layer>, Arc<Guard>)>);
 
