@@ -6,7 +6,7 @@ echo "+ the README's gateway command"
 command=$(grep -m1 '^cargo run --release --example gateway' README.md)
 $command
 
-# As the tests have built it.
+# A debug build, which the tests have made already.
 gateway() {
     cargo run --quiet --all-features --example gateway -- "$@"
 }

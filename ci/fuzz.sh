@@ -44,8 +44,9 @@ fuzz() {
     echo "$name: $(find "$committed" -type f | wc -l) files in the corpus"
 }
 
-# Side by side: each takes one core.
-trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+# Side by side: each takes one core. In groups of their own, so that none goes on when this is ended.
+set -m
+trap 'for job in $(jobs -p); do kill -- "-$job" 2>/dev/null || true; done' EXIT
 fuzz contexts 512 &
 contexts=$!
 # Beyond the limit of 8192 bytes.

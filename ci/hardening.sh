@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The test suite as a release build that checks what unsafe code promises (std's preconditions, in dependencies too),
+# Tests as a release build that checks what unsafe code promises (std's preconditions, in dependencies too),
 # with the fields of structures laid out at random: nothing may rely on an order that the compiler does not promise.
 # (rustix does, up to 1.1.6 at least: its `Itimerspec` goes to the kernel as it is, so that no timer of async-io fires. So what
 # sleeps on smol or async-std cannot be run here.)

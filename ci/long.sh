@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What takes longer than a change should wait for: the checks that `.ci/run` makes with a part of the tests, with all of them;
-# each row of the benchmark; and more of what is random. More than three hours on two cores.
+# What takes longer than a change should wait for: the checks that `.ci/run` makes with a part of the tests, with all of them
+# (but for ci/hardening.sh); each row of the benchmark; and more of what is random. More than three hours on two cores.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -354,6 +354,7 @@ impl Context {
     pub(crate) fn push(&mut self, var: VarKey, value: Value) -> (Arc<Guard>, Garbage) {
         let id = self.ensure_id();
         let mut slot = self.settled_slot(var);
+        // Without the node's own: others may have that node.
         let guard = slot.push(id, value, &mut Spare::default());
         (guard, node::replace(&mut self.node, var, slot))
     }

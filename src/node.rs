@@ -29,6 +29,7 @@ pub(crate) struct Node {
     layered: Vars,
     /// The variables declared `local` that have a slot.
     locals: Vars,
+    /// Used only while nobody else has the node.
     spare: Spare,
 }
 

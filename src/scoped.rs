@@ -20,7 +20,8 @@ use crate::var::ContextVar;
 /// be held across `.await`. Wherever it is dropped, its value leaves that context, and nothing
 /// changes in any other; a copy that was taken meanwhile keeps the value.
 ///
-/// The value is dropped when the variable has its other value back. If the value's destructor
+/// The value is dropped when the variable has its other value back or, if the guard is dropped
+/// where that cannot be done, at the variable's next write or with the context. If the value's destructor
 /// panics while the thread is unwinding, that panic goes no further.
 ///
 /// # Examples

@@ -11,9 +11,9 @@
 //!
 //! What is below a layer is the value that the variable had when the guard was made, and has again
 //! when it ends. Most guards end where they were made and as the innermost, with a layer that
-//! nobody else has: that takes it off at once, for the next guard to use it. But a guard may end
-//! anywhere: in the middle of the list, and where its context is out of reach. That marks its layer
-//! as ended, and all goes on from there:
+//! nobody else has: that takes it off at once. But a guard may end anywhere: in the middle of the
+//! list, and where its context is out of reach. That marks its layer as ended, and all goes on from
+//! there:
 //! - Reading passes over ended layers.
 //! - A write takes them out. Those on top cost a step each. Those in the middle cost a new list, so
 //!   that they may stay, if there are many layers, until they are half of them: then each of them
@@ -170,11 +170,12 @@ impl Drop for Layer {
     }
 }
 
-/// What the last guard had that was the only one on its variable, for the next such one: most come
-/// one after another, and need not allocate.
+/// What the last guard had that was the only one on its variable, if that had a value before, for
+/// the next such one: most come one after another, and need not allocate.
 ///
-/// Nobody else has the layer, and nobody but the layer the guard; it has no value. Copies of a
-/// context start without.
+/// Nobody else has the layer, and nobody but the layer the guard, which is live; the layer has no
+/// value and none below it. A copy of the bindings starts without. Not in a thread-local: that
+/// would have a destructor, which an allocator may not register first on older compilers.
 #[derive(Default)]
 pub(crate) struct Spare(Option<(Arc<Layer>, Arc<Guard>)>);
 
@@ -313,7 +314,8 @@ impl Slot {
         (!is_same).then_some(before)
     }
 
-    /// Puts a layer on top that has `value`. The slot is settled.
+    /// Puts a layer on top that has `value`: the one in `spare`, if it is the only one. The slot is
+    /// settled.
     pub(crate) fn push(&mut self, context: u64, value: Value, spare: &mut Spare) -> Arc<Guard> {
         let below = self.value.replace(value);
         let (layer, guard) = match self.layers.take() {
@@ -337,8 +339,9 @@ impl Slot {
     /// the value that it had; `None` if there is more to do, or it had none. Then `guard` is still
     /// there.
     ///
-    /// It need not be marked as ended. If a token has the list, it must be, also if it is the list
-    /// as it was before a layer in the middle was taken out.
+    /// It need not be marked as ended. If it was the only one, it goes to `spare` with its layer. If
+    /// a token has the list, it must be marked, also if it is the list as it was before a layer in
+    /// the middle was taken out.
     #[inline]
     pub(crate) fn pop(
         &mut self,

@@ -193,11 +193,10 @@ pub(crate) fn push(var: VarKey, value: Value) -> (u64, Arc<Guard>) {
     }
 }
 
-/// Ends a guard. Takes out its layer, if `context` is the id of the current context and that may be
-/// written.
+/// Ends a guard. Takes out its layer, if `context` is the id of the current context.
 ///
-/// To end a guard, as anybody may, shows the same as to take the layer on top off. So whether it
-/// may be written is not asked for that, unless the value has a destructor, which may write.
+/// Where that may not be written, only a layer on top whose value has no destructor is taken out:
+/// that shows the same as to end the guard, as anybody may. A destructor might write.
 #[inline]
 pub(crate) fn pop(var: VarKey, context: u64, guard: Arc<Guard>, has_destructor: bool) {
     let mut guard = Some(guard);

@@ -210,7 +210,7 @@ fn a_token_and_a_guard_of_the_frame() {
     });
 }
 
-/// Writes when it is dropped.
+/// Adds 1 to `OTHER` when it is dropped.
 struct Writing;
 
 impl Drop for Writing {
@@ -219,7 +219,8 @@ impl Drop for Writing {
     }
 }
 
-/// A guard that ends in a bare task, in which what its value does when it is dropped is refused.
+/// A guard ends in a bare task, where its value's destructor could not write: the value is dropped
+/// later.
 #[test]
 fn a_guard_of_the_frame_whose_value_writes() {
     context_var! { static WRITES: Option<Writing>; }
