@@ -38,8 +38,8 @@ for features in tokio,async-std tokio,smol async-std,smol; do
     cargo test --quiet -p aiocontextvars --test one_runtime --test search --test errors --features "$features"
 done
 
-# All together are what the README's command tests. None and tokio, which most programs have, are tested with the documentation's
-# examples too.
+# All together are what the README's command tests. None and tokio, which most programs have, are tested with the examples of
+# the documentation too.
 alone() {
     local features=$1 output
     shift

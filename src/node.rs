@@ -75,49 +75,27 @@ impl Vars {
     /// `var` is not there.
     #[inline]
     fn insert(&mut self, var: VarKey) {
-        if self.is_empty() {
-            *self = Vars::One(var);
-        } else {
-            self.insert_beside(var);
-        }
-    }
-
-    fn insert_beside(&mut self, var: VarKey) {
-        *self = match mem::replace(self, Vars::None) {
-            Vars::None => Vars::One(var),
-            Vars::One(other) => Vars::Few(Box::new(vec![other, var])),
-            Vars::Few(mut vars) if vars.len() < FEW => {
-                vars.push(var);
-                Vars::Few(vars)
-            }
+        match self {
+            Vars::None => *self = Vars::One(var),
+            Vars::One(other) => *self = Vars::Few(Box::new(vec![*other, var])),
+            Vars::Few(vars) if vars.len() < FEW => vars.push(var),
             Vars::Few(vars) => {
                 let mut tree = HashTrieSetSync::new_with_hasher_and_degree_and_ptr_kind(
                     BuildIdHasher::default(),
                     DEGREE,
                 );
-                for var in vars.into_iter().chain([var]) {
+                for &var in vars.iter().chain([&var]) {
                     tree.insert_mut(var);
                 }
-                Vars::Many(Box::new(tree))
+                *self = Vars::Many(Box::new(tree));
             }
-            Vars::Many(mut vars) => {
-                vars.insert_mut(var);
-                Vars::Many(vars)
-            }
-        };
+            Vars::Many(vars) => vars.insert_mut(var),
+        }
     }
 
     /// `var` is there.
     #[inline]
     fn remove(&mut self, var: VarKey) {
-        if let Vars::One(_) = self {
-            *self = Vars::None;
-        } else {
-            self.remove_of_several(var);
-        }
-    }
-
-    fn remove_of_several(&mut self, var: VarKey) {
         let is_empty = match self {
             Vars::None | Vars::One(_) => true,
             Vars::Few(vars) => {

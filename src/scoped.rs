@@ -21,8 +21,8 @@ use crate::var::ContextVar;
 /// changes in any other; a copy that was taken meanwhile keeps the value.
 ///
 /// The value is dropped when the variable has its other value back or, if the guard is dropped
-/// where that cannot be done, at the variable's next write or with the context. If the value's destructor
-/// panics while the thread is unwinding, that panic goes no further.
+/// where that cannot be done, at the variable's next write or with the context. If the value's
+/// destructor panics while the thread is unwinding, that panic goes no further.
 ///
 /// # Examples
 ///

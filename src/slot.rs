@@ -23,7 +23,7 @@ use std::iter;
 use std::mem;
 use std::sync::PoisonError;
 
-use triomphe::Arc;
+use triomphe::{Arc, UniqueArc};
 
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
@@ -65,12 +65,17 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    fn new(first: Option<Arc<Guard>>) -> Guard {
-        Guard {
+    /// A guard that begins above `next`.
+    fn above(next: Option<&Layer>) -> Arc<Guard> {
+        let first = next.map(|top| match &top.guard.first {
+            Some(first) => Arc::clone(first),
+            None => Arc::clone(&top.guard),
+        });
+        Arc::new(Guard {
             is_live: AtomicBool::new(true),
             ended: AtomicUsize::new(0),
             first,
-        }
+        })
     }
 
     fn ended(&self) -> &AtomicUsize {
@@ -96,26 +101,21 @@ impl Guard {
 }
 
 impl Layer {
-    /// The layer of a guard that begins, above `next`.
+    /// A layer of `guard`, above `next`.
     fn new(
         context: u64,
+        guard: &Arc<Guard>,
         below: Option<Value>,
         next: Option<Arc<Layer>>,
-    ) -> (Arc<Layer>, Arc<Guard>) {
-        let first = next.as_ref().map(|top| match &top.guard.first {
-            Some(first) => Arc::clone(first),
-            None => Arc::clone(&top.guard),
-        });
-        let guard = Arc::new(Guard::new(first));
-        let layer = Arc::new(Layer {
+    ) -> UniqueArc<Layer> {
+        UniqueArc::new(Layer {
             context,
-            guard: Arc::clone(&guard),
+            guard: Arc::clone(guard),
             below,
             depth: next.as_ref().map_or(1, |next| next.depth + 1),
             next,
             lower_ended: Mutex::default(),
-        });
-        (layer, guard)
+        })
     }
 
     /// This layer and those below.
@@ -173,29 +173,15 @@ impl Drop for Layer {
 /// What the last guard had that was the only one on its variable, if that had a value before, for
 /// the next such one: most come one after another, and need not allocate.
 ///
-/// Nobody else has the layer, and nobody but the layer the guard, which is live; the layer has no
-/// value and none below it. A copy of the bindings starts without. Not in a thread-local: that
-/// would have a destructor, which an allocator may not register first on older compilers.
+/// Nobody but the layer has the guard, which is live; the layer has no value and none below it. A
+/// copy of the bindings starts without. Not in a thread-local: that would have a destructor, which
+/// an allocator may not register first on older compilers.
 #[derive(Default)]
-pub(crate) struct Spare(Option<(Arc<Layer>, Arc<Guard>)>);
+pub(crate) struct Spare(Option<(UniqueArc<Layer>, Arc<Guard>)>);
 
 impl Clone for Spare {
     fn clone(&self) -> Spare {
         Spare::default()
-    }
-}
-
-impl Spare {
-    /// The layer and the guard, for a context in which the variable's value was `below`.
-    fn take(&mut self, context: u64, below: Option<Value>) -> (Arc<Layer>, Arc<Guard>) {
-        if let Some((mut spare, guard)) = self.0.take() {
-            if let Some(layer) = Arc::get_mut(&mut spare) {
-                layer.context = context;
-                layer.below = below;
-                return (spare, guard);
-            }
-        }
-        Layer::new(context, below, None)
     }
 }
 
@@ -318,11 +304,19 @@ impl Slot {
     /// settled.
     pub(crate) fn push(&mut self, context: u64, value: Value, spare: &mut Spare) -> Arc<Guard> {
         let below = self.value.replace(value);
-        let (layer, guard) = match self.layers.take() {
-            None => spare.take(context, below),
-            next => Layer::new(context, below, next),
+        let next = self.layers.take();
+        let (layer, guard) = match spare.0.take_if(|_| next.is_none()) {
+            Some((mut layer, guard)) => {
+                layer.context = context;
+                layer.below = below;
+                (layer, guard)
+            }
+            None => {
+                let guard = Guard::above(next.as_deref());
+                (Layer::new(context, &guard, below, next), guard)
+            }
         };
-        self.layers = Some(layer);
+        self.layers = Some(layer.shareable());
         guard
     }
 
@@ -339,9 +333,9 @@ impl Slot {
     /// the value that it had; `None` if there is more to do, or it had none. Then `guard` is still
     /// there.
     ///
-    /// It need not be marked as ended. If it was the only one, it goes to `spare` with its layer. If
-    /// a token has the list, it must be marked, also if it is the list as it was before a layer in
-    /// the middle was taken out.
+    /// It need not be marked as ended, and goes to `spare` with its layer if it was the only one.
+    /// If a token has the list, it must be marked, also if it is the list as it was before a layer
+    /// in the middle was taken out.
     #[inline]
     pub(crate) fn pop(
         &mut self,
@@ -367,7 +361,10 @@ impl Slot {
         let next = layer.next.take();
         let taken = mem::replace(&mut self.layers, next);
         if is_only {
-            spare.0 = taken.zip(guard.take());
+            let layer = taken.and_then(Arc::into_unique);
+            if let (Some(layer), Some(guard)) = (layer, guard.take()) {
+                spare.0 = Some((layer, guard));
+            }
         }
         value
     }
@@ -389,14 +386,8 @@ fn without_ended(top: &Layer) -> (Option<Arc<Layer>>, Option<Option<Value>>) {
             handed_up = Some(below);
             continue;
         }
-        kept = Some(Arc::new(Layer {
-            context: layer.context,
-            guard: Arc::clone(&layer.guard),
-            below: below.clone(),
-            depth: kept.as_ref().map_or(1, |next| next.depth + 1),
-            next: kept,
-            lower_ended: Mutex::default(),
-        }));
+        let copy = Layer::new(layer.context, &layer.guard, below.clone(), kept);
+        kept = Some(copy.shareable());
     }
     (kept, handed_up.cloned())
 }

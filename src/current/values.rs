@@ -200,8 +200,8 @@ pub(crate) fn push(var: VarKey, value: Value) -> (u64, Arc<Guard>) {
 #[inline]
 pub(crate) fn pop(var: VarKey, context: u64, guard: Arc<Guard>, has_destructor: bool) {
     let mut guard = Some(guard);
-    let is_writable = || is_writable(context);
-    if !has_destructor || is_writable() {
+    let writable = has_destructor.then(|| is_writable(context));
+    if writable != Some(false) {
         let popped = contexts().change(|current, kind| match kind.shared() {
             None if current.id() == context => current.pop_in_place(var, &mut guard),
             _ => None,
@@ -213,7 +213,7 @@ pub(crate) fn pop(var: VarKey, context: u64, guard: Arc<Guard>, has_destructor: 
     if let Some(guard) = guard {
         guard.end();
     }
-    if is_writable() {
+    if writable.unwrap_or_else(|| is_writable(context)) {
         change(|context| ((), context.pop(var)));
     }
 }
