@@ -19,7 +19,6 @@ impl Executor for Runtime {
 }
 
 impl runtime::Runtime for Runtime {
-    const IS_COMPILED_IN: bool = false;
     const BY_NAME: Option<Runtime> = None;
     type Executor = Runtime;
     type Native<'a> = Infallible;

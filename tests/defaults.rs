@@ -109,6 +109,30 @@ fn debug_and_local_keep_the_default() {
     assert!(format!("{ALL_BY_HAND:?}").contains("default: 4"));
 }
 
+#[test]
+fn debug_tells_variables_of_one_name_apart() {
+    mod other {
+        aiocontextvars::context_var! {
+            pub static PLAIN: u8;
+            #[local]
+            pub static PLAIN_LOCAL: u8;
+        }
+    }
+    let ids = [
+        format!("{PLAIN:?}"),
+        format!("{:?}", other::PLAIN),
+        format!("{:?}", other::PLAIN_LOCAL),
+    ]
+    .map(|shown| {
+        let (_, id) = shown.split_once("id: ").unwrap();
+        id.split(',').next().unwrap().parse::<u32>().unwrap()
+    });
+    assert!(
+        ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2],
+        "{ids:?}"
+    );
+}
+
 /// Whether `Debug` output has a variable's values.
 fn is_shown<D>(var: &ContextVar<u8, D>, value: u8) -> bool {
     let context = Context::new().with_value(var, value);

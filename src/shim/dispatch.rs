@@ -64,7 +64,7 @@ macro_rules! dispatch {
 
             /// How many are compiled in.
             pub(crate) const COMPILED_IN: usize = 0
-                $(+ <adapters::$module::Runtime as Runtime>::IS_COMPILED_IN as usize)*;
+                $(+ <adapters::$module::Runtime as Runtime>::BY_NAME.is_some() as usize)*;
 
             /// The module of the first one that is compiled in and whose executor can be used from
             /// anywhere.
@@ -72,7 +72,7 @@ macro_rules! dispatch {
                 let mut global = None;
                 $({
                     type Adapter = adapters::$module::Runtime;
-                    if global.is_none() && Adapter::IS_COMPILED_IN && !Adapter::IS_BY_THREAD {
+                    if global.is_none() && Adapter::BY_NAME.is_some() && !Adapter::IS_BY_THREAD {
                         global = Some(stringify!($module));
                     }
                 })*

@@ -19,10 +19,8 @@ use super::runnable_join::RunnableJoin;
     reason = "what is used depends on which runtimes are compiled in"
 )]
 pub(crate) trait Runtime: Copy + 'static {
-    /// Whether its feature is on.
-    const IS_COMPILED_IN: bool = true;
-
-    /// The name, if its tasks may know it by that.
+    /// The name, if its tasks may know it by that. Each runtime on the list that is compiled in has
+    /// one; its stand-in and the event loop have none.
     const BY_NAME: Option<Self>;
 
     /// Whether the name means the runtime of the thread, which may be another one elsewhere, and

@@ -22,8 +22,7 @@ impl Executor for Runtime {
 }
 
 impl runtime::Runtime for Runtime {
-    /// They need no feature.
-    const IS_COMPILED_IN: bool = false;
+    /// They are values, and there are several.
     const BY_NAME: Option<Runtime> = None;
     type Executor = Runtime;
     type Native<'a> = &'a Arc<TaskList>;
