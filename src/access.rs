@@ -122,9 +122,10 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
     /// [`in_own_context`](crate::in_own_context) gives each its own, and so does
     /// [`in_current_context`](crate::ContextExt::in_current_context) on each.
     ///
-    /// During thread-local destruction, when the thread's own context is gone, and in an allocator
-    /// or signal handler that comes while the thread changes its context, the value is dropped and
-    /// the token restores nothing.
+    /// During thread-local destruction, when the thread's own context is gone, in an allocator or
+    /// signal handler that comes while the thread changes its context, and in destructors that set
+    /// values whose destructors do the same, over and over, the value is dropped and the token
+    /// restores nothing.
     ///
     /// # Panics
     ///
@@ -422,8 +423,8 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
     /// Scopes compose: each takes what is around it along, as nested calls of
     /// [`sync_scope`](Self::sync_scope) do.
     ///
-    /// `inner` is a future, stream, sink, reader or writer. The copy is taken at the first call
-    /// that gets `inner` mutably, or at its drop if there is none, and kept from then on, wherever
+    /// `inner` is a future, stream, sink, iterator, reader or writer. The copy is taken at the first
+    /// call that gets `inner` mutably, or at its drop if there is none, and kept from then on, wherever
     /// the scope is moved to and polled. So in a task that something else spawns, the scope has its
     /// own value and what *that task* has, which is nothing. To take the whole context of here
     /// along: `VAR.scope(value, future).in_current_context()`.

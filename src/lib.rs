@@ -134,9 +134,10 @@
 //! # Guarantees
 //!
 //! No unit of work sees another's value, and a task that the shim did not spawn has an empty context
-//! that cannot be written. A panic, an abort and a shutdown leave the thread's context as it was, and
-//! destructors run inside their task's. User code may use the crate wherever it runs, and no `Drop`
-//! of the crate panics of its own accord.
+//! that cannot be written, on runtimes that tell which task runs: smol and JavaScript do not. A
+//! panic, an abort and a shutdown leave the thread's context as it was, and destructors run inside
+//! their task's. User code may use the crate wherever it runs, and no `Drop` of the crate panics of
+//! its own accord.
 //!
 //! # Implementation
 //!

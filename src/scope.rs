@@ -11,8 +11,8 @@ use crate::task_context::{AnyContext, EnterContext, Sealed, TaskContext};
 use crate::value::{self, Value};
 use crate::with_context::WithContext;
 
-/// What [`ContextVar::scope`](crate::ContextVar::scope) makes: a future, stream, sink, reader or
-/// writer in a copy of the context that is current at its first use, in which one variable has a
+/// What [`ContextVar::scope`](crate::ContextVar::scope) makes: a future, stream, sink, iterator,
+/// reader or writer in a copy of the context that is current at its first use, in which one variable has a
 /// value of its own. It is three words larger than what it wraps.
 ///
 /// # Examples

@@ -18,8 +18,8 @@
 //!
 //! The free functions go to, in this order: the executor of the innermost frame (a task or callback
 //! of the shim, [`block_on`], [`ContextAwareExecutor::enter`]), the tokio runtime of this thread,
-//! async-std's current task, the one given to [`set_default`], and the global executor of smol or
-//! async-std if its feature is the only one of `tokio`, `async-std` and `smol` that is on. If there
+//! async-std's current task, in JavaScript its event loop, the one given to [`set_default`], and the
+//! global executor of smol or async-std if its feature is the only one of `tokio`, `async-std` and `smol` that is on. If there
 //! is none, the panicking forms panic and the `try_` forms return [`NoRuntime`]. [`block_on`] then
 //! runs a runtime of tokio's if that feature is the only one, and the event loop otherwise. So a
 //! program with one of them has its `main` in `shim::block_on`, and runs on another runtime by
@@ -82,8 +82,8 @@
 //! the runtime is not asked, because that would double the cost of a `set`: a `LocalSet` that such
 //! a task runs is part of it.
 //!
-//! smol cannot be asked which task is running, nor can async-std about its blocking jobs; the
-//! [adapter](self::smol) says what becomes of a write there.
+//! smol and JavaScript cannot be asked which task is running, nor can async-std about its blocking
+//! jobs; `SECURITY.md` says what becomes of a write there.
 //!
 //! # Examples
 //!
@@ -438,8 +438,8 @@ fn spawn_any_in(
 ///
 /// # Panics
 ///
-/// If no local executor is entered: [`ContextAwareExecutor::enter`], the tasks of such an executor,
-/// and a running event loop enter one.
+/// If no local executor is entered: [`ContextAwareExecutor::enter_local`], the tasks of such an
+/// executor, and a running event loop enter one.
 ///
 /// # Examples
 ///

@@ -76,19 +76,21 @@ pub(crate) fn for_unit<T, C: TaskContext>(inner: T, context: C) -> WithContext<T
 }
 
 pin_project! {
-    /// A future, stream, sink, reader or writer that is polled *and dropped* inside its context.
+    /// A future, stream, sink, iterator, reader or writer that is used *and dropped* inside its
+    /// context.
     ///
     /// Made by [`ContextExt::in_context`], [`ContextExt::in_current_context`],
-    /// [`ContextVar::scope`](crate::ContextVar::scope) and
-    /// [`Carried::scope`](crate::Carried::scope). It is two words larger than what it wraps.
+    /// [`in_own_context`](crate::in_own_context) and [`Carried::scope`](crate::Carried::scope). It
+    /// is two words larger than what it wraps.
     ///
-    /// Implements what the wrapped type does of `Future`, `Stream`, `Sink`, and `AsyncRead`,
-    /// `AsyncWrite`, `AsyncBufRead` and `AsyncSeek`, those of `futures` and, with the feature
-    /// `tokio`, those of tokio; with the feature `http-body`, also `http_body::Body`.
+    /// Implements what the wrapped type does of `Future`, `FusedFuture`, `Stream`, `FusedStream`,
+    /// `Sink` and `Iterator`, and `AsyncRead`, `AsyncWrite`, `AsyncBufRead` and `AsyncSeek`, those
+    /// of `futures` and, with the feature `tokio`, those of tokio; with the feature `http-body`,
+    /// also `http_body::Body`, and with `rayon`, `ParallelIterator`.
     ///
     /// In a [`SharedContext`] that is entered elsewhere, a poll waits for it. A drop, and what
-    /// cannot wait (`Sink::start_send`, `AsyncBufRead::consume`, tokio's `AsyncSeek::start_seek`),
-    /// take place in a copy then.
+    /// cannot wait (`Iterator::next`, `Sink::start_send`, `AsyncBufRead::consume`, tokio's
+    /// `AsyncSeek::start_seek`), take place in a copy then.
     #[must_use = "futures do nothing unless you `.await` or poll them"]
     pub struct WithContext<T, C: TaskContext = Context> {
         #[pin]

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aiocontextvars::event_loop::{EventLoop, LoopHandle};
-use aiocontextvars::shim::{self, ContextAwareExecutor};
+use aiocontextvars::shim::{self, ContextAwareExecutor, Executor};
 use aiocontextvars::{Context, SharedContext, context_var};
 use futures::FutureExt;
 use futures::channel::oneshot;
@@ -748,6 +748,27 @@ fn a_slow_task_of_a_free_function_is_reported_where_it_was_spawned() {
         }
     });
     assert_eq!(lines.take(), [first, first + 1, first + 2]);
+}
+
+#[test]
+fn a_slow_step_that_was_handed_to_the_loop_is_reported_without_a_place() {
+    let event_loop = EventLoop::new();
+    let reports = Rc::new(RefCell::new(Vec::new()));
+    let held = Rc::clone(&reports);
+    event_loop.set_slow_callback_duration(Duration::from_millis(20));
+    event_loop.set_slow_callback_handler(move |slow| {
+        assert_eq!(slow.location(), None);
+        held.borrow_mut().push(slow.to_string());
+    });
+    event_loop.set_debug(true);
+    let handle = event_loop.handle();
+    let executor = ContextAwareExecutor::from_schedule(move |step| handle.schedule(step));
+    let task = executor.spawn(async { thread::sleep(Duration::from_millis(25)) });
+    event_loop.run_until_complete(task).unwrap();
+    let reports = reports.take();
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    let start = "a step of a task that was handed to the loop held the event loop up for ";
+    assert!(reports[0].starts_with(start), "{reports:?}");
 }
 
 #[test]

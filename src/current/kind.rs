@@ -12,13 +12,15 @@
 //! call             by all                         by what it was entered under
 //! poll, drop       by all                         by all
 //! wait, run        it is empty                    by nobody
+//! closed           it is empty                    by nobody
 //! ```
 //!
-//! A call is `Context::run`, a scope, a bound function, a callback, a job, a thread, or the poll of
-//! a future that has a context of its own: all that it runs is meant to see its values, and no
-//! foreign task can have written them. A poll is that of a task of the shim, and asking there would
-//! double the price of a `set`. A wait is one in which a worker runs jobs of others, and a run is
-//! that of an executor by a `block_on`, whose future has a frame of its own inside.
+//! A call is `Context::run`, a scope, a bound function, a callback, a job, a thread, or the poll or
+//! drop of a future that has a context of its own: all that it runs is meant to see its values, and
+//! no foreign task can have written them. A poll is that of a task of the shim, and asking there
+//! would double the price of a `set`. A wait is one in which a worker runs jobs of others, and a run
+//! is that of an executor by a `block_on`, whose future has a frame of its own inside. Closed is
+//! where destructors have set variables too often.
 
 use crate::error::SetErrorKind;
 use crate::identity::SharedCompanions;

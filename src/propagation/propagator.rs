@@ -19,8 +19,9 @@ const MAX_LEN: usize = 1024;
 /// # Panics
 ///
 /// Methods that list a variable panic if the key is no token (RFC 7230: visible ASCII without
-/// separators), if it is listed in that direction already, or if there are [`MAX_MEMBERS`] keys.
-/// All of these are mistakes in the program, found when the propagator is made.
+/// separators), if it is listed in that direction already, or if [`MAX_MEMBERS`] are listed; a key
+/// that is listed once for each direction counts twice. All of these are mistakes in the program,
+/// found when the propagator is made.
 ///
 /// # Examples
 ///
@@ -243,7 +244,8 @@ impl Propagator {
         self
     }
 
-    /// The keys that are listed, in whichever direction.
+    /// The keys, in the order in which they were listed; one that is listed once for each direction
+    /// comes twice.
     ///
     /// # Examples
     ///

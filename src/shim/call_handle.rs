@@ -107,7 +107,8 @@ impl TimerHandle {
         }
     }
 
-    /// As [`CallHandle::cancel`]. The room that cancelled timers take in their queue is used again.
+    /// As [`CallHandle::cancel`]. The room that cancelled timers take in their queue is used again:
+    /// one call in many goes through all of them.
     pub fn cancel(&self) {
         self.call.cancel_and(|| {
             if let Some(queue) = self.queue.upgrade() {

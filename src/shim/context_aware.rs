@@ -30,7 +30,7 @@ use crate::task_context::TaskContext;
 /// | wraps | how to block on it |
 /// |---|---|
 /// | `tokio::runtime::Handle` | as tokio's `Handle::block_on`; from a task of the multi-thread runtime, `block_in_place` |
-/// | `Rc<tokio::task::LocalSet>` | inside a multi-thread runtime; otherwise [enter](Self::enter) and call `LocalSet::block_on` |
+/// | `Rc<tokio::task::LocalSet>` | where a runtime is entered, whose timers and I/O stand still meanwhile if it has one thread; otherwise [enter](Self::enter_local) the set and call `LocalSet::block_on` |
 /// | `smol::Executor` and `LocalExecutor`, by `Arc`, `Rc` or `&'static` | runs the executor meanwhile |
 /// | `shim::smol::Global`, `shim::async_std::Global` | yes, nested too; a task that blocks holds a worker, of which there may be one only |
 /// | `futures::executor::ThreadPool`, with the feature `futures-executor` | parks the thread |
@@ -357,6 +357,10 @@ impl<E: Executor> ContextAwareExecutor<E> {
     ///
     /// See [`shim::call_later`](super::call_later).
     ///
+    /// # Panics
+    ///
+    /// On a runtime of tokio\'s without a time driver.
+    ///
     /// # Examples
     ///
     /// ```
@@ -377,6 +381,10 @@ impl<E: Executor> ContextAwareExecutor<E> {
     /// Schedules `f` for when `delay` has passed, in `context`.
     ///
     /// See [`shim::call_later`](super::call_later).
+    ///
+    /// # Panics
+    ///
+    /// On a runtime of tokio\'s without a time driver.
     ///
     /// # Examples
     ///
@@ -407,6 +415,10 @@ impl<E: Executor> ContextAwareExecutor<E> {
     ///
     /// See [`shim::call_at`](super::call_at).
     ///
+    /// # Panics
+    ///
+    /// On a runtime of tokio\'s without a time driver.
+    ///
     /// # Examples
     ///
     /// ```
@@ -428,6 +440,10 @@ impl<E: Executor> ContextAwareExecutor<E> {
     /// Schedules `f` for `when`, on the executor's clock, in `context`.
     ///
     /// See [`shim::call_at`](super::call_at).
+    ///
+    /// # Panics
+    ///
+    /// On a runtime of tokio\'s without a time driver.
     ///
     /// # Examples
     ///
@@ -591,6 +607,10 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     ///
     /// See [`shim::call_later`](super::call_later).
     ///
+    /// # Panics
+    ///
+    /// On a runtime of tokio\'s without a time driver.
+    ///
     /// # Examples
     ///
     /// ```
@@ -615,6 +635,10 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// Schedules `f` on this thread for when `delay` has passed, in `context`.
     ///
     /// See [`shim::call_later`](super::call_later).
+    ///
+    /// # Panics
+    ///
+    /// On a runtime of tokio\'s without a time driver.
     ///
     /// # Examples
     ///
@@ -649,6 +673,10 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     ///
     /// See [`shim::call_at`](super::call_at).
     ///
+    /// # Panics
+    ///
+    /// On a runtime of tokio\'s without a time driver.
+    ///
     /// # Examples
     ///
     /// ```
@@ -673,6 +701,10 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// Schedules `f` on this thread for `when`, on the executor's clock, in `context`.
     ///
     /// See [`shim::call_at`](super::call_at).
+    ///
+    /// # Panics
+    ///
+    /// On a runtime of tokio\'s without a time driver.
     ///
     /// # Examples
     ///

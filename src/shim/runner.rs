@@ -207,7 +207,8 @@ impl Runner {
     /// # Errors
     ///
     /// If this thread may not block here, as in a task of an event loop. The future has not been
-    /// polled then.
+    /// polled then. Or if the closure of [`from_block_on`](Self::from_block_on) returns before the
+    /// future has completed.
     ///
     /// # Examples
     ///

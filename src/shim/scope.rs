@@ -223,7 +223,8 @@ impl TaskScope for LocalScope {
 }
 
 /// Sends what this thread spawns to one executor until it is dropped; made by
-/// [`ContextAwareExecutor::enter`](super::ContextAwareExecutor::enter).
+/// [`ContextAwareExecutor::enter`](super::ContextAwareExecutor::enter) and
+/// [`enter_local`](super::ContextAwareExecutor::enter_local).
 ///
 /// Guards may be dropped in any order: the last one that is left counts. A guard ends with the poll
 /// or call in which it was made, also if it is kept for longer.

@@ -128,6 +128,10 @@ impl Builder {
     /// # Errors
     ///
     /// If the operating system cannot make the thread; `f` is dropped then, in its context.
+    ///
+    /// # Panics
+    ///
+    /// If the thread's [name](Self::name) has a null byte.
     pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -141,6 +145,10 @@ impl Builder {
     /// # Errors
     ///
     /// As [`spawn`](Self::spawn).
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](Self::spawn).
     pub fn spawn_in<C: TaskContext, T: Send + 'static>(
         self,
         context: C,
@@ -152,6 +160,10 @@ impl Builder {
     /// Starts a scoped thread in a copy of the current context, taken now.
     ///
     /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Panics
     ///
     /// As [`spawn`](Self::spawn).
     pub fn spawn_scoped<'scope, F, T>(
@@ -169,6 +181,10 @@ impl Builder {
     /// Starts a scoped thread in `context`.
     ///
     /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Panics
     ///
     /// As [`spawn`](Self::spawn).
     pub fn spawn_scoped_in<'scope, C: TaskContext, T: Send + 'scope>(

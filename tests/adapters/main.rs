@@ -1,5 +1,5 @@
-//! A future, stream, sink, reader and writer in a context of its own: each method acts in it, and
-//! passes on what it gets.
+//! A future, stream, sink, iterator, reader and writer in a context of its own: each method acts in
+//! it, and passes on what it gets.
 
 mod port;
 #[cfg(feature = "tokio")]

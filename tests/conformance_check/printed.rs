@@ -29,6 +29,15 @@ impl Executor for Loses {
     }
 }
 
+/// Runs each step in a thread.
+struct Sound;
+
+impl Executor for Sound {
+    fn schedule(&self, task: Runnable) {
+        thread::spawn(|| task.run());
+    }
+}
+
 #[test]
 fn the_panic_of_a_check_is_the_report() {
     let payload = panic::catch_unwind(|| Suite::new(|| Loses).only("ta_0").check());
@@ -60,6 +69,14 @@ fn child_with_noise() {
     run_alone("ta_01", &[]);
 }
 
+#[test]
+#[ignore = "run by another test"]
+fn child_with_panics_of_callbacks() {
+    Suite::new(|| Sound)
+        .only("r_05_an_exception_handler")
+        .check();
+}
+
 fn child(name: &str) -> (Output, String) {
     let mut command = Command::new(env::current_exe().unwrap());
     let name = format!("printed::{name}");
@@ -83,4 +100,11 @@ fn panics_of_others_are_printed() {
     let (_, text) = child("child_with_noise");
     assert!(text.contains("noise of the executor"), "{text}");
     assert!(text.contains("there is such a row"), "{text}");
+}
+
+#[test]
+fn panics_of_a_rows_callbacks_are_not_printed() {
+    let (output, text) = child("child_with_panics_of_callbacks");
+    assert!(output.status.success(), "{text}");
+    assert!(!text.contains("panicked"), "{text}");
 }

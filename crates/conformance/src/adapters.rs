@@ -20,7 +20,7 @@ use crate::harness::{FromOtherThreads, Harness, Nested, Wrapped};
 ///
 /// [`Suite::driven`](crate::Suite::driven) is for those whose [`Executor`](Driven::Executor) other
 /// threads can submit work to, and [`Suite::local`](crate::Suite::local) for those whose tasks stay
-/// on one thread. Everything but the tasks of a local executor happens on the thread that calls
+/// on one thread. All but what other threads of the executor run happens on the thread that calls
 /// [`start`](Driven::start), so the type need not be `Send`.
 ///
 /// # Examples
@@ -120,7 +120,7 @@ pub trait Driven: Sized + 'static {
     /// the executor with it.
     ///
     /// `wrapper` is the executor in its wrapper: [`enter`](ContextAwareExecutor::enter) makes it
-    /// the current one.
+    /// the current one, and [`enter_local`](ContextAwareExecutor::enter_local) a local one.
     fn block_on<F: Future>(
         &self,
         wrapper: &ContextAwareExecutor<Self::Executor>,

@@ -17,7 +17,7 @@ use futures::future::{BoxFuture, LocalBoxFuture};
 /// functions instead. An executor that is wrapped in a [`ContextAwareExecutor`] needs no harness:
 /// see [`check`](crate::check) and [`Driven`](crate::Driven).
 ///
-/// All rows but one spawn futures of one type, which hide what is in them; so the functions are
+/// All rows but two spawn futures of one type, which hide what is in them; so the functions are
 /// compiled for few types, and the rows once, whatever the executors.
 ///
 /// The functions without `self` are called inside [`block_on`](Harness::block_on), in the

@@ -48,10 +48,10 @@
 //! this:
 //!
 //! ```text
-//! my_crate::MyExecutor fails 8 of 226 rows
+//! my_crate::MyExecutor fails 8 of 281 rows
 //!
 //! tasks: submitting leaves the context alone
-//!     row ta_02_submitting_leaves_the_context_alone, at crates/conformance/src/tasks.rs:87
+//!     row ta_02_submitting_leaves_the_context_alone, at crates/conformance/src/tasks.rs:122
 //!     assertion `left == right` failed: a task is spawned
 //!       left: (Some(1), 2)
 //!      right: (Some(1), 1)

@@ -30,9 +30,11 @@ pub(crate) fn install() -> ExceptionHandler {
             .find(|(marker, _)| error.message().starts_with(marker))
             .map(|(_, handler)| Arc::clone(handler));
         match handler {
-            // If the handler panics, the default would print that.
+            // If the handler panics, or the drop of what it panics with, the default would print
+            // that.
             Some(handler) if hook::is_silent() => {
-                drop(panic::catch_unwind(AssertUnwindSafe(|| handler(error))));
+                let panicked = panic::catch_unwind(AssertUnwindSafe(|| handler(error)));
+                panicked.unwrap_or_else(mem::forget);
             }
             Some(handler) => handler(error),
             None if error.message() == PANIC => drop(ID.set(0)),

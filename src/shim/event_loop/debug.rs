@@ -53,7 +53,8 @@ impl SlowCallback {
     }
 
     /// Where the callback was scheduled or the task was spawned. `None` for the future of
-    /// `run_until_complete`.
+    /// `run_until_complete`, and for what was handed to the loop by
+    /// [`Executor::schedule`](crate::shim::Executor::schedule).
     pub fn location(&self) -> Option<&'static Location<'static>> {
         self.location
     }
@@ -61,13 +62,13 @@ impl SlowCallback {
 
 impl fmt::Display for SlowCallback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.unit {
-            Unit::Callback => "the callback scheduled at ",
-            Unit::Task => "a step of the task spawned at ",
-            Unit::Main => "a step of the future of `run_until_complete`",
-        })?;
-        if let Some(location) = self.location {
-            write!(f, "{location}")?;
+        match (self.unit, self.location) {
+            (Unit::Callback, Some(place)) => write!(f, "the callback scheduled at {place}")?,
+            (Unit::Task, Some(place)) => write!(f, "a step of the task spawned at {place}")?,
+            (Unit::Main, _) => f.write_str("a step of the future of `run_until_complete`")?,
+            (Unit::Callback | Unit::Task, None) => {
+                f.write_str("a step of a task that was handed to the loop")?;
+            }
         }
         write!(f, " held the event loop up for {:?}", self.duration)
     }
