@@ -9,7 +9,7 @@ use aiocontextvars::shim::{AbortHandle, JoinHandle};
 use crate::ledger::Provoked;
 use crate::units::{Facts, Unit};
 
-/// Panics when it is dropped.
+/// Panics when it is dropped, unless it is defused.
 pub(crate) struct Bomb(Option<u64>);
 
 impl Bomb {
@@ -30,7 +30,7 @@ impl Drop for Bomb {
 /// What a unit of work returns.
 pub(crate) struct Output {
     number: u64,
-    bomb: Option<Bomb>,
+    bomb: Bomb,
 }
 
 impl Output {
@@ -41,7 +41,7 @@ impl Output {
         let dangerous = dangerous && !unit.facts.may_vanish();
         Output {
             number: unit.facts.number,
-            bomb: dangerous.then_some(Bomb::new(unit.facts.number)),
+            bomb: Bomb(dangerous.then_some(unit.facts.number)),
         }
     }
 
@@ -50,9 +50,7 @@ impl Output {
     }
 
     pub(crate) fn defuse(&mut self) {
-        if let Some(bomb) = &mut self.bomb {
-            bomb.0 = None;
-        }
+        self.bomb.0 = None;
     }
 }
 
