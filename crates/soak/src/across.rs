@@ -1,18 +1,19 @@
 //! Work that one runtime's tasks have done on another.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use aiocontextvars::shim::{ContextAwareExecutor, Executor};
 use fastrand::Rng;
 use futures::task::SpawnExt;
 
-use crate::calls::{self, CancelOnDrop};
-use crate::output::{Child, Leash};
+use crate::calls;
+use crate::handles::{CancelOnDrop, Child, Leash};
+use crate::lock::lock;
 use crate::round::Round;
+use crate::tasks::{Nested, leaf, parked, rest};
 use crate::truth::Truth;
 use crate::units::{Kind, Unit};
-use crate::work::{body, leaf, parked, rest};
 
 pub(crate) type AnyExecutor = ContextAwareExecutor<Arc<dyn Executor>>;
 
@@ -20,7 +21,7 @@ pub(crate) type AnyExecutor = ContextAwareExecutor<Arc<dyn Executor>>;
 static BOARD: Mutex<Vec<(AnyExecutor, Arc<Round>)>> = Mutex::new(Vec::new());
 
 fn board() -> MutexGuard<'static, Vec<(AnyExecutor, Arc<Round>)>> {
-    BOARD.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&BOARD)
 }
 
 /// Others may have work done on `executor`.
@@ -49,7 +50,7 @@ fn pick(rng: &mut Rng, kind: Kind, truth: Truth) -> Option<(AnyExecutor, Unit)> 
     Some((executor.clone(), Unit::new(round, kind, truth)))
 }
 
-pub(crate) async fn step(unit: &Unit, rng: &mut Rng, depth: u32) {
+pub(crate) async fn step(unit: &Unit, rng: &mut Rng, nested: Nested) {
     let choice = rng.u8(0..9);
     let kind = match choice {
         0..=5 => Kind::Task,
@@ -71,7 +72,7 @@ pub(crate) async fn step(unit: &Unit, rng: &mut Rng, depth: u32) {
     // The executor may be dropped here, in the middle of its work, if this is the last reference.
     match choice {
         0 | 1 => {
-            let handle = executor.spawn(body(work, inner, depth.saturating_sub(1)));
+            let handle = executor.spawn(nested.body(work, inner));
             drop(executor);
             let child = Child { handle, facts };
             calls::at_end(unit, &child, rng);
@@ -103,7 +104,7 @@ pub(crate) async fn step(unit: &Unit, rng: &mut Rng, depth: u32) {
             Child { handle, facts }.settle().await;
         }
         6 => {
-            let handle = executor.call_soon(calls::call(work, inner, 0));
+            let handle = executor.call_soon(calls::call(work, inner, None));
             drop(executor);
             if rng.bool() {
                 rest(unit, rng).await;
@@ -112,7 +113,7 @@ pub(crate) async fn step(unit: &Unit, rng: &mut Rng, depth: u32) {
         }
         7 => {
             let delay = Duration::from_micros(rng.u64(0..3_000));
-            let handle = executor.call_later(delay, calls::call(work, inner, 0));
+            let handle = executor.call_later(delay, calls::call(work, inner, None));
             drop(executor);
             if rng.bool() {
                 rest(unit, rng).await;
@@ -120,7 +121,8 @@ pub(crate) async fn step(unit: &Unit, rng: &mut Rng, depth: u32) {
             }
         }
         _ => {
-            let handle = executor.spawn_blocking(calls::blocking_job(work, inner, 1));
+            let handle =
+                executor.spawn_blocking(calls::blocking_job(work, inner, nested.last_level()));
             drop(executor);
             unit.at("waits for a blocking job on another runtime");
             Child { handle, facts }.settle().await;

@@ -1,20 +1,23 @@
 //! Callbacks, timers and blocking jobs.
 
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aiocontextvars::shim::{self, CallHandle, TimerHandle};
+use aiocontextvars::shim;
 use fastrand::Rng;
 
 use crate::contexts;
-use crate::ledger::{LEDGER, is_provoked};
-use crate::output::{Child, Output};
+use crate::handles::{Cancel, CancelOnDrop, Child};
+use crate::output::Output;
+use crate::tasks::{Nested, chance, rest};
 use crate::units::{Facts, Kind, Unit};
-use crate::work::{body, chance, rest};
 
 /// What a callback or timer does.
-pub(crate) fn call(unit: Unit, mut rng: Rng, depth: u32) -> impl FnOnce() + Send + 'static {
+pub(crate) fn call(
+    unit: Unit,
+    mut rng: Rng,
+    nested: Option<Nested>,
+) -> impl FnOnce() + Send + 'static {
     let bomb = chance(&mut rng, 3).then(|| unit.bomb());
     move || {
         unit.start();
@@ -22,14 +25,13 @@ pub(crate) fn call(unit: Unit, mut rng: Rng, depth: u32) -> impl FnOnce() + Send
             unit.panic();
         }
         contexts::run(&unit, &mut rng);
-        if depth > 0 {
+        if let Some(nested) = nested {
+            let new = |kind| unit.child(kind);
             match rng.u8(0..4) {
-                0 => drop(shim::call_soon(call(
-                    unit.child(Kind::Callback),
-                    rng.fork(),
-                    0,
-                ))),
-                1 => drop(shim::spawn(body(unit.child(Kind::Task), rng.fork(), 0))),
+                0 => drop(shim::call_soon(call(new(Kind::Callback), rng.fork(), None))),
+                1 => drop(shim::spawn(
+                    nested.last_level().body(new(Kind::Task), rng.fork()),
+                )),
                 _ => {}
             }
         }
@@ -39,12 +41,12 @@ pub(crate) fn call(unit: Unit, mut rng: Rng, depth: u32) -> impl FnOnce() + Send
 }
 
 /// Callbacks: some run, some are cancelled, some go with a handle that is dropped in the middle.
-pub(crate) async fn soon(unit: &Unit, rng: &mut Rng, depth: u32) {
+pub(crate) async fn soon(unit: &Unit, rng: &mut Rng, nested: Option<Nested>) {
     unit.at("schedules callbacks");
     for _ in 0..rng.u32(1..=3) {
         let callback = unit.child(Kind::Callback);
         let facts = callback.facts.clone();
-        let f = call(callback, rng.fork(), depth);
+        let f = call(callback, rng.fork(), nested);
         let handle = if unit.is_local() && rng.bool() {
             shim::call_soon_local(f)
         } else {
@@ -55,12 +57,12 @@ pub(crate) async fn soon(unit: &Unit, rng: &mut Rng, depth: u32) {
 }
 
 /// Timers that are soon due.
-pub(crate) async fn later(unit: &Unit, rng: &mut Rng, depth: u32) {
+pub(crate) async fn later(unit: &Unit, rng: &mut Rng, nested: Option<Nested>) {
     unit.at("schedules a timer");
     let timer = unit.child(Kind::Timer);
     let facts = timer.facts.clone();
     let delay = Duration::from_micros(rng.u64(0..3_000));
-    let f = call(timer, rng.fork(), depth);
+    let f = call(timer, rng.fork(), nested);
     let handle = if rng.bool() {
         shim::call_later(delay, f)
     } else {
@@ -75,7 +77,7 @@ pub(crate) async fn cancelled_later(unit: &Unit, rng: &mut Rng) {
     let timer = unit.child(Kind::Timer);
     let facts = timer.facts.clone();
     let delay = Duration::from_secs(rng.u64(60..60 * 60));
-    let handle = shim::call_later(delay, call(timer, rng.fork(), 0));
+    let handle = shim::call_later(delay, call(timer, rng.fork(), None));
     let cancel = CancelOnDrop { handle, facts };
     rest(unit, rng).await;
     drop(cancel);
@@ -92,51 +94,6 @@ async fn maybe_cancel(unit: &Unit, rng: &mut Rng, handle: impl Cancel, facts: &A
     }
 }
 
-pub(crate) trait Cancel {
-    fn cancel(&self);
-    fn is_cancelled(&self) -> bool;
-}
-
-impl Cancel for CallHandle {
-    fn cancel(&self) {
-        CallHandle::cancel(self);
-    }
-
-    fn is_cancelled(&self) -> bool {
-        CallHandle::is_cancelled(self)
-    }
-}
-
-impl Cancel for TimerHandle {
-    fn cancel(&self) {
-        TimerHandle::cancel(self);
-    }
-
-    fn is_cancelled(&self) -> bool {
-        TimerHandle::is_cancelled(self)
-    }
-}
-
-/// Cancels a callback, also if the task that has scheduled it is dropped.
-pub(crate) struct CancelOnDrop<H: Cancel> {
-    pub(crate) handle: H,
-    pub(crate) facts: Arc<Facts>,
-}
-
-impl<H: Cancel> Drop for CancelOnDrop<H> {
-    fn drop(&mut self) {
-        self.facts.excuse();
-        // What the closure's destructor panics with comes out of `cancel`.
-        let outcome = panic::catch_unwind(AssertUnwindSafe(|| self.handle.cancel()));
-        if outcome.is_err_and(|payload| !is_provoked(&*payload)) {
-            LEDGER.fault(|| format!("cancelling {} panicked", self.facts.describe()));
-        }
-        if self.handle.is_cancelled() {
-            self.facts.must_be_gone("by its cancellation");
-        }
-    }
-}
-
 /// A callback at the end of a task; some are removed again.
 pub(crate) fn at_end(unit: &Unit, child: &Child, rng: &mut Rng) {
     if !chance(rng, 64) {
@@ -147,7 +104,7 @@ pub(crate) fn at_end(unit: &Unit, child: &Child, rng: &mut Rng) {
     let facts = callback.facts.clone();
     let id = child
         .handle
-        .add_done_callback(call(callback, rng.fork(), 0));
+        .add_done_callback(call(callback, rng.fork(), None));
     if chance(rng, 64) {
         facts.excuse();
         if child.handle.remove_done_callback(id) {
@@ -157,10 +114,10 @@ pub(crate) fn at_end(unit: &Unit, child: &Child, rng: &mut Rng) {
 }
 
 /// A job on a thread that may block: awaited, detached or aborted.
-pub(crate) async fn blocking(unit: &Unit, rng: &mut Rng, depth: u32) {
+pub(crate) async fn blocking(unit: &Unit, rng: &mut Rng, nested: Nested) {
     let job = unit.child(Kind::Blocking);
     let facts = job.facts.clone();
-    let handle = shim::spawn_blocking(blocking_job(job, rng.fork(), depth));
+    let handle = shim::spawn_blocking(blocking_job(job, rng.fork(), nested));
     let child = Child { handle, facts };
     at_end(unit, &child, rng);
     match rng.u8(0..4) {
@@ -178,7 +135,7 @@ pub(crate) async fn blocking(unit: &Unit, rng: &mut Rng, depth: u32) {
 pub(crate) fn blocking_job(
     unit: Unit,
     mut rng: Rng,
-    depth: u32,
+    nested: Nested,
 ) -> impl FnOnce() -> Output + Send + 'static {
     move || {
         unit.start();
@@ -195,7 +152,7 @@ pub(crate) fn blocking_job(
                     facts.excuse();
                 }
                 // The future is dropped where there is no executor.
-                match shim::try_spawn(body(task, rng.fork(), depth.saturating_sub(1))) {
+                match shim::try_spawn(nested.body(task, rng.fork())) {
                     Ok(task) => task.detach(),
                     Err(_) => facts.must_be_gone("without a runtime"),
                 }
@@ -207,6 +164,6 @@ pub(crate) fn blocking_job(
         }
         unit.finish();
         drop(bomb);
-        Output::new(&unit, chance(&mut rng, 8))
+        unit.output(chance(&mut rng, 8))
     }
 }

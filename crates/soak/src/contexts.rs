@@ -1,28 +1,16 @@
-//! Contexts inside a unit of work: functions, guards, scopes, shared contexts, and blocking on a
-//! future.
+//! Contexts inside a unit of work: functions, guards, scopes, and blocking on a future.
 
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aiocontextvars::{ContextExt, Scoped, SharedContext, context_var, copy_context, shim};
+use aiocontextvars::{ContextExt, Scoped, copy_context, shim};
 use fastrand::Rng;
-use futures::channel::oneshot;
 
-use crate::ledger::LEDGER;
-use crate::output::{Child, Output};
-use crate::threads;
-use crate::truth::{REQUEST, TENANT, Truth, UNIT, other_request};
+use crate::tasks::{Nested, leaf, rest, spawn_with};
+use crate::truth::{REQUEST, TENANT, Truth, other_request};
 use crate::units::{Kind, Unit};
-use crate::work::{chance, leaf, rest, spawn_with};
-
-context_var! {
-    /// How often the units that share a context have been at work in it.
-    static TURNS: u64 = 0;
-}
 
 /// Contexts that are entered and left within one call.
 pub(crate) fn run(unit: &Unit, rng: &mut Rng) {
@@ -63,15 +51,10 @@ pub(crate) fn run(unit: &Unit, rng: &mut Rng) {
                 );
             drop(guard);
             if REQUEST.reset(token).is_err() {
-                LEDGER.fault(|| format!("{} could not reset its own token", unit.facts.describe()));
+                unit.facts.fault("could not reset its own token");
             }
             if copy.get(&REQUEST).copied() != REQUEST.get() {
-                LEDGER.fault(|| {
-                    format!(
-                        "{} has lost what a copy of its context has",
-                        unit.facts.describe()
-                    )
-                });
+                unit.facts.fault("has lost what a copy of its context has");
             }
         }
         4 => {
@@ -80,9 +63,7 @@ pub(crate) fn run(unit: &Unit, rng: &mut Rng) {
                 let (other, _) = other_request();
                 let guard = REQUEST.scoped(other);
                 if request.is_some_and(|request| *request == other) {
-                    LEDGER.fault(|| {
-                        format!("{} saw a write inside of `with`", unit.facts.describe())
-                    });
+                    unit.facts.fault("saw a write inside of `with`");
                 }
                 drop(guard);
             });
@@ -93,7 +74,7 @@ pub(crate) fn run(unit: &Unit, rng: &mut Rng) {
 }
 
 /// Two guards over what else is done, dropped in any order.
-pub(crate) async fn guards(unit: &Unit, rng: &mut Rng, depth: u32) {
+pub(crate) async fn guards(unit: &Unit, rng: &mut Rng, nested: Option<Nested>) {
     let before = unit.truth();
     let (request, tenant) = other_request();
     let guards = Guards {
@@ -105,7 +86,7 @@ pub(crate) async fn guards(unit: &Unit, rng: &mut Rng, depth: u32) {
     };
     unit.set_truth(before.with_request(request).with_tenant(tenant));
     unit.check("under its guards");
-    if depth > 0 && rng.bool() {
+    if nested.is_some() && rng.bool() {
         let child = spawn_with(unit, rng, leaf);
         unit.at("waits under guards for a task");
         child.settle().await;
@@ -200,132 +181,4 @@ pub(crate) fn nested_block_on(unit: &Unit, rng: &mut Rng) {
     });
     drop(leave);
     unit.check("after a nested `block_on`");
-}
-
-/// Tasks, callbacks, jobs and threads that share one context, one at a time.
-pub(crate) async fn shared(unit: &Unit, rng: &mut Rng) {
-    let truth = Truth::new().shared();
-    let shared = truth.context().share();
-    let turns = Arc::new(AtomicU64::new(0));
-    let mut children = Vec::new();
-    let mut waits = Vec::new();
-    for _ in 0..rng.u32(2..=5) {
-        let turn = Turn {
-            turns: Arc::clone(&turns),
-        };
-        let kind = rng.u8(0..8);
-        let new = |kind| unit.child_of(kind, truth);
-        match kind {
-            0..=3 => {
-                let task = new(Kind::Task);
-                let facts = task.facts.clone();
-                let handle = shim::spawn_in(&shared, sharing(task, turn, rng.fork()));
-                children.push(Child { handle, facts });
-            }
-            4 | 5 => {
-                let callback = new(Kind::Callback);
-                let (done, wait) = oneshot::channel::<()>();
-                shim::call_soon_in(&shared, move || {
-                    let _done = done;
-                    callback.start();
-                    turn.take();
-                    callback.finish();
-                });
-                waits.push(wait);
-            }
-            6 => {
-                let job = new(Kind::Blocking);
-                let facts = job.facts.clone();
-                let handle = shim::spawn_blocking_in(&shared, move || {
-                    job.start();
-                    turn.take();
-                    job.finish();
-                    Output::new(&job, false)
-                });
-                children.push(Child { handle, facts });
-            }
-            _ => {
-                let Some(permit) = threads::Permit::take() else {
-                    continue;
-                };
-                let thread = new(Kind::Thread);
-                let (done, wait) = oneshot::channel::<()>();
-                let body = move || {
-                    let _done = (done, permit);
-                    thread.start();
-                    turn.take();
-                    thread.finish();
-                };
-                drop(shim::thread::Builder::new().spawn_in(&shared, body));
-                waits.push(wait);
-            }
-        }
-    }
-    look_in(unit, &shared, truth);
-    unit.at("waits for units that share a context");
-    for child in children {
-        child.settle().await;
-    }
-    for wait in waits {
-        // Whether sent or dropped.
-        let _done = wait.await;
-    }
-    let (seen, taken) = (
-        shared.get(&TURNS).unwrap_or_default(),
-        turns.load(Ordering::SeqCst),
-    );
-    if seen != taken {
-        LEDGER.fault(|| {
-            let who = unit.facts.describe();
-            format!("{who}: {taken} turns in a shared context, of which {seen} are left")
-        });
-    }
-}
-
-/// A unit's writes in a context that others write to.
-struct Turn {
-    turns: Arc<AtomicU64>,
-}
-
-impl Turn {
-    fn take(&self) {
-        let before = TURNS.get();
-        TURNS.set(before + 1);
-        self.turns.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-async fn sharing(unit: Unit, turn: Turn, mut rng: Rng) -> Output {
-    unit.start();
-    for _ in 0..rng.u32(1..=3) {
-        turn.take();
-        rest(&unit, &mut rng).await;
-    }
-    if chance(&mut rng, 8) {
-        unit.panic();
-    }
-    unit.finish();
-    Output::new(&unit, false)
-}
-
-/// The context from outside, while it may be entered elsewhere.
-fn look_in(unit: &Unit, shared: &SharedContext, truth: Truth) {
-    let part = unit.child_of(Kind::Part, truth);
-    shared.copy().run(|| {
-        part.start();
-        drop(part);
-    });
-    let part = unit.child_of(Kind::Part, truth);
-    let part = &part;
-    if shared.run(|| part.check("in a shared context")).is_ok() && shared.contains(&UNIT) {
-        LEDGER.fault(|| {
-            format!(
-                "{}: somebody else's unit is in a shared context",
-                unit.facts.describe()
-            )
-        });
-    }
-    // Dropped out here.
-    part.set_truth(unit.truth());
-    unit.check("after it has looked into a shared context");
 }

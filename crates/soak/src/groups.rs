@@ -7,8 +7,8 @@ use fastrand::Rng;
 
 use crate::ledger::LEDGER;
 use crate::output::Output;
+use crate::tasks::{Nested, chance, leaf, rest};
 use crate::units::{Facts, Kind, Unit};
-use crate::work::{body, chance, leaf, rest};
 
 /// Why a task of a group fails, on purpose.
 struct Failed;
@@ -30,7 +30,7 @@ fn stays(unit: &Unit, member: &Unit, rng: &mut Rng) -> bool {
     stays
 }
 
-pub(crate) async fn group(unit: &Unit, rng: &mut Rng, depth: u32) {
+pub(crate) async fn group(unit: &Unit, rng: &mut Rng, nested: Nested) {
     let mut members = Vec::new();
     let (inner, known) = (&mut *rng, &mut members);
     unit.at("waits for a group");
@@ -38,7 +38,7 @@ pub(crate) async fn group(unit: &Unit, rng: &mut Rng, depth: u32) {
         for _ in 0..inner.u32(1..=4) {
             let task = member(unit, known);
             let is_local = stays(unit, &task, inner);
-            let task = body(task, inner.fork(), depth.saturating_sub(1));
+            let task = nested.body(task, inner.fork());
             let fails = chance(inner, 32);
             let task = async move {
                 let output = task.await;
@@ -69,7 +69,7 @@ pub(crate) async fn group(unit: &Unit, rng: &mut Rng, depth: u32) {
         .for_each(|member| member.must_be_gone("when its group is left"));
 }
 
-pub(crate) async fn join_set(unit: &Unit, rng: &mut Rng, depth: u32) {
+pub(crate) async fn join_set(unit: &Unit, rng: &mut Rng, nested: Nested) {
     let mut members = Vec::new();
     let mut set = JoinSet::new();
     for _ in 0..rng.u32(1..=4) {
@@ -78,7 +78,7 @@ pub(crate) async fn join_set(unit: &Unit, rng: &mut Rng, depth: u32) {
         let task = if rng.bool() {
             leaf(task, rng.fork())
         } else {
-            body(task, rng.fork(), depth.saturating_sub(1))
+            nested.body(task, rng.fork())
         };
         if is_local {
             set.spawn_local(task);

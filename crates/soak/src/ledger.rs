@@ -1,25 +1,21 @@
-//! What is counted, what went wrong, and which units of work are alive.
+//! What is counted, and what went wrong.
 
 use std::any::Any;
 use std::panic::{self, Location};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aiocontextvars::shim;
-use slab::Slab;
 
+use crate::lock::lock;
 use crate::runtime::Runtime;
-use crate::units::Facts;
 
 pub(crate) static LEDGER: Ledger = Ledger {
     rows: [const { Row::new() }; Runtime::ALL.len()],
     values: AtomicI64::new(0),
     fault_count: AtomicU64::new(0),
     faults: Mutex::new(Vec::new()),
-    alive: [const { Mutex::new(Slab::new()) }; SHARDS],
 };
-
-const SHARDS: usize = 16;
 
 /// How many faults are told; all are counted.
 const TOLD: usize = 12;
@@ -30,7 +26,6 @@ pub(crate) struct Ledger {
     values: AtomicI64,
     fault_count: AtomicU64,
     faults: Mutex<Vec<String>>,
-    alive: [Mutex<Slab<Arc<Facts>>>; SHARDS],
 }
 
 /// One number of a row.
@@ -82,16 +77,6 @@ impl Row {
     }
 }
 
-/// Where a live unit stands in the ledger.
-pub(crate) struct Place {
-    shard: usize,
-    key: usize,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Ledger {
     pub(crate) fn count(&self, runtime: Runtime, count: Count) {
         self.rows[runtime as usize].counts[count as usize].fetch_add(1, Ordering::Relaxed);
@@ -123,33 +108,6 @@ impl Ledger {
     pub(crate) fn faults(&self) -> (u64, Vec<String>) {
         let count = self.fault_count.load(Ordering::Relaxed);
         (count, lock(&self.faults).clone())
-    }
-
-    pub(crate) fn enter(&self, number: u64, facts: Arc<Facts>) -> Place {
-        let shard = number as usize % SHARDS;
-        let key = lock(&self.alive[shard]).insert(facts);
-        Place { shard, key }
-    }
-
-    pub(crate) fn leave(&self, place: &Place) {
-        let facts = lock(&self.alive[place.shard]).try_remove(place.key);
-        drop(facts);
-    }
-
-    /// The units of work that are alive.
-    pub(crate) fn alive(&self) -> Vec<Arc<Facts>> {
-        let all = self.alive.iter().flat_map(|shard| {
-            let shard = lock(shard);
-            shard
-                .iter()
-                .map(|(_, facts)| Arc::clone(facts))
-                .collect::<Vec<_>>()
-        });
-        all.collect()
-    }
-
-    pub(crate) fn is_idle(&self) -> bool {
-        self.alive.iter().all(|shard| lock(shard).is_empty())
     }
 
     pub(crate) fn values(&self) -> i64 {

@@ -14,35 +14,41 @@
 //! start, after each step, in its destructor. At the end all units, all values and all memory have
 //! to be gone.
 //!
-//! Where to look: `truth.rs` has what is checked, `work.rs` the programs.
+//! Where to look: `truth.rs` has what is checked, `programs.rs` the programs.
 
 mod across;
 mod ambient;
 mod args;
 mod calls;
 mod contexts;
+mod drive;
 mod groups;
+mod handles;
 mod ledger;
+mod lock;
 mod memory;
 #[path = "../../../examples/common/options.rs"]
 mod options;
 mod output;
 mod parked;
 mod play;
+mod programs;
 mod report;
 mod round;
 mod runtime;
+mod shared;
 mod soak;
+mod tasks;
 mod threads;
 mod truth;
 mod units;
-mod work;
 
 use std::env;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use crate::args::Command;
+use crate::report::complain;
 
 const USAGE: u8 = 2;
 
@@ -66,11 +72,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE,
         ),
     }
-}
-
-pub(crate) fn complain(message: &str) {
-    // Where standard error is closed, the status has to do.
-    let _ = writeln!(io::stderr(), "soak: {message}");
 }
 
 fn fail(message: &str, status: ExitCode) -> ExitCode {

@@ -1,13 +1,9 @@
-//! What units of work return, and their handles.
+//! What units of work return or leave behind; some of it panics when it is dropped.
 
 use std::panic;
-use std::sync::Arc;
 use std::thread;
 
-use aiocontextvars::shim::{AbortHandle, JoinHandle};
-
 use crate::ledger::Provoked;
-use crate::units::{Facts, Unit};
 
 /// Panics when it is dropped, unless it is defused.
 pub(crate) struct Bomb(Option<u64>);
@@ -34,14 +30,11 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// With `dangerous`, it panics when it is dropped by somebody who has not read it. Not that of
-    /// a unit which may be aborted: `JoinSet::shutdown`, for example, drops the outputs of tasks
-    /// that have finished in time.
-    pub(crate) fn new(unit: &Unit, dangerous: bool) -> Output {
-        let dangerous = dangerous && !unit.facts.may_vanish();
+    /// With `dangerous`, it panics when it is dropped by somebody who has not read it.
+    pub(crate) fn new(number: u64, dangerous: bool) -> Output {
         Output {
-            number: unit.facts.number,
-            bomb: Bomb(dangerous.then_some(unit.facts.number)),
+            number,
+            bomb: Bomb(dangerous.then_some(number)),
         }
     }
 
@@ -51,28 +44,5 @@ impl Output {
 
     pub(crate) fn defuse(&mut self) {
         self.bomb.0 = None;
-    }
-}
-
-/// A task or job, and what is known of it.
-pub(crate) struct Child {
-    pub(crate) handle: JoinHandle<Output>,
-    pub(crate) facts: Arc<Facts>,
-}
-
-impl Child {
-    /// Waits for it, and checks what its handle gives.
-    pub(crate) async fn settle(self) {
-        let result = self.handle.await;
-        self.facts.settle(result);
-    }
-}
-
-/// Aborts a task when its owner goes.
-pub(crate) struct Leash(pub(crate) AbortHandle);
-
-impl Drop for Leash {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

@@ -6,16 +6,16 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{self, Poll, Waker};
 use std::time::Instant;
 
 use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::{Context, ContextVar, shim};
 
-use crate::complain;
+use crate::lock::lock;
 use crate::memory::live_bytes;
-use crate::report::{mebibytes, print};
+use crate::report::{complain, mebibytes, print};
 
 /// So many tasks are spawned by one request.
 const SIBLINGS: usize = 1_000;
@@ -91,18 +91,12 @@ impl Gate {
     }
 
     fn waiting(&self) -> usize {
-        self.waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
+        lock(&self.waiting).len()
     }
 
     fn open(&self) {
         self.is_open.store(true, Ordering::Release);
-        let waiting = {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *waiting)
-        };
+        let waiting = std::mem::take(&mut *lock(&self.waiting));
         waiting.into_iter().for_each(Waker::wake);
     }
 }
@@ -118,12 +112,7 @@ impl Future for Waits {
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
         if !self.gate.is_open.load(Ordering::Acquire) {
-            let mut waiting = self
-                .gate
-                .waiting
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            waiting.push(cx.waker().clone());
+            lock(&self.gate.waiting).push(cx.waker().clone());
             return Poll::Pending;
         }
         if !is_right(self.request) {

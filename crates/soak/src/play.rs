@@ -10,18 +10,17 @@ use fastrand::Rng;
 
 use crate::across;
 use crate::ambient;
+use crate::handles::Child;
 use crate::ledger::LEDGER;
-use crate::output::Child;
+use crate::programs;
 use crate::round::{Local, Round, Witness};
 use crate::runtime::Runtime;
+use crate::tasks::chance;
 use crate::truth::Truth;
 use crate::units::{Kind, Unit};
-use crate::work::{body, chance};
 
 /// Requests in one round, at most.
 const REQUESTS: u32 = 48;
-/// How deep the units of a request nest.
-const DEPTH: u32 = 3;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Ending {
@@ -125,7 +124,7 @@ impl Play {
         let truth = Truth::new();
         let unit = Unit::new(&self.round, Kind::Task, truth);
         let facts = Arc::clone(&unit.facts);
-        let future = body(unit, rng.fork(), DEPTH);
+        let future = programs::request(unit, rng.fork());
         let mut context = truth.context();
         let handle = if self.round.has_local() && rng.bool() {
             facts.set_local();

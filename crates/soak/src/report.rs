@@ -55,6 +55,12 @@ pub(crate) fn print(line: std::fmt::Arguments<'_>) -> io::Result<()> {
     stdout.flush()
 }
 
+/// A line on standard error.
+pub(crate) fn complain(message: &str) {
+    // Where standard error is closed, the status has to do.
+    let _ = writeln!(io::stderr(), "soak: {message}");
+}
+
 /// Bytes as people read them.
 pub(crate) fn mebibytes(bytes: usize) -> String {
     format!("{:.2} MiB", bytes as f64 / f64::from(1 << 20))

@@ -9,12 +9,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::ambient;
 use crate::args::Options;
-use crate::complain;
+use crate::drive::{drive, workers_have_ended};
 use crate::ledger::{self, Count, LEDGER};
 use crate::memory::live_bytes;
-use crate::report::{self, mebibytes};
-use crate::runtime::{Runtime, workers_have_ended};
+use crate::report::{self, complain, mebibytes};
+use crate::runtime::Runtime;
 use crate::threads;
+use crate::units;
 
 /// Work that takes longer than this after the end hangs.
 const GRACE: Duration = Duration::from_secs(20);
@@ -107,7 +108,7 @@ fn work(seed: u64, end: Instant, start: Instant, bar: &ProgressBar) -> bool {
             let drive = move || {
                 // Also if it panics.
                 let _done = done;
-                runtime.drive(seed, end);
+                drive(*runtime, seed, end);
             };
             (runtime, thread::spawn(drive))
         })
@@ -147,7 +148,7 @@ fn work(seed: u64, end: Instant, start: Instant, bar: &ProgressBar) -> bool {
 }
 
 fn is_over() -> bool {
-    LEDGER.is_idle()
+    units::are_gone()
         && LEDGER.values() == 0
         && ambient::are_gone()
         && workers_have_ended()
@@ -155,7 +156,7 @@ fn is_over() -> bool {
 }
 
 fn tell_what_hangs() {
-    let alive = LEDGER.alive();
+    let alive = units::alive();
     for unit in alive.iter().take(TOLD) {
         complain(&format!("this hangs: {}", unit.describe()));
     }

@@ -17,9 +17,9 @@ use crate::contexts;
 use crate::ledger::{LEDGER, is_provoked};
 use crate::round::{Local, Round};
 use crate::runtime::Runtime;
+use crate::tasks::{Nested, rest};
 use crate::truth::{Truth, UNIT};
 use crate::units::{Kind, Unit};
-use crate::work::{body, rest};
 
 /// How many threads of our own there may be.
 const THREADS: usize = 16;
@@ -86,7 +86,7 @@ pub(crate) fn witness(unit: &Unit) {
 }
 
 /// A thread, which this task waits for.
-pub(crate) async fn thread(unit: &Unit, rng: &mut Rng, depth: u32) {
+pub(crate) async fn thread(unit: &Unit, rng: &mut Rng, nested: Nested) {
     let Some(permit) = Permit::take() else { return };
     let kind = rng.u8(0..4);
     let other = Truth::new();
@@ -102,7 +102,7 @@ pub(crate) async fn thread(unit: &Unit, rng: &mut Rng, depth: u32) {
     let is_bare = kind == 3;
     let main = move || {
         let _done = (done, permit);
-        run(thread, exit, inner, depth, is_bare);
+        run(thread, exit, inner, nested, is_bare);
     };
     let builder = shim::thread::Builder::new().name("soak".to_owned());
     let started = match kind {
@@ -124,7 +124,7 @@ thread_local! {
     static AT_EXIT: RefCell<Option<ExitUnit>> = const { RefCell::new(None) };
 }
 
-fn run(unit: Unit, exit: ExitUnit, mut rng: Rng, depth: u32, is_bare: bool) {
+fn run(unit: Unit, exit: ExitUnit, mut rng: Rng, nested: Nested, is_bare: bool) {
     if is_bare {
         // Written to the thread's own context, which may be gone when the locals are dropped.
         let truth = Truth::new();
@@ -143,7 +143,7 @@ fn run(unit: Unit, exit: ExitUnit, mut rng: Rng, depth: u32, is_bare: bool) {
     }
     contexts::run(&unit, &mut rng);
     match rng.u8(0..4) {
-        0 => event_loop(&unit, &mut rng, depth),
+        0 => event_loop(&unit, &mut rng, nested),
         1 => runner(&unit, &mut rng),
         2 => unit.panic(),
         _ => {}
@@ -152,19 +152,20 @@ fn run(unit: Unit, exit: ExitUnit, mut rng: Rng, depth: u32, is_bare: bool) {
 }
 
 /// An event loop that is dropped in the middle of its work.
-fn event_loop(unit: &Unit, rng: &mut Rng, depth: u32) {
+fn event_loop(unit: &Unit, rng: &mut Rng, nested: Nested) {
     let round = Round::new(Runtime::EventLoop, Local::All, None);
     // Whatever happens to the work on it.
     round.end();
     let event_loop = EventLoop::new();
     for _ in 0..rng.u32(0..=3) {
         let new = |kind| Unit::new(&round, kind, unit.truth());
+        let last = Some(nested.last_level());
         match rng.u8(0..3) {
-            0 => drop(event_loop.spawn(body(new(Kind::Task), rng.fork(), depth.saturating_sub(1)))),
-            1 => drop(event_loop.call_soon(calls::call(new(Kind::Callback), rng.fork(), 1))),
+            0 => drop(event_loop.spawn(nested.body(new(Kind::Task), rng.fork()))),
+            1 => drop(event_loop.call_soon(calls::call(new(Kind::Callback), rng.fork(), last))),
             _ => {
                 let delay = Duration::from_micros(rng.u64(0..2_000));
-                drop(event_loop.call_later(delay, calls::call(new(Kind::Timer), rng.fork(), 1)));
+                drop(event_loop.call_later(delay, calls::call(new(Kind::Timer), rng.fork(), last)));
             }
         }
     }

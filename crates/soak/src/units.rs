@@ -1,14 +1,17 @@
 //! Units of work, and what is known of them.
 
+use std::fmt::Display;
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
 use aiocontextvars::shim::JoinError;
+use slab::Slab;
 
 use crate::ambient;
-use crate::ledger::{Count, LEDGER, Place, Provoked};
+use crate::ledger::{Count, LEDGER, Provoked};
+use crate::lock::lock;
 use crate::output::{Bomb, Output};
 use crate::round::{Local, Round};
 use crate::truth::{Truth, UNIT, number};
@@ -54,12 +57,8 @@ impl Facts {
         self.excused.store(true, Ordering::SeqCst);
     }
 
-    pub(crate) fn has_started(&self) -> bool {
+    fn has_started(&self) -> bool {
         self.started.load(Ordering::SeqCst)
-    }
-
-    pub(crate) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::SeqCst)
     }
 
     pub(crate) fn may_vanish(&self) -> bool {
@@ -68,12 +67,8 @@ impl Facts {
 
     pub(crate) fn describe(&self) -> String {
         let kind = self.kind;
-        let request = self
-            .truth
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .request;
-        let step = *self.step.lock().unwrap_or_else(PoisonError::into_inner);
+        let request = lock(&self.truth).request;
+        let step = *lock(&self.step);
         format!(
             "{}: {kind:?} {} of request {request:?} ({step})",
             self.round.runtime.name(),
@@ -81,55 +76,68 @@ impl Facts {
         )
     }
 
+    pub(crate) fn fault(&self, what: impl Display) {
+        LEDGER.fault(|| format!("{} {what}", self.describe()));
+    }
+
     /// A unit of which nothing more is heard must be gone.
     pub(crate) fn must_be_gone(&self, when: &str) {
-        if !self.is_gone() {
-            LEDGER.fault(|| format!("{} has not been dropped {when}", self.describe()));
+        if !self.gone.load(Ordering::SeqCst) {
+            self.fault(format_args!("has not been dropped {when}"));
         }
     }
 
     /// Checks what its handle gave.
     pub(crate) fn settle(&self, result: Result<Output, JoinError>) {
-        match result {
+        match result.map_err(JoinError::try_into_panic) {
             Ok(mut output) => {
                 output.defuse();
                 if output.number() != self.number || !self.finished.load(Ordering::SeqCst) {
-                    LEDGER.fault(|| {
-                        format!("{} gave an output that it did not have", self.describe())
-                    });
+                    self.fault("gave an output that it did not have");
                 }
             }
-            Err(error) => self.settle_error(error),
+            Err(Ok(payload)) => match payload.downcast_ref() {
+                Some(Provoked(number)) if *number != self.number => {
+                    self.fault(format_args!("gave a panic that unit {number} has provoked"));
+                }
+                // Its own, or one of which the hook has told.
+                _ => {}
+            },
+            Err(Err(_)) if self.may_vanish() => {}
+            Err(Err(_)) => {
+                LEDGER.count(self.round.runtime, Count::Lost);
+                self.fault("was cancelled by nobody");
+            }
         }
         self.must_be_gone("when its handle gives its result");
     }
+}
 
-    pub(crate) fn settle_error(&self, error: JoinError) {
-        match error.try_into_panic() {
-            Ok(payload) => match payload.downcast_ref() {
-                Some(Provoked(number)) if *number == self.number => {}
-                Some(Provoked(number)) => LEDGER.fault(|| {
-                    format!(
-                        "{} gave a panic that unit {number} has provoked",
-                        self.describe()
-                    )
-                }),
-                // Of which the hook has told.
-                None => {}
-            },
-            Err(_) if self.may_vanish() => {}
-            Err(_) => {
-                LEDGER.count(self.round.runtime, Count::Lost);
-                LEDGER.fault(|| format!("{} was cancelled by nobody", self.describe()));
-            }
-        }
+/// The units of work that are alive, in shards so that threads seldom wait for one another.
+static ALIVE: [Mutex<Slab<Arc<Facts>>>; 16] = [const { Mutex::new(Slab::new()) }; 16];
+
+fn shard(number: u64) -> MutexGuard<'static, Slab<Arc<Facts>>> {
+    lock(&ALIVE[number as usize % ALIVE.len()])
+}
+
+pub(crate) fn alive() -> Vec<Arc<Facts>> {
+    let mut alive = Vec::new();
+    for shard in &ALIVE {
+        alive.extend(lock(shard).iter().map(|(_, facts)| Arc::clone(facts)));
     }
+    alive
+}
+
+/// Whether none is alive.
+pub(crate) fn are_gone() -> bool {
+    ALIVE.iter().all(|shard| lock(shard).is_empty())
 }
 
 /// A unit of work. It checks its context wherever it is told to, and in its destructor.
 pub(crate) struct Unit {
     pub(crate) facts: Arc<Facts>,
-    place: Place,
+    /// In its shard of those that are alive.
+    key: usize,
 }
 
 impl Unit {
@@ -153,10 +161,8 @@ impl Unit {
         if kind == Kind::Task {
             LEDGER.count(round.runtime, Count::Spawned);
         }
-        Unit {
-            place: LEDGER.enter(number, Arc::clone(&facts)),
-            facts,
-        }
+        let key = shard(number).insert(Arc::clone(&facts));
+        Unit { facts, key }
     }
 
     /// A unit that is made here, and so has to see what this one sees.
@@ -177,19 +183,12 @@ impl Unit {
         self.facts.local.load(Ordering::SeqCst)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Truth> {
-        self.facts
-            .truth
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn truth(&self) -> Truth {
-        *self.lock()
+        *lock(&self.facts.truth)
     }
 
     pub(crate) fn set_truth(&self, truth: Truth) {
-        *self.lock() = truth;
+        *lock(&self.facts.truth) = truth;
     }
 
     /// Checks what it has inherited, and makes the context its own.
@@ -197,7 +196,7 @@ impl Unit {
         self.check("at its start");
         self.facts.started.store(true, Ordering::SeqCst);
         self.at("started");
-        let mut truth = self.lock();
+        let mut truth = lock(&self.facts.truth);
         if truth.unit.is_some() {
             UNIT.set(self.facts.number);
             truth.unit = Some(Some(self.facts.number));
@@ -221,11 +220,7 @@ impl Unit {
 
     /// Notes what it is about to do, for the report of those that hang.
     pub(crate) fn at(&self, step: &'static str) {
-        *self
-            .facts
-            .step
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = step;
+        *lock(&self.facts.step) = step;
     }
 
     pub(crate) fn finish(&self) {
@@ -236,6 +231,12 @@ impl Unit {
     pub(crate) fn panic(&self) -> ! {
         self.facts.provoked.store(true, Ordering::SeqCst);
         panic::panic_any(Provoked(self.facts.number))
+    }
+
+    /// What it returns. That of a unit which may be aborted is not dangerous: `JoinSet::shutdown`,
+    /// for example, drops the outputs of tasks that have finished in time.
+    pub(crate) fn output(&self, dangerous: bool) -> Output {
+        Output::new(self.facts.number, dangerous && !self.facts.may_vanish())
     }
 
     /// Something that panics when it is dropped.
@@ -266,14 +267,9 @@ impl Drop for Unit {
         }
         if !finished && !panicked && !facts.may_vanish() {
             LEDGER.count(runtime, Count::Lost);
-            LEDGER.fault(|| {
-                format!(
-                    "{} was dropped, and nobody had asked for that",
-                    facts.describe()
-                )
-            });
+            facts.fault("was dropped, and nobody had asked for that");
         }
-        LEDGER.leave(&self.place);
+        shard(facts.number).try_remove(self.key);
         facts.gone.store(true, Ordering::SeqCst);
         facts.round.leave();
     }
