@@ -37,7 +37,8 @@ impl<T: Send + Sync + 'static, D: DefaultKind> ContextVar<T, D> {
     where
         T: Clone,
     {
-        D::read(current::read(self, |value| value.cloned()), self)
+        let found = current::read(self, |value| value.cloned());
+        D::read(found, self, current::enter_for_all)
     }
 }
 
@@ -110,7 +111,7 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
     pub fn with<R>(&self, f: impl FnOnce(Option<&T>) -> R) -> R {
         current::read(self, |value| match value {
             Some(value) => f(Some(value)),
-            None => f(self.default().as_ref()),
+            None => f(self.default(current::enter_for_all).as_ref()),
         })
     }
 

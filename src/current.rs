@@ -16,7 +16,7 @@ mod values;
 pub(crate) use self::frame::enter_wait;
 pub(crate) use self::frame::{
     Entering, Frame, drop_values, enter, enter_again, enter_alone, enter_call, enter_empty,
-    enter_run,
+    enter_for_all, enter_run,
 };
 pub(crate) use self::kind::{Kind, Users};
 pub(crate) use self::overriding::{ScopeOverride, scope, scope_frame};

@@ -142,6 +142,9 @@ pub trait DefaultKind: sealed::Read {}
 impl DefaultKind for NoDefault {}
 impl DefaultKind for WithDefault {}
 
+/// Calls the function of a default in a context that is no reader's: the result is everybody's.
+pub(crate) type Compute<T> = fn(fn() -> T) -> T;
+
 mod sealed {
     use super::*;
 
@@ -150,15 +153,23 @@ mod sealed {
         type Output<T>;
 
         /// The value that was found in the current context, or else the default.
-        fn read<T: Clone>(found: Option<T>, var: &ContextVar<T, Self>) -> Self::Output<T>;
+        #[allow(
+            private_interfaces,
+            reason = "the trait cannot be named outside of the crate"
+        )]
+        fn read<T: Clone>(
+            found: Option<T>,
+            var: &ContextVar<T, Self>,
+            compute: Compute<T>,
+        ) -> Self::Output<T>;
     }
 
     #[inline]
     #[track_caller]
-    fn default<T: Clone>(var: &ContextVar<T, WithDefault>) -> T {
+    fn default<T: Clone>(var: &ContextVar<T, WithDefault>, compute: Compute<T>) -> T {
         // Once more: an allocator or a signal handler may have come while the default is computed,
         // and they cannot go on without a value. Within that it is a default that reads itself.
-        match var.default_within(1) {
+        match var.default_within(1, compute) {
             DefaultValue::First(default) => default.clone(),
             DefaultValue::Own(default) => default,
             DefaultValue::None => panic!(
@@ -173,7 +184,7 @@ mod sealed {
         type Output<T> = Option<T>;
 
         #[inline]
-        fn read<T: Clone>(found: Option<T>, _: &ContextVar<T>) -> Option<T> {
+        fn read<T: Clone>(found: Option<T>, _: &ContextVar<T>, _: Compute<T>) -> Option<T> {
             found
         }
     }
@@ -183,10 +194,14 @@ mod sealed {
 
         #[inline]
         #[track_caller]
-        fn read<T: Clone>(found: Option<T>, var: &ContextVar<T, WithDefault>) -> T {
+        fn read<T: Clone>(
+            found: Option<T>,
+            var: &ContextVar<T, WithDefault>,
+            compute: Compute<T>,
+        ) -> T {
             match found {
                 Some(value) => value,
-                None => default(var),
+                None => default(var, compute),
             }
         }
     }
@@ -215,9 +230,9 @@ impl<T> ContextVar<T> {
     /// once more and panics within that, so that a default which needs itself panics. A default is
     /// not a binding: it is never part of a [`Context`](crate::Context).
     ///
-    /// It runs in the reader's context and may use it. If it sets its own variable, this read still
-    /// gives the default, and the next one what was set. If it panics, so does the read, and the
-    /// next one computes it again.
+    /// The result is everybody's, so it is computed in an empty context: other variables have no
+    /// value there but their defaults, whoever reads first, and what is set there is gone
+    /// afterwards. If it panics, so does the read, and the next one computes it again.
     ///
     /// # Examples
     ///
@@ -373,26 +388,26 @@ impl<T, D> ContextVar<T, D> {
 
     /// The default, computed now if it never was.
     #[inline]
-    pub(crate) fn default(&self) -> DefaultValue<'_, T> {
-        self.default_within(0)
+    pub(crate) fn default(&self, compute: Compute<T>) -> DefaultValue<'_, T> {
+        self.default_within(0, compute)
     }
 
     /// The same if the default may be computed again while this thread computes it, so many times.
     #[inline]
-    fn default_within(&self, times: usize) -> DefaultValue<'_, T> {
+    fn default_within(&self, times: usize, compute: Compute<T>) -> DefaultValue<'_, T> {
         match self.first_default.get() {
             Some(first) => DefaultValue::First(first),
             None if self.default.is_none() => DefaultValue::None,
-            None => self.compute_default(times),
+            None => self.compute_default(times, compute),
         }
     }
 
     #[cold]
-    fn compute_default(&self, times: usize) -> DefaultValue<'_, T> {
+    fn compute_default(&self, times: usize, compute: Compute<T>) -> DefaultValue<'_, T> {
         let activity = Activity::Default(self.key().number());
         let computed = self
             .default
-            .and_then(|make| reentrancy::begin_again(activity, times, make));
+            .and_then(|default| reentrancy::begin_again(activity, times, || compute(default)));
         let Some(value) = computed else {
             return DefaultValue::None;
         };

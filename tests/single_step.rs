@@ -73,7 +73,7 @@ enum Look {
     /// Replaces the entry of the cache, and puts it back at other instructions.
     SameEntry,
     Others,
-    /// One without a binding, while its default is computed.
+    /// One without a binding, while its default is computed and from then on.
     Default(&'static ContextVar<u64, WithDefault>),
 }
 
@@ -83,7 +83,7 @@ thread_local! {
     /// The values that `ID` may have now, and 0 if it may be found to have none, as bits of one
     /// word.
     static EXPECTED: Cell<u64> = const { Cell::new(0) };
-    /// Whether a default is being computed.
+    /// Whether the default has begun to be computed.
     static COMPUTES: Cell<bool> = const { Cell::new(false) };
     static STEPS: Cell<u64> = const { Cell::new(0) };
     static FOUND: Cell<u64> = const { Cell::new(0) };
@@ -528,9 +528,7 @@ fn a_default_that_is_computed_for_the_first_time() {
     fn variable() -> ContextVar<u64, WithDefault> {
         ContextVar::with_default("FIRST", || {
             COMPUTES.set(true);
-            let level = LEVEL.get();
-            COMPUTES.set(false);
-            level + 2
+            LEVEL.get() + 2
         })
     }
     let looks = &[Look::Default(placeholder)];
@@ -538,6 +536,7 @@ fn a_default_that_is_computed_for_the_first_time() {
         let first: &'static _ = leak(variable());
         LOOK.set(Look::Default(first));
         let found = step(&[0], || (first.get(), first.with(|value| value.copied())));
+        COMPUTES.set(false);
         assert_eq!(found, (9, Some(9)));
     });
 }

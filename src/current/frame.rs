@@ -212,6 +212,14 @@ pub(crate) fn enter_empty<R>(f: impl FnOnce() -> R) -> R {
     frame.enter_scope(None, true, f)
 }
 
+/// Calls `f`, whose result everybody will see, in an empty context, so that it is no request's.
+///
+/// Nobody else's work is found here, so that it need not be asked which task runs: whoever reads a
+/// default first may be a signal handler, which cannot ask.
+pub(crate) fn enter_for_all<R>(f: fn() -> R) -> R {
+    Frame::new(Context::new(), Users::Poll).enter(f)
+}
+
 /// Calls `f` in an empty context that cannot be written to, and in this scope, for waits in which a
 /// thread may run work of others.
 #[cfg(feature = "rayon")]

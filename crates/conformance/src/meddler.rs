@@ -40,7 +40,7 @@ fn read() {
     assert_eq!((ID.try_get().ok(), ID.get_or(5)), (id, id.unwrap_or(5)));
     assert_eq!(ID.with(|value| value.copied()), id);
     let fresh = ContextVar::<u64>::with_default("fresh", || ID.get_or(3));
-    assert_eq!(fresh.get(), id.unwrap_or(3));
+    assert_eq!(fresh.get(), 3);
     let copy = copy_context();
     assert_eq!(copy.iter().count(), copy.len());
     assert_eq!(copy.get(&ID).copied(), id);

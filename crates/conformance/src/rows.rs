@@ -21,6 +21,7 @@ macro_rules! __rows {
                 cv_04_lookup_order
                 cv_05_defaults_are_no_bindings
                 cv_05_defaults_are_lazy_and_computed_once
+                cv_05_a_default_has_no_readers_context
                 cv_05_a_default_that_reads_its_own_variable_sees_none
                 cv_05_a_default_that_gets_its_own_variable_panics
                 cv_06_set_binds_in_the_current_context_only
