@@ -104,6 +104,42 @@ fn values_that_go_in_a_foreign_task_may_be_those_that_write() {
     assert_eq!(receiver.iter().collect::<Vec<_>>(), [true, true, true]);
 }
 
+/// tokio drops a task that is spawned at a shutdown within the spawn, and lets nobody enter a runtime
+/// there.
+#[test]
+fn a_destructor_starts_timers_within_a_spawn_at_a_shutdown() {
+    struct Starts(Arc<AtomicUsize>);
+    impl Drop for Starts {
+        fn drop(&mut self) {
+            assert_eq!(ID.get(), Some(7));
+            let second = Duration::from_secs(1);
+            drop(shim::call_later(second, || unreachable!()));
+            drop(shim::call_at(shim::now() + second, || unreachable!()));
+            drop(shim::tokio::executor().call_later(second, || unreachable!()));
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    struct Spawns(Option<Starts>);
+    impl Drop for Spawns {
+        fn drop(&mut self) {
+            shim::spawn(until_dropped(self.0.take())).detach();
+        }
+    }
+    async fn until_dropped<T>(_held: T) {
+        future::pending::<()>().await;
+    }
+    for runtime in [multi_thread(), current_thread()] {
+        let ended = Arc::new(AtomicUsize::new(0));
+        let spawns = Spawns(Some(Starts(Arc::clone(&ended))));
+        runtime.block_on(async {
+            let work = ID.scope(7, async { shim::spawn(until_dropped(spawns)).detach() });
+            shim::spawn(work).await.unwrap();
+        });
+        drop(runtime);
+        assert_eq!(ended.load(Ordering::Relaxed), 1);
+    }
+}
+
 #[test]
 fn shutdown_drops_tasks_and_callbacks_in_their_contexts() {
     struct SeesOnDrop(mpsc::Sender<Option<u64>>);
