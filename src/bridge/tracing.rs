@@ -114,8 +114,9 @@ struct Left {
 }
 
 impl Left {
-    /// So many at most, for subscribers whose current span does not go by what is entered.
-    const MOST: usize = 256;
+    /// How often one span is left in a row, for subscribers whose current span does not go by what
+    /// is entered: with them there is no end.
+    const MOST: usize = 10_000;
 
     #[cold]
     fn leave(dispatch: &Dispatch) -> Left {
@@ -123,10 +124,15 @@ impl Left {
             dispatch: dispatch.clone(),
             ids: Vec::new(),
         };
-        while left.ids.len() < Left::MOST {
-            let Some(id) = dispatch.current_span().id().cloned() else {
-                break;
+        let mut in_a_row = 0;
+        while let Some(id) = dispatch.current_span().id().cloned() {
+            in_a_row = match left.ids.last() {
+                Some(last) if *last == id => in_a_row + 1,
+                _ => 0,
             };
+            if in_a_row == Left::MOST {
+                break;
+            }
             // Kept open meanwhile.
             left.ids.push(dispatch.clone_span(&id));
             dispatch.exit(&id);

@@ -185,6 +185,37 @@ fn work_that_runs_in_another_span_is_in_its_own() {
 }
 
 #[test]
+fn work_that_runs_deep_in_other_spans_is_in_its_own() {
+    fn within(depth: u32, span: impl Fn() -> Span + Copy, f: &mut dyn FnMut()) {
+        match depth {
+            0 => f(),
+            _ => span().in_scope(|| within(depth - 1, span, f)),
+        }
+    }
+    recorded(|recorder| {
+        let apart = inherit_context();
+        let own = info_span!("own").in_scope(inherit_context);
+        let outer = info_span!("outer");
+        let runs = &mut || {
+            apart.call(|| info!("in none"));
+            own.call(|| info!("in its own"));
+        };
+        within(1_000, || info_span!("request"), runs);
+        // One and the same, entered within itself.
+        within(1_000, || outer.clone(), runs);
+        drop((apart, own));
+        let expected = [
+            ("in its own", "own"),
+            ("in its own", "own"),
+            ("in none", ""),
+            ("in none", ""),
+        ];
+        let expected = expected.map(|(event, spans)| (event.to_owned(), spans.to_owned()));
+        assert_eq!(recorder.events(), expected);
+    });
+}
+
+#[test]
 fn destructors_of_aborted_work_are_in_its_span() {
     struct Tells;
     impl Drop for Tells {
