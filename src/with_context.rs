@@ -173,7 +173,8 @@ impl<T, C: TaskContext> WithContext<T, C> {
         self.project().inside.project().1
     }
 
-    /// The wrapped value, without the context.
+    /// The wrapped value, without the context, which is dropped as at the end of a task: its values
+    /// in an empty one.
     ///
     /// # Examples
     ///
@@ -182,7 +183,9 @@ impl<T, C: TaskContext> WithContext<T, C> {
     /// assert_eq!("hello".in_current_context().into_inner(), "hello");
     /// ```
     pub fn into_inner(self) -> T {
-        self.take_apart().1
+        let (place, inner) = self.take_apart();
+        place.release();
+        inner
     }
 
     pub(crate) fn shared(&self) -> Option<&SharedContext> {

@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::thread;
 
 use aiocontextvars::{
-    Context, ContextVar, ResetErrorKind, Scoped, context_var, copy_context, inherit_context,
+    Context, ContextExt, ContextVar, ResetErrorKind, Scoped, context_var, copy_context,
+    inherit_context,
 };
 
 context_var! {
@@ -30,6 +31,23 @@ fn a_value_that_was_taken_out_does_not_come_back_when_a_guard_ends() {
     drop(guard);
     assert_eq!((context.get(&ID), context.len()), (None, 0));
     assert_eq!(context.run(|| ID.get()), None);
+}
+
+/// As at the end of a future in a context.
+#[test]
+fn values_of_a_wrapper_that_is_taken_off_go_in_no_context() {
+    thread_local!(static SEEN: Cell<Option<Option<u64>>> = const { Cell::new(None) });
+    struct Sees;
+    impl Drop for Sees {
+        fn drop(&mut self) {
+            SEEN.set(Some(ID.get()));
+        }
+    }
+    context_var! { static HELD: Sees; }
+    let wrapped = "inner".in_context(Context::new().with_value(&HELD, Sees));
+    ID.set(1);
+    assert_eq!(wrapped.into_inner(), "inner");
+    assert_eq!((SEEN.take(), ID.get()), (Some(None), Some(1)));
 }
 
 #[test]
