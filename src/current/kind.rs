@@ -50,7 +50,7 @@ pub(super) enum Origin {
 pub(crate) enum Users {
     /// Nothing was entered.
     Root,
-    /// A poll, or a drop.
+    /// A poll, or a drop; or what is computed for all, in an empty context.
     Poll,
     /// A `block_on`, entered while this task was running.
     BlockOn(RunningTask),
