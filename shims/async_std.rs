@@ -8,7 +8,7 @@ use std::task::{self, Poll, ready};
 use ::async_std::task::{self as native_task, JoinHandle as NativeHandle};
 use futures_core::future::LocalBoxFuture;
 
-use crate::shim::block::BlockOnError;
+use crate::shim::block::{self, BlockOnError};
 use crate::shim::executor::{Adapter, Executor, ExecutorName, Hooks};
 use crate::shim::executor::{LocalExecutor, LocalName, QueueKey};
 use crate::shim::join_error::JoinError;
@@ -127,10 +127,12 @@ impl Adapter for Global {
     }
 
     fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
-        native_task::block_on(future);
-        Ok(())
+        block::unless_refused(future, NO_LOCALS, |future| native_task::block_on(future))
     }
 }
+
+/// async-std says so by a panic.
+const NO_LOCALS: &str = "async-std does not block on a thread whose locals are gone; block before its exit";
 
 impl LocalExecutor for Local {
     fn schedule_local(&self, task: LocalRunnable) {

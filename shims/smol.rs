@@ -9,7 +9,7 @@ use std::time::Instant;
 use ::smol::{Executor as SmolExecutor, LocalExecutor as SmolLocalExecutor, Timer};
 use futures_core::future::{BoxFuture, LocalBoxFuture};
 
-use crate::shim::block::BlockOnError;
+use crate::shim::block::{self, BlockOnError};
 use crate::shim::clock::Clock;
 use crate::shim::executor::{Adapter, Executor, ExecutorName, Hooks};
 use crate::shim::executor::{LocalExecutor, LocalName, QueueKey};
@@ -112,10 +112,12 @@ impl Adapter for Global {
     }
 
     fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
-        ::smol::block_on(future);
-        Ok(())
+        block::unless_refused(future, NO_LOCALS, |future| ::smol::block_on(future))
     }
 }
+
+/// smol says so by a panic.
+const NO_LOCALS: &str = "smol does not block on a thread whose locals are gone; block before its exit";
 
 impl Executor for SmolExecutor<'static> {
     fn schedule(&self, task: Runnable) {
@@ -141,8 +143,9 @@ impl Adapter for SmolExecutor<'static> {
     }
 
     fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
-        ::smol::block_on(self.run(future));
-        Ok(())
+        block::unless_refused(future, NO_LOCALS, |future| {
+            ::smol::block_on(self.run(future));
+        })
     }
 }
 
@@ -184,7 +187,8 @@ impl LocalExecutor for SmolLocalExecutor<'static> {
 
 impl Adapter for SmolLocalExecutor<'static> {
     fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError> {
-        ::smol::block_on(self.run(future));
-        Ok(())
+        block::unless_refused(future, NO_LOCALS, |future| {
+            ::smol::block_on(self.run(future));
+        })
     }
 }

@@ -1,10 +1,8 @@
 //! The adapter for tokio: multi-thread and current-thread runtimes, and `LocalSet`.
 
 use std::any::Any;
-use std::cell::Cell;
 use std::future::Future;
 use std::hash::{BuildHasher, Hash};
-use std::panic::{self, AssertUnwindSafe};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{self, Poll};
@@ -14,7 +12,7 @@ use ::tokio::task::{self as native_task, LocalSet, coop};
 use futures_core::future::LocalBoxFuture;
 
 use crate::id::BuildIdHasher;
-use crate::shim::block::BlockOnError;
+use crate::shim::block::{self, BlockOnError};
 use crate::shim::clock::Clock;
 use crate::shim::executor::{Adapter, Executor, ExecutorName, Hooks};
 use crate::shim::executor::{LocalExecutor, LocalName, QueueKey};
@@ -180,7 +178,7 @@ impl Adapter for Handle {
         if !in_place {
             refuse_in_task()?;
         }
-        unless_refused(future, |future| {
+        block::unless_refused(future, NESTED, |future| {
             if in_place {
                 threads::block_in_place(|| Handle::block_on(self, future));
             } else {
@@ -200,33 +198,6 @@ fn refuse_in_task() -> Result<(), BlockOnError> {
         return Err(BlockOnError::new(NESTED));
     }
     Ok(())
-}
-
-/// Turns the panic with which tokio refuses to block into an error. One of the future comes out.
-fn unless_refused(
-    future: Pin<&mut dyn Future<Output = ()>>,
-    block_on: impl FnOnce(NotePoll<'_>),
-) -> Result<(), BlockOnError> {
-    let polled = &Cell::new(false);
-    match panic::catch_unwind(AssertUnwindSafe(|| block_on(NotePoll { future, polled }))) {
-        Ok(()) => Ok(()),
-        Err(_) if !polled.get() => Err(BlockOnError::new(NESTED)),
-        Err(payload) => panic::resume_unwind(payload),
-    }
-}
-
-struct NotePoll<'a> {
-    future: Pin<&'a mut dyn Future<Output = ()>>,
-    polled: &'a Cell<bool>,
-}
-
-impl Future for NotePoll<'_> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
-        self.polled.set(true);
-        self.future.as_mut().poll(cx)
-    }
 }
 
 /// The clock of a runtime, or of that of the thread.
@@ -318,7 +289,9 @@ impl Adapter for LocalSet {
             )
         })?;
         refuse_in_task()?;
-        unless_refused(future, |future| handle.block_on(self.run_until(future)))
+        block::unless_refused(future, NESTED, |future| {
+            handle.block_on(self.run_until(future));
+        })
     }
 }
 

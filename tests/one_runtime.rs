@@ -8,6 +8,7 @@ use std::future::{self, Future};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use aiocontextvars::{context_var, shim};
 
@@ -16,6 +17,9 @@ use drops::Drops;
 context_var! {
     static ID: u64;
 }
+
+/// What is not heard of by then is lost.
+const LONG: Duration = Duration::from_secs(60);
 
 /// What has run something.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -266,11 +270,12 @@ fn what_is_left_runs_on_or_goes_with_the_event_loop() {
     });
     if ONLY == Runs::EventLoop {
         assert_eq!(drops.count(), 1);
-        assert!(receiver.recv().is_err());
+        let gone = Err(mpsc::RecvTimeoutError::Disconnected);
+        assert_eq!(receiver.recv_timeout(LONG), gone);
     } else {
         assert_eq!(drops.count(), 0);
         drop(go);
-        assert_eq!(receiver.recv(), Ok(Some(ONLY)));
+        assert_eq!(receiver.recv_timeout(LONG), Ok(Some(ONLY)));
     }
 }
 
@@ -313,7 +318,35 @@ fn in_the_destructor_of_a_thread_local() {
         shim::block_on(async {});
     };
     thread::spawn(exits).join().unwrap();
-    assert_eq!(receiver.recv(), Ok((Some(1), None)));
+    assert_eq!(receiver.recv_timeout(LONG), Ok((Some(1), None)));
+}
+
+/// They say by a panic that they cannot block there, which would end the process.
+#[cfg(any(feature = "async-std", feature = "smol"))]
+#[test]
+fn in_the_destructor_of_a_thread_local_the_others_give_an_error_or_run() {
+    struct AtExit(Option<mpsc::Sender<Result<Option<u64>, String>>>);
+    impl Drop for AtExit {
+        fn drop(&mut self) {
+            let main = async {
+                ID.set(1);
+                ID.get()
+            };
+            let seen = shim::try_block_on(main).map_err(|error| error.to_string());
+            self.0.take().unwrap().send(seen).unwrap();
+        }
+    }
+    thread_local!(static AT_EXIT: std::cell::RefCell<AtExit> = const { std::cell::RefCell::new(AtExit(None)) });
+    let (sender, receiver) = mpsc::channel();
+    let exits = move || {
+        AT_EXIT.with_borrow_mut(|at_exit| at_exit.0 = Some(sender));
+        shim::block_on(async {});
+    };
+    thread::spawn(exits).join().unwrap();
+    match receiver.recv_timeout(LONG).unwrap() {
+        Ok(seen) => assert_eq!((seen, ONLY), (Some(1), Runs::EventLoop)),
+        Err(error) => assert!(error.contains("locals are gone"), "{error}"),
+    }
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! Running a future on the calling thread.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{self, Waker};
+use std::task::{self, Poll, Waker};
 
 use super::parker::Parker;
 use super::thread_state;
@@ -82,6 +84,36 @@ pub(crate) fn park_on(mut future: Pin<&mut dyn Future<Output = ()>>) -> Result<(
 
 /// Whether one of `futures`' executors runs on this thread. Their tasks are not all runnables of
 /// ours.
+/// Turns the panic with which a runtime refuses to block into an error. One of the future comes out.
+#[allow(dead_code, reason = "there may be no runtime that does")]
+pub(crate) fn unless_refused(
+    future: Pin<&mut dyn Future<Output = ()>>,
+    reason: &'static str,
+    block_on: impl FnOnce(NotePoll<'_>),
+) -> Result<(), BlockOnError> {
+    let polled = &Cell::new(false);
+    match panic::catch_unwind(AssertUnwindSafe(|| block_on(NotePoll { future, polled }))) {
+        Ok(()) => Ok(()),
+        Err(_) if !polled.get() => Err(BlockOnError::new(reason)),
+        Err(payload) => panic::resume_unwind(payload),
+    }
+}
+
+/// Notes that the runtime has begun to poll the future.
+pub(crate) struct NotePoll<'a> {
+    future: Pin<&'a mut dyn Future<Output = ()>>,
+    polled: &'a Cell<bool>,
+}
+
+impl Future for NotePoll<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
+        self.polled.set(true);
+        self.future.as_mut().poll(cx)
+    }
+}
+
 fn is_in_futures_executor() -> bool {
     #[cfg(feature = "futures-executor")]
     return futures_executor::enter().is_err();
