@@ -105,7 +105,8 @@ impl SetErrorKind {
             ),
             SetErrorKind::Busy => write!(
                 f,
-                "{what} in an allocator or a signal handler that has interrupted a change of the thread's context"
+                "{what} in an allocator or a signal handler that has interrupted a change of the thread's context, or in a \
+                 destructor of values that destructors set over and over"
             ),
             SetErrorKind::ThreadExit => {
                 write!(f, "{what} while the thread's locals are destroyed")
