@@ -218,7 +218,8 @@ mod time {
 
     impl TokioClock {
         /// Enters the runtime, unless this thread is in it. There it could be in the midst of a
-        /// spawn, which at a shutdown drops the task, and in which tokio refuses to enter.
+        /// spawn, which at a shutdown drops the task, and in which tokio refuses to enter. (So it
+        /// does for a timer of another runtime's in such a destructor, by a panic.)
         fn enter(&self) -> Option<EnterGuard<'_>> {
             let handle = self.0.as_ref()?;
             let is_here = Handle::try_current().is_ok_and(|here| here.id() == handle.id());

@@ -12,8 +12,8 @@ use crate::value::{self, Value};
 use crate::with_context::WithContext;
 
 /// What [`ContextVar::scope`](crate::ContextVar::scope) makes: a future, stream, sink, iterator,
-/// reader or writer in a copy of the context that is current at its first use, in which one variable has a
-/// value of its own. It is three words larger than what it wraps.
+/// reader or writer in a copy of the context that is current at its first use, in which one variable
+/// has a value of its own. It is three words larger than what it wraps.
 ///
 /// # Examples
 ///
@@ -167,7 +167,11 @@ impl EnterContext for ScopePlace {
         self.context().run_last(entering, f)
     }
 
-    fn release(mut self) {
-        self.context().take().release();
+    fn release(self) {
+        match self {
+            // No copy is taken for that.
+            ScopePlace::Unused { value, var } => Context::new().with_stored(var, value).release(),
+            ScopePlace::Used(context) => context.release(),
+        }
     }
 }

@@ -18,9 +18,9 @@
 //!
 //! The free functions go to, in this order: the executor of the innermost frame (a task or callback
 //! of the shim, [`block_on`], [`ContextAwareExecutor::enter`]), the tokio runtime of this thread,
-//! async-std's current task, in JavaScript its event loop, the one given to [`set_default`], and the
-//! global executor of smol or async-std if its feature is the only one of `tokio`, `async-std` and
-//! `smol` that is on. If there is none, they panic, and [`try_spawn`] returns [`NoRuntime`].
+//! async-std's current task, in JavaScript its event loop, the one given to [`set_default`], and
+//! the global executor of smol or async-std if its feature is the only one of `tokio`, `async-std`
+//! and `smol` that is on. If there is none, they panic, and [`try_spawn`] returns [`NoRuntime`].
 //! [`block_on`] then runs a runtime of tokio's if that feature is the only one, and the event loop
 //! otherwise. So a program with one of them has its `main` in `shim::block_on`, and runs on another
 //! runtime by another feature.
@@ -527,8 +527,8 @@ pub fn spawn_blocking_in<C: TaskContext, T: Send + 'static>(
 /// It runs in a copy of the current context: what it sets stays inside, and a second call starts
 /// afresh.
 ///
-/// It is not for wakers, nor for destructors that a waker runs, or a spawn at a shutdown: the thread
-/// may be executing its runtime's own code then. On a worker thread of tokio that may end the
+/// It is not for wakers, nor for destructors that a waker runs, or a spawn at a shutdown: the
+/// thread may be executing its runtime's own code then. On a worker thread of tokio that may end the
 /// process.
 ///
 /// # The runtime of the one feature

@@ -232,7 +232,9 @@ impl<T> ContextVar<T> {
     ///
     /// The result is everybody's, so it is computed in an empty context: other variables have no
     /// value there but their defaults, whoever reads first, and what is set there is gone
-    /// afterwards. If it panics, so does the read, and the next one computes it again.
+    /// afterwards. A span, or what else is current beside the context, stays as the reader has it,
+    /// and is not captured by what the default spawns. If it panics, so does the read, and the next
+    /// one computes it again.
     ///
     /// # Examples
     ///

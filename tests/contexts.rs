@@ -44,9 +44,16 @@ fn values_of_a_wrapper_that_is_taken_off_go_in_no_context() {
         }
     }
     context_var! { static HELD: Sees; }
-    let wrapped = "inner".in_context(Context::new().with_value(&HELD, Sees));
     ID.set(1);
-    assert_eq!(wrapped.into_inner(), "inner");
+    let context = || Context::new().with_value(&HELD, Sees).with_value(&ID, 2);
+    assert_eq!("own".in_context(context()).into_inner(), "own");
+    assert_eq!((SEEN.take(), ID.get()), (Some(None), Some(1)));
+    assert_eq!(
+        "shared".in_context(context().share()).into_inner(),
+        "shared"
+    );
+    assert_eq!((SEEN.take(), ID.get()), (Some(None), Some(1)));
+    assert_eq!(HELD.scope(Sees, "unused").into_inner(), "unused");
     assert_eq!((SEEN.take(), ID.get()), (Some(None), Some(1)));
 }
 

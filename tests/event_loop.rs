@@ -757,8 +757,7 @@ fn a_slow_step_that_was_handed_to_the_loop_is_reported_without_a_place() {
     let held = Rc::clone(&reports);
     event_loop.set_slow_callback_duration(Duration::from_millis(20));
     event_loop.set_slow_callback_handler(move |slow| {
-        assert_eq!(slow.location(), None);
-        held.borrow_mut().push(slow.to_string());
+        held.borrow_mut().push((slow.location(), slow.to_string()));
     });
     event_loop.set_debug(true);
     let handle = event_loop.handle();
@@ -766,9 +765,10 @@ fn a_slow_step_that_was_handed_to_the_loop_is_reported_without_a_place() {
     let task = executor.spawn(async { thread::sleep(Duration::from_millis(25)) });
     event_loop.run_until_complete(task).unwrap();
     let reports = reports.take();
-    assert_eq!(reports.len(), 1, "{reports:?}");
+    // The future of the run may be slow, too.
     let start = "a step of a task that was handed to the loop held the event loop up for ";
-    assert!(reports[0].starts_with(start), "{reports:?}");
+    let is_told = |(place, text): &(Option<_>, String)| place.is_none() && text.starts_with(start);
+    assert!(reports.iter().any(is_told), "{reports:?}");
 }
 
 #[test]

@@ -104,8 +104,8 @@ fn values_that_go_in_a_foreign_task_may_be_those_that_write() {
     assert_eq!(receiver.iter().collect::<Vec<_>>(), [true, true, true]);
 }
 
-/// tokio drops a task that is spawned at a shutdown within the spawn, and lets nobody enter a runtime
-/// there.
+/// tokio drops a task that is spawned at a shutdown within the spawn, and lets nobody enter a
+/// runtime there.
 #[test]
 fn a_destructor_starts_timers_within_a_spawn_at_a_shutdown() {
     struct Starts(Arc<AtomicUsize>);

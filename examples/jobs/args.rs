@@ -14,8 +14,8 @@ Usage: jobs [OPTIONS]
 
 Starts a service that enqueues jobs of several tenants, sends it requests, runs the jobs in two workers, checks what
 each of them sees, and prints a table. A fifth of the jobs that are due at once panics on its first delivery, some are
-delayed, some periodic, and some come with headers that are broken. Exit status: 0 if each job ran in the context of its request and
-none was lost, 1 if not or if something cannot be started, 2 for a wrong command line.
+delayed, some periodic, and some come with headers that are broken. Exit status: 0 if each job ran in the context of
+its request and none was lost, 1 if not or if something cannot be started, 2 for a wrong command line.
 
 Options:
   --backend NAME  memory (default): apalis, with both workers in this process

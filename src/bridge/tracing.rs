@@ -114,9 +114,10 @@ struct Left {
 }
 
 impl Left {
-    /// How often one span is left in a row, for subscribers whose current span does not go by what
-    /// is entered: with them there is no end.
-    const MOST: usize = 10_000;
+    /// How many are left, and how often one in a row: with a subscriber whose current span does not
+    /// go by what is entered, there is no end. A stack has no room for so many.
+    const MOST: usize = 1 << 16;
+    const MOST_IN_A_ROW: usize = 1_000;
 
     #[cold]
     fn leave(dispatch: &Dispatch) -> Left {
@@ -130,7 +131,7 @@ impl Left {
                 Some(last) if *last == id => in_a_row + 1,
                 _ => 0,
             };
-            if in_a_row == Left::MOST {
+            if in_a_row == Left::MOST_IN_A_ROW || left.ids.len() == Left::MOST {
                 break;
             }
             // Kept open meanwhile.

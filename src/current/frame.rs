@@ -214,10 +214,21 @@ pub(crate) fn enter_empty<R>(f: impl FnOnce() -> R) -> R {
 
 /// Calls `f`, whose result everybody will see, in an empty context, so that it is no request's.
 ///
-/// Nobody else's work is found here, so that it need not be asked which task runs: whoever reads a
-/// default first may be a signal handler, which cannot ask.
+/// It may run a runtime, whose tasks are not to write here. But whoever reads a default first may be
+/// a signal handler, which can ask which task runs only where this thread has asked before.
 pub(crate) fn enter_for_all<R>(f: fn() -> R) -> R {
-    Frame::new(Context::new(), Users::Poll).enter(f)
+    let users = match glance(|_, kind| kind.users) {
+        Some(Users::Root | Users::BlockOn(_) | Users::Call(_)) => Users::call(),
+        _ => Users::Poll,
+    };
+    let frame = Frame {
+        context: Context::new(),
+        kind: Kind {
+            users,
+            origin: Origin::ForAll,
+        },
+    };
+    frame.enter(f)
 }
 
 /// Calls `f` in an empty context that cannot be written to, and in this scope, for waits in which a

@@ -18,9 +18,10 @@
 //! A call is `Context::run`, a scope, a bound function, a callback, a job, a thread, or the poll or
 //! drop of a future that has a context of its own: all that it runs is meant to see its values, and
 //! no foreign task can have written them. A poll is that of a task of the shim, and asking there
-//! would double the price of a `set`. A wait is one in which a worker runs jobs of others, and a run
-//! is that of an executor by a `block_on`, whose future has a frame of its own inside. Closed is
-//! where destructors have set variables too often.
+//! would double the price of a `set`. A wait is one in which a worker runs jobs of others, and a
+//! run is that of an executor by a `block_on`, whose future has a frame of its own inside. Closed is
+//! where destructors have set variables too often. A default is computed in a call, or in a poll if
+//! it is read in one.
 
 use crate::error::SetErrorKind;
 use crate::identity::SharedCompanions;
@@ -43,6 +44,9 @@ pub(super) enum Origin {
     /// The companions that were captured with the context. They are here while it is entered,
     /// and `None` once they have been put back.
     Accompanied(Option<SharedCompanions>),
+    /// The result of what runs here is everybody's. What is current beside it is of whoever happens
+    /// to be here first, and is not captured.
+    ForAll,
 }
 
 /// Who may use a frame. See the head of this file.
@@ -50,7 +54,7 @@ pub(super) enum Origin {
 pub(crate) enum Users {
     /// Nothing was entered.
     Root,
-    /// A poll, or a drop; or what is computed for all, in an empty context.
+    /// A poll, or a drop; or what is computed for all in one.
     Poll,
     /// A `block_on`, entered while this task was running.
     BlockOn(RunningTask),

@@ -105,12 +105,10 @@ pub(crate) fn accompany(context: Context) -> Context {
 /// What is current on this thread, beside the current context.
 #[inline(never)]
 fn capture_companions() -> Captured {
-    let before = glance(|_, kind| match &kind.origin {
-        Origin::Accompanied(companions) => companions.clone(),
-        _ => None,
-    });
-    match before {
-        Some(before) => companion::capture(before.as_ref()),
+    match glance(|_, kind| kind.origin.clone()) {
+        Some(Origin::Accompanied(before)) => companion::capture(before.as_ref()),
+        Some(Origin::Own | Origin::Shared(_)) => companion::capture(None),
+        Some(Origin::ForAll) => Captured::Nothing,
         // Busy: an allocator or a signal handler, which calls no code of others.
         None => Captured::No,
     }

@@ -84,7 +84,8 @@ pub(crate) fn park_on(mut future: Pin<&mut dyn Future<Output = ()>>) -> Result<(
 
 /// Whether one of `futures`' executors runs on this thread. Their tasks are not all runnables of
 /// ours.
-/// Turns the panic with which a runtime refuses to block into an error. One of the future comes out.
+/// Turns the panic with which a runtime refuses to block into an error. One of the future comes
+/// out.
 #[allow(dead_code, reason = "there may be no runtime that does")]
 pub(crate) fn unless_refused(
     future: Pin<&mut dyn Future<Output = ()>>,

@@ -359,7 +359,7 @@ impl<E: Executor> ContextAwareExecutor<E> {
     ///
     /// # Panics
     ///
-    /// On a runtime of tokio\'s without a time driver.
+    /// On a tokio runtime without a time driver.
     ///
     /// # Examples
     ///
@@ -384,7 +384,7 @@ impl<E: Executor> ContextAwareExecutor<E> {
     ///
     /// # Panics
     ///
-    /// On a runtime of tokio\'s without a time driver.
+    /// On a tokio runtime without a time driver.
     ///
     /// # Examples
     ///
@@ -417,7 +417,7 @@ impl<E: Executor> ContextAwareExecutor<E> {
     ///
     /// # Panics
     ///
-    /// On a runtime of tokio\'s without a time driver.
+    /// On a tokio runtime without a time driver.
     ///
     /// # Examples
     ///
@@ -443,7 +443,7 @@ impl<E: Executor> ContextAwareExecutor<E> {
     ///
     /// # Panics
     ///
-    /// On a runtime of tokio\'s without a time driver.
+    /// On a tokio runtime without a time driver.
     ///
     /// # Examples
     ///
@@ -609,7 +609,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     ///
     /// # Panics
     ///
-    /// On a runtime of tokio\'s without a time driver.
+    /// On a tokio runtime without a time driver.
     ///
     /// # Examples
     ///
@@ -638,7 +638,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     ///
     /// # Panics
     ///
-    /// On a runtime of tokio\'s without a time driver.
+    /// On a tokio runtime without a time driver.
     ///
     /// # Examples
     ///
@@ -675,7 +675,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     ///
     /// # Panics
     ///
-    /// On a runtime of tokio\'s without a time driver.
+    /// On a tokio runtime without a time driver.
     ///
     /// # Examples
     ///
@@ -704,7 +704,7 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
     ///
     /// # Panics
     ///
-    /// On a runtime of tokio\'s without a time driver.
+    /// On a tokio runtime without a time driver.
     ///
     /// # Examples
     ///

@@ -99,8 +99,8 @@ impl<E: Executor> ContextAwareExecutor<E> {
 impl<E: LocalExecutor> ContextAwareExecutor<E> {
     /// Sends what the free functions of [`shim`](super) spawn on this thread to this executor,
     /// until the guard is dropped, or the poll or call ends in which this is called:
-    /// [`spawn_local`](super::spawn_local) and its family, and if the executor has no runtime beside
-    /// it, as a `LocalSet` has, all others too.
+    /// [`spawn_local`](super::spawn_local) and its family, and if the executor has no runtime
+    /// beside it, as a `LocalSet` has, all others too.
     ///
     /// # Examples
     ///

@@ -9,7 +9,7 @@ use std::thread;
 
 use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::shim::{self, ContextAwareExecutor, Runner};
-use aiocontextvars::{Context, ContextExt, ResetErrorKind, context_var, copy_context};
+use aiocontextvars::{Context, ContextExt, ContextVar, ResetErrorKind, context_var, copy_context};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 
@@ -333,5 +333,27 @@ fn bare_tasks_beside_the_run_of_a_runner() {
             });
         }
         assert_eq!(runner.context().get(&ID), Some(2));
+    }
+}
+
+/// Its result is everybody's, so that no task may have had a say in it.
+#[test]
+fn a_runtime_that_is_run_in_a_default() {
+    fn tasks() -> [(Option<u64>, bool); 2] {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        [2, 3].map(|id| {
+            let bare = async move { (ID.get(), ID.try_set(id).is_err()) };
+            runtime.block_on(runtime.spawn(bare)).unwrap()
+        })
+    }
+    let refused = [(None, true); 2];
+    let at_the_root = ContextVar::with_default("at the root", tasks);
+    assert_eq!(at_the_root.get(), refused);
+    for (name, frame) in FRAMES {
+        frame(Box::new(move || {
+            let inside = ContextVar::with_default("inside", tasks);
+            assert_eq!(inside.get(), refused, "{name}");
+            assert_eq!(ID.get(), Some(1), "{name}");
+        }));
     }
 }

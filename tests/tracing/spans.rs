@@ -6,7 +6,9 @@ use std::time::Duration;
 use aiocontextvars::ContextExt;
 use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::shim::{self, ContextAwareExecutor, Runnable, Runner};
-use aiocontextvars::{Carried, Context, channel, context_var, copy_context, inherit_context};
+use aiocontextvars::{
+    Carried, Context, ContextVar, channel, context_var, copy_context, inherit_context,
+};
 use futures::channel::mpsc;
 use futures::channel::oneshot;
 use tracing::{Instrument, Span, info, info_span};
@@ -202,7 +204,7 @@ fn work_that_runs_deep_in_other_spans_is_in_its_own() {
         };
         within(1_000, || info_span!("request"), runs);
         // One and the same, entered within itself.
-        within(1_000, || outer.clone(), runs);
+        within(900, || outer.clone(), runs);
         drop((apart, own));
         let expected = [
             ("in its own", "own"),
@@ -212,6 +214,29 @@ fn work_that_runs_deep_in_other_spans_is_in_its_own() {
         ];
         let expected = expected.map(|(event, spans)| (event.to_owned(), spans.to_owned()));
         assert_eq!(recorder.events(), expected);
+    });
+}
+
+/// What it captures is everybody's: also the subscriber is that of all.
+#[test]
+fn a_default_is_in_the_readers_span_and_captures_none() {
+    fn is_nowhere() -> bool {
+        info!("of nobody");
+        Span::current().is_none()
+    }
+    recorded(|recorder| {
+        let base = ContextVar::<Context>::with_default("base", || {
+            info!("default");
+            assert!(shim::bind(is_nowhere)());
+            let spawned = async { shim::spawn(async { is_nowhere() }).await };
+            assert!(EventLoop::new().run_until_complete(spawned).unwrap());
+            inherit_context()
+        });
+        info_span!("request").in_scope(|| assert!(base.get().call(is_nowhere)));
+        assert_eq!(recorder.closed(), ["request"]);
+        info_span!("other").in_scope(|| assert!(base.get().call(is_nowhere)));
+        let computed = ("default".to_owned(), "request".to_owned());
+        assert_eq!(recorder.events(), [computed]);
     });
 }
 
