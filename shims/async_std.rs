@@ -132,7 +132,8 @@ impl Adapter for Global {
 }
 
 /// async-std says so by a panic.
-const NO_LOCALS: &str = "async-std does not block on a thread whose locals are gone; block before its exit";
+const NO_LOCALS: &str =
+    "async-std does not block on a thread whose locals are gone; block before its exit";
 
 impl LocalExecutor for Local {
     fn schedule_local(&self, task: LocalRunnable) {

@@ -117,7 +117,8 @@ impl Adapter for Global {
 }
 
 /// smol says so by a panic.
-const NO_LOCALS: &str = "smol does not block on a thread whose locals are gone; block before its exit";
+const NO_LOCALS: &str =
+    "smol does not block on a thread whose locals are gone; block before its exit";
 
 impl Executor for SmolExecutor<'static> {
     fn schedule(&self, task: Runnable) {

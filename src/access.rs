@@ -426,9 +426,9 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
     ///
     /// `inner` is a future, stream, sink, iterator, reader or writer. The copy is taken at the
     /// first call that gets `inner` mutably, or at its drop if there is none, and kept from then on,
-    /// wherever the scope is moved to and polled. So in a task that something else spawns, the scope has its
-    /// own value and what *that task* has, which is nothing. To take the whole context of here
-    /// along: `VAR.scope(value, future).in_current_context()`.
+    /// wherever the scope is moved to and polled. So in a task that something else spawns, the scope
+    /// has its own value and what *that task* has, which is nothing. To take the whole context of
+    /// here along: `VAR.scope(value, future).in_current_context()`.
     ///
     /// # Cancel safety
     ///
