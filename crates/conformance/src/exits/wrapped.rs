@@ -234,7 +234,7 @@ pub(crate) fn exit_a_wrapped_future_taken_out_of_its_context() {
     let mut future = wrapped.into_inner();
     let mut seen = Seen {
         body: vec![CAPTURED],
-        values: vec![Ok(OUTSIDE)],
+        values: vec![Ok(None)],
         ..Seen::default()
     };
     probe.check("taken out", &seen, OUTSIDE);
