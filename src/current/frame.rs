@@ -225,7 +225,7 @@ pub(crate) fn enter_for_all<R>(f: fn() -> R) -> R {
         context: Context::new(),
         kind: Kind {
             users,
-            origin: Origin::ForAll,
+            origin: Origin::FOR_ALL,
         },
     };
     frame.enter(f)

@@ -41,12 +41,16 @@ pub(super) enum Origin {
     Own,
     /// The shared context that writes are published to.
     Shared(SharedContext),
-    /// The companions that were captured with the context. They are here while it is entered,
-    /// and `None` once they have been put back.
+    /// The companions that were captured with the context. They are here while it is entered.
+    /// Without any, see [`FOR_ALL`](Origin::FOR_ALL); so it is also once they have been put back.
     Accompanied(Option<SharedCompanions>),
+}
+
+impl Origin {
     /// The result of what runs here is everybody's. What is current beside it is of whoever happens
-    /// to be here first, and is not captured.
-    ForAll,
+    /// to be here first, and is not captured. (A variant more would be three instructions more where
+    /// a context is entered.)
+    pub(super) const FOR_ALL: Origin = Origin::Accompanied(None);
 }
 
 /// Who may use a frame. See the head of this file.

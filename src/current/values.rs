@@ -106,9 +106,10 @@ pub(crate) fn accompany(context: Context) -> Context {
 #[inline(never)]
 fn capture_companions() -> Captured {
     match glance(|_, kind| kind.origin.clone()) {
-        Some(Origin::Accompanied(before)) => companion::capture(before.as_ref()),
         Some(Origin::Own | Origin::Shared(_)) => companion::capture(None),
-        Some(Origin::ForAll) => Captured::Nothing,
+        Some(Origin::Accompanied(Some(before))) => companion::capture(Some(&before)),
+        // `FOR_ALL`.
+        Some(Origin::Accompanied(None)) => Captured::Nothing,
         // Busy: an allocator or a signal handler, which calls no code of others.
         None => Captured::No,
     }
