@@ -4,6 +4,7 @@
 #[path = "../crates/conformance/src/drops.rs"]
 mod drops;
 
+use std::cell::Cell;
 use std::future::{self, Future};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, mpsc};
@@ -295,57 +296,55 @@ fn a_panic_comes_out_and_leaves_all_as_it_was() {
     assert_eq!(shim::block_on(spawned_on()), ONLY);
 }
 
+/// What `f` gives in the destructor of a thread-local, on a thread that has been in `block_on`.
+fn at_thread_exit<T: Send + 'static>(f: fn() -> T) -> T {
+    struct AtExit(Option<Box<dyn FnOnce()>>);
+    impl Drop for AtExit {
+        fn drop(&mut self) {
+            self.0.take().unwrap()();
+        }
+    }
+    thread_local!(static AT_EXIT: Cell<Option<AtExit>> = const { Cell::new(None) });
+    let (sender, receiver) = mpsc::channel();
+    let exits = move || {
+        // Its locals are destroyed in the reverse order: the runtime's first, if it is on one.
+        let tell = move || sender.send(f()).unwrap();
+        AT_EXIT.set(Some(AtExit(Some(Box::new(tell)))));
+        shim::block_on(async {});
+    };
+    thread::spawn(exits).join().unwrap();
+    receiver.recv_timeout(LONG).unwrap()
+}
+
 /// On tokio alone it is the event loop then, since the thread cannot enter the runtime any more.
 #[cfg(not(any(feature = "async-std", feature = "smol")))]
 #[test]
 fn in_the_destructor_of_a_thread_local() {
-    struct AtExit(Option<mpsc::Sender<(Option<u64>, Option<Runs>)>>);
-    impl Drop for AtExit {
-        fn drop(&mut self) {
-            let main = async {
-                ID.set(1);
-                shim::spawn(async { (ID.get(), worker()) }).await.unwrap()
-            };
-            let seen = shim::block_on(main);
-            self.0.take().unwrap().send(seen).unwrap();
-        }
-    }
-    thread_local!(static AT_EXIT: std::cell::RefCell<AtExit> = const { std::cell::RefCell::new(AtExit(None)) });
-    let (sender, receiver) = mpsc::channel();
-    let exits = move || {
-        // Its locals are destroyed in the reverse order: the runtime's first, if it is on one.
-        AT_EXIT.with_borrow_mut(|at_exit| at_exit.0 = Some(sender));
-        shim::block_on(async {});
-    };
-    thread::spawn(exits).join().unwrap();
-    assert_eq!(receiver.recv_timeout(LONG), Ok((Some(1), None)));
+    let seen = at_thread_exit(|| {
+        shim::block_on(async {
+            ID.set(1);
+            shim::spawn(async { (ID.get(), worker()) }).await.unwrap()
+        })
+    });
+    assert_eq!(seen, (Some(1), None));
 }
 
 /// They say by a panic that they cannot block there, which would end the process.
 #[cfg(any(feature = "async-std", feature = "smol"))]
 #[test]
 fn in_the_destructor_of_a_thread_local_the_others_give_an_error_or_run() {
-    struct AtExit(Option<mpsc::Sender<Result<Option<u64>, String>>>);
-    impl Drop for AtExit {
-        fn drop(&mut self) {
-            let main = async {
-                ID.set(1);
-                ID.get()
-            };
-            let seen = shim::try_block_on(main).map_err(|error| error.to_string());
-            self.0.take().unwrap().send(seen).unwrap();
-        }
-    }
-    thread_local!(static AT_EXIT: std::cell::RefCell<AtExit> = const { std::cell::RefCell::new(AtExit(None)) });
-    let (sender, receiver) = mpsc::channel();
-    let exits = move || {
-        AT_EXIT.with_borrow_mut(|at_exit| at_exit.0 = Some(sender));
-        shim::block_on(async {});
-    };
-    thread::spawn(exits).join().unwrap();
-    match receiver.recv_timeout(LONG).unwrap() {
+    let seen = at_thread_exit(|| {
+        shim::try_block_on(async {
+            ID.set(1);
+            ID.get()
+        })
+    });
+    match seen {
         Ok(seen) => assert_eq!((seen, ONLY), (Some(1), Runs::EventLoop)),
-        Err(error) => assert!(error.contains("locals are gone"), "{error}"),
+        Err(error) => {
+            let error = error.to_string();
+            assert!(error.contains("locals are gone"), "{error}");
+        }
     }
 }
 

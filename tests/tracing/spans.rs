@@ -29,6 +29,10 @@ fn recorded(test: impl FnOnce(&Recorder)) {
     recorder.all_are_closed();
 }
 
+fn owned<const N: usize>(events: [(&str, &str); N]) -> [(String, String); N] {
+    events.map(|(event, spans)| (event.to_owned(), spans.to_owned()))
+}
+
 /// Every hop there is, from inside a span, and what it finds there.
 pub(crate) async fn hops() {
     info!("main");
@@ -181,8 +185,7 @@ fn work_that_runs_in_another_span_is_in_its_own() {
             ("in none", ""),
             ("in the inner", "outer/inner"),
         ];
-        let expected = expected.map(|(event, spans)| (event.to_owned(), spans.to_owned()));
-        assert_eq!(recorder.events(), expected);
+        assert_eq!(recorder.events(), owned(expected));
     });
 }
 
@@ -212,8 +215,7 @@ fn work_that_runs_deep_in_other_spans_is_in_its_own() {
             ("in none", ""),
             ("in none", ""),
         ];
-        let expected = expected.map(|(event, spans)| (event.to_owned(), spans.to_owned()));
-        assert_eq!(recorder.events(), expected);
+        assert_eq!(recorder.events(), owned(expected));
     });
 }
 
