@@ -30,17 +30,23 @@ pub(crate) fn install() -> ExceptionHandler {
             .find(|(marker, _)| error.message().starts_with(marker))
             .map(|(_, handler)| Arc::clone(handler));
         match handler {
-            // If the handler panics, or the drop of what it panics with, the default would print
-            // that.
-            Some(handler) if hook::is_silent() => {
-                let panicked = panic::catch_unwind(AssertUnwindSafe(|| handler(error)));
-                panicked.unwrap_or_else(mem::forget);
-            }
+            // If it panicked, the default would print that.
+            Some(handler) if hook::is_silent() => catch(|| handler(error)),
             Some(handler) => handler(error),
             None if error.message() == PANIC => drop(ID.set(0)),
             None => (),
         }
     })
+}
+
+/// Calls `f`, and drops what it panics with; the drop may panic as well, and so on for a few times.
+fn catch(f: impl FnOnce()) {
+    let mut outcome = panic::catch_unwind(AssertUnwindSafe(f));
+    for _ in 0..4 {
+        let Err(payload) = outcome else { return };
+        outcome = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)));
+    }
+    mem::forget(outcome);
 }
 
 /// Makes the rows' handlers the process's, and those that were before are back when what is
