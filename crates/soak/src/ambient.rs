@@ -1,8 +1,8 @@
 //! Something that is current on a thread beside the context, as a span is, and follows the work as
 //! a companion.
 //!
-//! A unit of work sees the one that was current where it was made, or none where it was given a
-//! context without: never another. At the end none is kept.
+//! A unit of work sees the one that was current where it was made: never another, and none only
+//! where it may have a context without. At the end none is kept.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -87,17 +87,41 @@ pub(crate) fn follow() {
     }
 }
 
-/// Checks what is current in a unit that was made where `expected` was.
-pub(crate) fn check(expected: Option<u64>, who: impl FnOnce() -> String, at: &str) {
-    let seen = current();
-    SEEN.fetch_add(u64::from(seen.is_some()), Ordering::Relaxed);
-    if seen.is_some() && seen != expected {
-        LEDGER.fault(|| {
-            format!(
-                "{} {at} is in the ambient {seen:?}, and was made in {expected:?}",
-                who()
-            )
-        });
+/// What is to be current in a unit of work: what was where it was made.
+pub(crate) struct Expected {
+    number: Option<u64>,
+    or_none: bool,
+}
+
+impl Expected {
+    /// For a unit in a context that is captured here.
+    pub(crate) fn here() -> Expected {
+        Expected {
+            number: current(),
+            or_none: false,
+        }
+    }
+
+    /// For one that may be in a context without it as well.
+    pub(crate) fn or_none() -> Expected {
+        Expected {
+            or_none: true,
+            ..Expected::here()
+        }
+    }
+
+    pub(crate) fn check(&self, who: impl FnOnce() -> String, at: &str) {
+        let seen = current();
+        SEEN.fetch_add(u64::from(seen.is_some()), Ordering::Relaxed);
+        if seen != self.number && (seen.is_some() || !self.or_none) {
+            LEDGER.fault(|| {
+                let number = self.number;
+                format!(
+                    "{} {at} is in the ambient {seen:?}, and was made in {number:?}",
+                    who()
+                )
+            });
+        }
     }
 }
 

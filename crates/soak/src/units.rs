@@ -9,7 +9,7 @@ use std::thread;
 use aiocontextvars::shim::JoinError;
 use slab::Slab;
 
-use crate::ambient;
+use crate::ambient::Expected;
 use crate::ledger::{Count, LEDGER, Provoked};
 use crate::lock::lock;
 use crate::output::{Bomb, Output};
@@ -35,7 +35,7 @@ pub(crate) struct Facts {
     kind: Kind,
     truth: Mutex<Truth>,
     /// What was current beside the context where it was made.
-    ambient: Option<u64>,
+    ambient: Expected,
     step: Mutex<&'static str>,
     started: AtomicBool,
     finished: AtomicBool,
@@ -141,14 +141,19 @@ pub(crate) struct Unit {
 }
 
 impl Unit {
+    /// One that sees at most what is current here beside the context.
     pub(crate) fn new(round: &Arc<Round>, kind: Kind, truth: Truth) -> Unit {
+        Unit::with(round, kind, truth, Expected::or_none())
+    }
+
+    fn with(round: &Arc<Round>, kind: Kind, truth: Truth, ambient: Expected) -> Unit {
         let number = number();
         let facts = Arc::new(Facts {
             round: Arc::clone(round),
             number,
             kind,
             truth: Mutex::new(truth),
-            ambient: ambient::current(),
+            ambient,
             step: Mutex::new("not started"),
             started: AtomicBool::new(false),
             finished: AtomicBool::new(false),
@@ -167,7 +172,7 @@ impl Unit {
 
     /// A unit that is made here, and so has to see what this one sees.
     pub(crate) fn child(&self, kind: Kind) -> Unit {
-        self.child_of(kind, self.truth())
+        Unit::with(self.round(), kind, self.truth(), Expected::here())
     }
 
     pub(crate) fn child_of(&self, kind: Kind, truth: Truth) -> Unit {
@@ -215,7 +220,7 @@ impl Unit {
     pub(crate) fn check(&self, at: &str) {
         self.truth()
             .check(self.round().runtime, || self.facts.describe(), at);
-        ambient::check(self.facts.ambient, || self.facts.describe(), at);
+        self.facts.ambient.check(|| self.facts.describe(), at);
     }
 
     /// Notes what it is about to do, for the report of those that hang.
