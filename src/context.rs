@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::iter::FusedIterator;
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use triomphe::{Arc, UniqueArc};
@@ -44,7 +44,8 @@ use crate::var::ContextVar;
 pub struct Context {
     /// `None` is the empty context.
     node: Option<NodeRef>,
-    identity: Identity,
+    /// Dropped first, by the destructor, which leaves nothing in it to be dropped.
+    identity: ManuallyDrop<Identity>,
 }
 
 // Bindings are immutable: a panic cannot leave one half written. (What a value does with interior
@@ -65,7 +66,7 @@ impl Context {
     pub const fn new() -> Context {
         Context {
             node: None,
-            identity: Identity::NONE,
+            identity: ManuallyDrop::new(Identity::NONE),
         }
     }
 
@@ -218,7 +219,7 @@ impl Context {
     /// assert!(!copy_context().has_companions());
     /// ```
     pub fn has_companions(&self) -> bool {
-        self.identity.companions().is_some()
+        self.identity.has_companions()
     }
 
     /// This context without [companions](crate::companion): where it is entered, what is current on
@@ -240,10 +241,8 @@ impl Context {
     /// assert_eq!(listener("order"), r#"order of Some("acme")"#);
     /// ```
     #[must_use = "`without_companions` returns the new context"]
-    pub fn without_companions(mut self) -> Context {
-        let companions = mem::replace(&mut self.identity, Identity::NONE);
-        self.identity = companions.alone();
-        self
+    pub fn without_companions(self) -> Context {
+        self.alias()
     }
 
     pub(crate) fn value(&self, var: VarKey) -> Option<&Value> {
@@ -307,7 +306,7 @@ impl Context {
 
     /// A copy of these bindings with what was captured.
     pub(crate) fn accompanied(mut self, captured: Captured) -> Context {
-        self.identity = Identity::new(captured);
+        *self.identity = Identity::new(captured);
         self
     }
 
@@ -385,7 +384,7 @@ impl Context {
     pub(crate) fn values_only(&self) -> Context {
         Context {
             node: node::copy(&self.node, self.id()),
-            identity: Identity::NONE,
+            identity: ManuallyDrop::new(Identity::NONE),
         }
     }
 
@@ -398,7 +397,7 @@ impl Context {
         };
         Some(Context {
             node,
-            identity: Identity::NONE,
+            identity: ManuallyDrop::new(Identity::NONE),
         })
     }
 
@@ -411,7 +410,7 @@ impl Context {
         };
         Some(Context {
             node,
-            identity: Identity::NONE,
+            identity: ManuallyDrop::new(Identity::NONE),
         })
     }
 
@@ -419,7 +418,7 @@ impl Context {
     pub(crate) fn inherit(&self) -> Context {
         Context {
             node: node::inherit(&self.node, self.id()),
-            identity: Identity::NONE,
+            identity: ManuallyDrop::new(Identity::NONE),
         }
     }
 
@@ -428,14 +427,14 @@ impl Context {
     pub(crate) fn alias(&self) -> Context {
         Context {
             node: self.node.clone(),
-            identity: self.identity.alone(),
+            identity: ManuallyDrop::new(self.identity.alone()),
         }
     }
 
     /// What is in the context, if no other context has the same.
     #[inline]
-    pub(crate) fn into_last_node(self) -> Option<Node> {
-        NodeRef::into_unique(self.node?).map(UniqueArc::into_inner)
+    pub(crate) fn into_last_node(mut self) -> Option<Node> {
+        NodeRef::into_unique(self.node.take()?).map(UniqueArc::into_inner)
     }
 
     /// The content, leaving the empty context behind.
@@ -456,7 +455,7 @@ impl Clone for Context {
     fn clone(&self) -> Context {
         Context {
             node: node::copy(&self.node, self.id()),
-            identity: self.identity.copy(),
+            identity: ManuallyDrop::new(self.identity.copy()),
         }
     }
 }

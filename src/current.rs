@@ -4,19 +4,22 @@
 //! - [`thread`]: the contexts that are entered on this thread.
 //! - [`values`]: reading, writing and copying the current one.
 //! - [`frame`]: entering and leaving.
+//! - [`drops`]: where what is in a context is dropped.
 //! - [`overriding`]: the current scope, which the shim keeps beside the context, and overriding it.
 
+mod drops;
 mod frame;
 mod kind;
 mod overriding;
 mod thread;
 mod values;
 
+pub(crate) use self::drops::drop_values;
 #[cfg(feature = "rayon")]
 pub(crate) use self::frame::enter_wait;
 pub(crate) use self::frame::{
-    Entering, Frame, drop_values, enter, enter_again, enter_alone, enter_call, enter_empty,
-    enter_for_all, enter_run,
+    Entering, Frame, enter, enter_again, enter_alone, enter_call, enter_empty, enter_for_all,
+    enter_run,
 };
 pub(crate) use self::kind::{Kind, Users};
 pub(crate) use self::overriding::{ScopeOverride, scope, scope_frame};

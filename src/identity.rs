@@ -1,5 +1,7 @@
 //! [`Identity`]: which context a context is, and the companions that were captured with it.
 
+use triomphe::UniqueArc;
+
 use crate::companion::captured::Companions;
 use crate::id;
 use crate::raw::NumberOrShared;
@@ -38,6 +40,14 @@ impl SharedCompanions {
         match &*self.0 {
             Tail::Captured(companions) => companions,
             Tail::Written { captured, .. } => captured.get(),
+        }
+    }
+
+    /// The companions, if this is the only reference.
+    pub(crate) fn into_last(self) -> Option<Companions> {
+        match triomphe::Arc::into_unique(self.0).map(UniqueArc::into_inner)? {
+            Tail::Captured(companions) => Some(companions),
+            Tail::Written { captured, .. } => captured.into_last(),
         }
     }
 
@@ -136,11 +146,10 @@ impl Identity {
         Identity(NumberOrShared::number(self.id()))
     }
 
-    pub(crate) fn companions(&self) -> Option<&Companions> {
-        match self.0.as_shared()? {
-            Tail::Captured(companions) => Some(companions),
-            Tail::Written { captured, .. } => Some(captured.get()),
-        }
+    /// Whether there are companions.
+    #[inline]
+    pub(crate) fn has_companions(&self) -> bool {
+        self.0.has_bit(0)
     }
 
     /// Whether anything is to be done about companions where the context is entered.

@@ -31,8 +31,9 @@ impl Drop for Slot {
     }
 }
 
-/// Each is dropped while those that were registered before it are current, as it is entered:
-/// closing a span, for example, asks for the current subscriber.
+/// Each is dropped while those that were registered before it are current, as where it is entered:
+/// closing a span, for example, asks for the current subscriber. (The context's own destructor has
+/// entered the context.)
 impl Drop for Companions {
     fn drop(&mut self) {
         if !self.others.is_empty() && thread::may_call() {

@@ -18,8 +18,10 @@ use crate::catch::caught;
 pub trait Companion: Send + Sync + 'static {
     /// What a context keeps.
     ///
-    /// It is dropped while the values of the companions that were registered before this one are
-    /// current, as it is entered.
+    /// The last one that keeps it drops it inside its own context: a span that closes then, for
+    /// example, is told of with the variables that it was kept with, whatever the thread is at.
+    /// The values of the companions that were registered before this one are current, as where it
+    /// is entered, and of the others nothing is.
     type Value: Send + Sync + 'static;
 
     /// What is current on this thread, if there is anything to be taken along.

@@ -1,16 +1,16 @@
-//! Entering contexts: how a frame is made, and what is dropped when it is left.
+//! Entering contexts: how a frame is made.
 
 use std::any::Any;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 
+use super::drops::drop_values;
 use super::kind::{Kind, Origin, Users};
 use super::thread::{contexts, glance};
-use crate::catch::{catch, in_destructor};
+use crate::catch::catch;
 use crate::companion;
 use crate::companion::captured::Companions;
 use crate::context::Context;
-use crate::node::Node;
 use crate::shared::SharedContext;
 
 /// How a frame is entered: who may use it, and the scope that it has for what the shim keeps beside
@@ -254,9 +254,9 @@ pub(crate) fn enter_run<R>(f: impl FnOnce() -> R) -> R {
 
 /// A context to be entered once, and released then.
 pub(crate) struct Frame {
-    context: Context,
+    pub(super) context: Context,
     /// A shared context was marked as entered, and is released with the frame.
-    kind: Kind,
+    pub(super) kind: Kind,
 }
 
 impl Frame {
@@ -339,42 +339,5 @@ impl Drop for Frame {
         if let Origin::Shared(shared) = origin {
             shared.into_last().into_iter().for_each(drop_values);
         }
-    }
-}
-
-/// Drops the context of work that has ended, and the values that nobody else has.
-///
-/// Their destructors may write, but the outer frame may be that of a runtime's task, which refuses
-/// writes, or of a callback queue, which would keep what they write. So they run in an empty
-/// context.
-#[inline]
-pub(crate) fn drop_values(context: Context) {
-    if let Some(node) = context.into_last_node() {
-        drop_last(node);
-    }
-}
-
-/// How often values are dropped that destructors of the ones before have set.
-const ROUNDS: u32 = 16;
-
-#[cold]
-fn drop_last(node: Node) {
-    let mut next = Some(node);
-    let mut round = 0;
-    while let Some(node) = next.take() {
-        // A destructor that sets a variable each time, as an allocator might that counts, would go
-        // on without end.
-        let users = if round < ROUNDS {
-            Users::call()
-        } else {
-            Users::Closed
-        };
-        let mut frame = Frame::new(Context::new().apart(), users);
-        let entering = Entering::from(&frame.kind).to_drop();
-        enter(&mut frame.context, entering, || {
-            in_destructor(|| drop(node));
-        });
-        next = mem::take(&mut frame.context).into_last_node();
-        round += 1;
     }
 }

@@ -3,6 +3,7 @@
 //! The rows `co` of the conformance suite have what every executor has to do.
 
 mod destroyed;
+mod drops;
 mod edges;
 mod panics;
 mod runtimes;
@@ -113,5 +114,6 @@ pub(crate) fn register_all() {
         companion::register(edges::Captures).unwrap();
         companion::register(destroyed::Destroyed).unwrap();
         companion::register(two::Noted).unwrap();
+        companion::register(drops::Open).unwrap();
     });
 }

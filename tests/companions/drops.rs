@@ -1,0 +1,156 @@
+//! In whose variables a companion's value is dropped: its own context's, wherever that goes.
+
+use std::cell::RefCell;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aiocontextvars::companion::Companion;
+use aiocontextvars::event_loop::EventLoop;
+use aiocontextvars::{Carried, Context, ContextExt, context_var, inherit_context, shim};
+
+use super::register_all;
+
+context_var! { static REQUEST: u64; }
+
+/// What the drops of values have seen.
+type Seen = Arc<Mutex<Vec<Option<u64>>>>;
+
+/// Something that is current as a span is, and is told of when nobody keeps it any more.
+pub(crate) struct Open;
+
+pub(crate) struct Opened(Seen);
+
+std::thread_local! {
+    static OPEN: RefCell<Option<Seen>> = const { RefCell::new(None) };
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().push(REQUEST.get());
+        // What it writes is nobody else's.
+        REQUEST.set(999);
+    }
+}
+
+impl Companion for Open {
+    type Value = Opened;
+
+    fn capture(&self) -> Option<Opened> {
+        OPEN.with_borrow(Clone::clone).map(Opened)
+    }
+
+    fn enter<R>(&self, opened: &Opened, f: impl FnOnce() -> R) -> R {
+        let before = OPEN.replace(Some(Arc::clone(&opened.0)));
+        let result = f();
+        OPEN.set(before);
+        result
+    }
+
+    fn enter_none<R>(&self, f: impl FnOnce() -> R) -> R {
+        let before = OPEN.take();
+        let result = f();
+        OPEN.set(before);
+        result
+    }
+}
+
+/// Calls `make` in request 1, and `end` with the result in request 2. Returns what the drop saw.
+fn made_and_ended<T>(make: impl FnOnce() -> T, end: impl FnOnce(T)) -> Vec<Option<u64>> {
+    register_all();
+    let seen = Seen::default();
+    let made = Context::new().with_value(&REQUEST, 1).run(|| {
+        OPEN.set(Some(Arc::clone(&seen)));
+        let made = make();
+        OPEN.set(None);
+        made
+    });
+    Context::new().with_value(&REQUEST, 2).run(|| {
+        // The other request has one open as well.
+        OPEN.set(Some(Seen::default()));
+        end(made);
+        OPEN.set(None);
+        assert_eq!(REQUEST.get(), Some(2), "what a drop writes has no effect");
+    });
+    assert_eq!(REQUEST.get(), None);
+    let seen = seen.lock().unwrap();
+    seen.clone()
+}
+
+#[test]
+fn a_context_that_is_dropped_elsewhere() {
+    assert_eq!(made_and_ended(inherit_context, drop), [Some(1)]);
+    // What is left of it has the values only.
+    let alone = |context: Context| {
+        let alone = context.without_companions();
+        assert_eq!(alone.get(&REQUEST), Some(&1));
+    };
+    assert_eq!(made_and_ended(inherit_context, alone), [Some(1)]);
+    let last = |context: Context| {
+        let copy = context.clone().with_value(&REQUEST, 3);
+        drop(context);
+        drop(copy);
+    };
+    assert_eq!(made_and_ended(inherit_context, last), [Some(3)]);
+    let shared = |context: Context| drop(context.share());
+    assert_eq!(made_and_ended(inherit_context, shared), [Some(1)]);
+}
+
+#[test]
+fn a_context_that_was_written_to() {
+    let written = |mut context: Context| {
+        context.run(|| drop(REQUEST.set(4)));
+        assert!(context.has_companions());
+    };
+    assert_eq!(made_and_ended(inherit_context, written), [Some(4)]);
+}
+
+#[test]
+fn a_message() {
+    assert_eq!(made_and_ended(|| Carried::new(()), drop), [Some(1)]);
+    let run = |message: Carried<()>| message.run(|()| assert_eq!(REQUEST.get(), Some(1)));
+    assert_eq!(made_and_ended(|| Carried::new(()), run), [Some(1)]);
+}
+
+#[test]
+fn functions_and_callbacks() {
+    let bound = || shim::bind(|| assert_eq!(REQUEST.get(), Some(1)));
+    assert_eq!(made_and_ended(bound, |f| f()), [Some(1)]);
+    assert_eq!(made_and_ended(bound, drop), [Some(1)]);
+    let timer = || shim::call_later(Duration::from_secs(3_600), || ());
+    let cancel = |timer: shim::TimerHandle| timer.cancel();
+    let event_loop = EventLoop::new();
+    event_loop.run_until_complete(async {
+        assert_eq!(made_and_ended(timer, cancel), [Some(1)]);
+    });
+}
+
+#[test]
+fn futures() {
+    let wrapped = || async {}.in_current_context();
+    assert_eq!(made_and_ended(wrapped, drop), [Some(1)]);
+    let awaited = |future| shim::block_on(future);
+    assert_eq!(made_and_ended(wrapped, awaited), [Some(1)]);
+}
+
+#[test]
+fn tasks_that_end_within_others() {
+    // Polled where request 2 is.
+    let mut tasks = Vec::new();
+    let executor = shim::ContextAwareExecutor::new(Inline);
+    let spawned = || executor.spawn(async {});
+    assert_eq!(made_and_ended(spawned, |task| tasks.push(task)), [Some(1)]);
+    let pending = || {
+        let event_loop = EventLoop::new();
+        drop(event_loop.spawn(std::future::pending::<()>()));
+        event_loop
+    };
+    assert_eq!(made_and_ended(pending, EventLoop::close), [Some(1)]);
+}
+
+struct Inline;
+
+impl shim::Executor for Inline {
+    fn schedule(&self, task: shim::Runnable) {
+        task.run();
+    }
+}
