@@ -18,8 +18,15 @@ fn propagation_has_the_code_of_the_recipes() {
     let files = [
         include_str!("grpc/calls.rs"),
         include_str!("grpc/deadline.rs"),
+        include_str!("traceparent.rs"),
     ];
-    check(include_str!("../../../docs/propagation.md"), &files, 5);
+    check(include_str!("../../../docs/propagation.md"), &files, 8);
+}
+
+#[test]
+fn web_services_has_the_code_of_the_recipes() {
+    let files = [include_str!("traceparent.rs")];
+    check(include_str!("../../../docs/web-services.md"), &files, 1);
 }
 
 #[test]
