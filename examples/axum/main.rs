@@ -74,6 +74,8 @@ fn log() -> Outcome<()> {
 fn app() -> Router {
     Router::new()
         .route("/", get(hello))
+        // The body is polled and dropped in the span of the middleware around this layer.
+        .layer(HttpContextLayer::new())
         .layer(from_fn(number))
         // Around the routes and the middlewares above it.
         .layer(HttpContextLayer::new())
