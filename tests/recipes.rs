@@ -242,6 +242,10 @@ fn the_page_has_the_code_of_this_file() {
         include_str!("../docs/testing.md"),
         include_str!("recipes.rs"),
     );
+    // That section is tested where axum is.
+    let (before, section) = page.split_once("\n## Servers and subscribers\n").unwrap();
+    let (_, after) = section.split_once("\n## ").unwrap();
+    let page = [before, after].concat();
     let mut blocks = 0;
     for block in page.split("```rust,ignore\n").skip(1) {
         let block = block.split("```").next().unwrap();

@@ -40,6 +40,14 @@ fn policies_has_the_code_of_row_level_security() {
 }
 
 #[test]
+fn testing_has_the_code_of_the_recipe_for_servers() {
+    let files = [include_str!("test_subscriber.rs")];
+    let page = include_str!("../../../docs/testing.md");
+    let (_, section) = page.split_once("\n## Servers and subscribers\n").unwrap();
+    check(section.split("\n## ").next().unwrap(), &files, 3);
+}
+
+#[test]
 fn jobs_has_the_code_of_the_recipes() {
     let files = [
         include_str!("brokers/main.rs"),
