@@ -43,14 +43,18 @@ pub async fn spawns(runtime: &Runtime, set: &mut JoinSet<()>, local: &LocalSet) 
     drop(set.spawn(async {}));
     drop(set.spawn_on(async {}, runtime.handle()));
     drop(set.spawn_local(async {}));
+    drop(set.spawn_local_on(async {}, local));
     drop(set.spawn_blocking(|| ()));
+    drop(set.spawn_blocking_on(|| (), runtime.handle()));
     drop(local.spawn_local(async {}));
     drop(runtime.handle().spawn(async {}));
     drop(runtime.handle().spawn_blocking(|| ()));
     drop(runtime.spawn(async {}));
     drop(runtime.spawn_blocking(|| ()));
     drop(std::thread::spawn(|| ()));
+    std::thread::scope(|scope| drop(scope.spawn(|| ())));
     drop(std::thread::Builder::new().spawn(|| ()));
+    std::thread::scope(|scope| drop(std::thread::Builder::new().spawn_scoped(scope, || ())));
 }
 END
 found=$(CARGO_TARGET_DIR=$spawns/target CLIPPY_CONF_DIR=$spawns cargo clippy --quiet --manifest-path "$spawns/Cargo.toml" 2>&1)
