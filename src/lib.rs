@@ -209,8 +209,8 @@ pub use crate::with_context::{ContextExt, WithContext};
 #[doc = include_str!("../README.md")]
 struct ReadmeExamples;
 
-/// The examples about policies, which use `futures`' executors.
-#[cfg(all(doctest, feature = "futures-executor"))]
+/// The examples about policies, one of which is on a runtime of tokio.
+#[cfg(all(doctest, feature = "tokio"))]
 #[doc = include_str!("../docs/policies.md")]
 struct PolicyExamples;
 
