@@ -189,12 +189,22 @@ impl<T> Carried<T> {
     ///
     /// # Examples
     ///
+    /// The message goes on to another process, and its values go in the headers.
+    ///
     /// ```
-    /// # use aiocontextvars::{Carried, context_var};
+    /// use std::collections::HashMap;
+    /// use aiocontextvars::{Carried, context_var, propagation::Propagator};
+    ///
     /// context_var! { static TENANT: &'static str; }
     ///
     /// TENANT.set("acme");
-    /// assert_eq!(Carried::new(7).context().get(&TENANT), Some(&"acme"));
+    /// let message = Carried::new(7);
+    /// assert_eq!(message.context().get(&TENANT), Some(&"acme"));
+    ///
+    /// let mut headers = HashMap::new();
+    /// let inside = Propagator::new().send("tenant", &TENANT);
+    /// inside.inject(message.context(), &mut headers);
+    /// assert_eq!(headers["baggage"], "tenant=acme");
     /// ```
     pub fn context(&self) -> &Context {
         self.0.context()
