@@ -16,6 +16,9 @@ use crate::fields::Fields;
 /// format writes is ours. (A message is written by the format, which may leave line breaks in it:
 /// what others have sent belongs into fields.)
 ///
+/// To switch colours off, call `fmt().with_ansi(false)` before `event_format`, behind which the
+/// builder has no such method. The format inside goes by it.
+///
 /// # Examples
 ///
 /// See the [module](super).
