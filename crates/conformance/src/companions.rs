@@ -25,8 +25,17 @@ use crate::fixtures::{ID, Log, until};
 #[derive(Clone)]
 struct Ambient {
     number: u64,
-    /// Counts who keeps it.
-    kept: Arc<()>,
+    /// Counts who keeps it, and has what those found who let it go.
+    kept: Arc<Log<Option<u64>>>,
+}
+
+/// One that a context keeps.
+struct Kept(Ambient);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.0.kept.push(ID.get());
+    }
 }
 
 std::thread_local! {
@@ -36,21 +45,21 @@ std::thread_local! {
 struct CurrentAmbient;
 
 impl Companion for CurrentAmbient {
-    type Value = Ambient;
+    type Value = Kept;
 
-    fn capture(&self) -> Option<Ambient> {
-        AMBIENT.with_borrow(Clone::clone)
+    fn capture(&self) -> Option<Kept> {
+        AMBIENT.with_borrow(Clone::clone).map(Kept)
     }
 
-    fn is_current(&self, value: &Ambient) -> bool {
+    fn is_current(&self, value: &Kept) -> bool {
         AMBIENT.with_borrow(|current| {
             let current = current.as_ref();
-            current.is_some_and(|current| Arc::ptr_eq(&current.kept, &value.kept))
+            current.is_some_and(|current| Arc::ptr_eq(&current.kept, &value.0.kept))
         })
     }
 
-    fn enter<R>(&self, value: &Ambient, f: impl FnOnce() -> R) -> R {
-        replaced_by(Some(value.clone()), f)
+    fn enter<R>(&self, value: &Kept, f: impl FnOnce() -> R) -> R {
+        replaced_by(Some(value.0.clone()), f)
     }
 
     fn enter_none<R>(&self, f: impl FnOnce() -> R) -> R {
@@ -80,7 +89,7 @@ impl Ambient {
         REGISTER.call_once(|| companion::register(CurrentAmbient).unwrap());
         Ambient {
             number,
-            kept: Arc::default(),
+            kept: Arc::new(Log::new()),
         }
     }
 
@@ -434,6 +443,38 @@ pub(crate) fn co_09_work_from_a_thread_has_that_threads(on: On) {
         };
         assert_eq!(bound(), number(1));
         assert_eq!((ambient(), one.keepers()), (None, 0));
+    });
+}
+
+pub(crate) fn co_11_what_is_kept_goes_in_the_context_that_keeps_it(on: On) {
+    on.start().block_on(async {
+        let one = Ambient::new(1);
+        // Work that ends, as the last.
+        let task = one.around(|| on.spawn(async { drop(ID.set(2)) }));
+        task.await.unwrap();
+        one.is_let_go().await;
+        assert_eq!(one.kept.take(), [Some(2)]);
+        let job = one.around(|| shim::spawn_blocking(|| drop(ID.set(3))));
+        job.await.unwrap();
+        one.is_let_go().await;
+        assert_eq!(one.kept.take(), [Some(3)]);
+        one.around(|| drop(on.call_soon(|| ())));
+        on.callbacks_so_far().await;
+        one.is_let_go().await;
+        assert_eq!(one.kept.take(), [Some(1)]);
+        // Work that others end, in contexts of theirs.
+        let task = one.around(|| on.spawn(std::future::pending::<()>()));
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        one.is_let_go().await;
+        let later = Duration::from_secs(3600);
+        one.around(|| on.call_later(later, || ())).cancel();
+        drop(one.around(|| Carried::new(())));
+        one.around(|| shim::bind(|| ()))();
+        one.around(|| async {}.in_current_context()).await;
+        one.is_let_go().await;
+        assert_eq!(one.kept.take(), [Some(1); 5]);
+        assert_eq!(both(), OUTSIDE);
     });
 }
 

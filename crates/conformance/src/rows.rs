@@ -347,6 +347,7 @@ macro_rules! __rows {
                 co_08_what_nobody_works_in_keeps_nothing
                 co_08_a_runner_between_its_runs
                 co_09_work_from_a_thread_has_that_threads
+                co_11_what_is_kept_goes_in_the_context_that_keeps_it
                 exit_a_companions_value
                 exit_a_companions_value_elsewhere
             }
