@@ -4,7 +4,9 @@
 #![allow(unsafe_code, reason = "a fork")]
 
 use std::fs;
+use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use aiocontextvars::bridge::tracing::CurrentDispatch;
 use aiocontextvars::shim::{ContextAwareExecutor, Runnable};
@@ -88,4 +90,23 @@ fn one_thread_is_asked_also_after_a_fork_and_before_there_is_one() {
     set_global_default(Counts::to(&GLOBAL)).unwrap();
     assert_eq!(work_of_nobody(), [0, 1]);
     assert_eq!((work_of_nobody(), threads()), ([0, 2], 1));
+
+    // Where nothing is to be recorded, nothing is, of what is spawned there either. Elsewhere that
+    // has no effect.
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let later = {
+        let kept = Arc::clone(&kept);
+        ContextAwareExecutor::from_schedule(move |step| kept.lock().unwrap().push(step))
+    };
+    let run = || {
+        let steps = mem::take(&mut *kept.lock().unwrap());
+        steps.into_iter().for_each(Runnable::run);
+    };
+    let spawn = || later.spawn(async { info!("whoever's") }).detach();
+    with_default(&Dispatch::none(), spawn);
+    run();
+    assert_eq!(GLOBAL.load(Ordering::Relaxed), 2);
+    spawn();
+    with_default(&Dispatch::none(), run);
+    assert_eq!(GLOBAL.load(Ordering::Relaxed), 3);
 }

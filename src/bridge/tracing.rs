@@ -41,7 +41,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 
 use ::tracing::dispatcher::{self, Dispatch};
+use ::tracing::level_filters::LevelFilter;
 use ::tracing::span::{self, Span};
+use ::tracing::subscriber::NoSubscriber;
 
 use crate::companion::Companion;
 
@@ -152,7 +154,8 @@ impl Drop for Left {
 }
 
 /// The subscriber that was made the default of a scope (by `set_default`, `with_default` or
-/// `with_subscriber`), as a [companion](crate::companion). The global default is everywhere anyway.
+/// `with_subscriber`), as a [companion](crate::companion); also one that records nothing, as
+/// `Dispatch::none()`. The global default is everywhere anyway.
 ///
 /// For tests that run at once, each with a subscriber of its own. Register it before
 /// [`CurrentSpan`], so that spans are entered where their subscriber is.
@@ -174,7 +177,7 @@ impl Companion for CurrentDispatch {
     type Value = Dispatch;
 
     fn capture(&self) -> Option<Dispatch> {
-        dispatcher::get_default(|dispatch| is_scoped(dispatch).then(|| dispatch.clone()))
+        dispatcher::get_default(|dispatch| is_of_scope(dispatch).then(|| dispatch.clone()))
     }
 
     // Whether two are the same, a `Dispatch` does not tell. So there is no `is_current`.
@@ -184,7 +187,7 @@ impl Companion for CurrentDispatch {
     }
 
     fn enter_none<R>(&self, f: impl FnOnce() -> R) -> R {
-        match dispatcher::get_default(is_scoped) {
+        match dispatcher::get_default(is_of_scope) {
             true => dispatcher::with_default(&global(), f),
             false => f(),
         }
@@ -199,7 +202,7 @@ fn global() -> Dispatch {
     }
     let global = default_of_another_thread().unwrap_or_else(Dispatch::none);
     // It is set once, perhaps later.
-    if !global.is::<::tracing::subscriber::NoSubscriber>() {
+    if !is_none(&global) {
         GLOBAL.get_or_init(|| global.clone());
     }
     global
@@ -242,6 +245,19 @@ fn answer_questions() -> Option<Questions> {
     };
     let thread = thread::Builder::new().name("aio-dispatch".to_owned());
     thread.spawn(answer).ok().map(|_| sender)
+}
+
+/// Whether the current one is that of a scope: it can only be that, or is none where there is a
+/// global default. (Where no event of any level is recorded, nobody needs to know.)
+fn is_of_scope(dispatch: &Dispatch) -> bool {
+    match is_none(dispatch) {
+        true => LevelFilter::current() != LevelFilter::OFF && !is_none(&global()),
+        false => is_scoped(dispatch),
+    }
+}
+
+fn is_none(dispatch: &Dispatch) -> bool {
+    dispatch.is::<NoSubscriber>()
 }
 
 /// Whether it can only be that of a scope. A `Dispatch` tells by its `Debug` only, which begins
