@@ -18,8 +18,9 @@ use crate::baggage;
 ///   listed speaks for its variable only: what others have put into the baggage by that key stays
 ///   here. What is left out is told to nobody: `TextMapPropagator` has no way to.
 /// - Coming in, [`received`] has the context of the variables, for the code that handles the
-///   message to run in, and what was left out. It is made of the current values and those of the
-///   message. A header that is no text, opentelemetry-http's `HeaderExtractor` keeps to itself.
+///   message to run in, and what was left out. It has the values of the message only, whoever reads
+///   it; [`Context::apply`](aiocontextvars::Context::apply) adds them to the current ones. A header
+///   that is no text, opentelemetry-http's `HeaderExtractor` keeps to itself.
 ///
 /// OpenTelemetry's own `BaggagePropagator` may be there too, *before* this one: both write the same
 /// header, and the last one counts. It fills the OpenTelemetry baggage of messages that come in,
@@ -87,7 +88,10 @@ impl TextMapPropagator for Propagator {
     }
 
     fn extract_with_context(&self, context: &Context, extractor: &dyn Extractor) -> Context {
-        context.with_value(self.0.extract(copy_context(), &Headers(extractor)))
+        // Not of the current values: the variables that a message says nothing of would be those of
+        // whoever reads it.
+        let values = aiocontextvars::Context::new();
+        context.with_value(self.0.extract(values, &Headers(extractor)))
     }
 
     fn fields(&self) -> FieldIter<'_> {

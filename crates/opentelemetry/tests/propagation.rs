@@ -217,12 +217,19 @@ fn bad_input_is_left_out_and_told() {
 }
 
 #[test]
-fn the_values_of_the_current_context_are_the_base() {
+fn a_message_has_no_values_of_whoever_reads_it() {
     Context::new().run(|| {
+        TENANT.set("globex".to_owned());
         REQUEST_ID.set(1);
-        let cx = Propagator(&OURS).extract_with_context(&span(), &headers("tenant=acme"));
+        let cx = Propagator(&OURS).extract_with_context(&span(), &headers("request-id=7"));
         let context = &received(&cx).unwrap().context;
-        assert_eq!((context.get(&REQUEST_ID), context.len()), (Some(&1), 2));
+        assert_eq!((context.get(&REQUEST_ID), context.len()), (Some(&7), 1));
         assert!(cx.has_active_span() && received(&OtelContext::new()).is_none());
+        // Where they are meant to be added.
+        context.apply();
+        assert_eq!(
+            (TENANT.get().as_deref(), REQUEST_ID.get()),
+            (Some("globex"), Some(7))
+        );
     });
 }
