@@ -3,11 +3,13 @@
 //! - [`kind`]: whose frame it is, and so who may read and write.
 //! - [`thread`]: the contexts that are entered on this thread.
 //! - [`values`]: reading, writing and copying the current one.
-//! - [`frame`]: entering and leaving.
+//! - [`enter`](mod@enter): entering and leaving.
 //! - [`drops`]: where what is in a context is dropped.
+//! - [`frame`]: a context that is entered once, and the current one again.
 //! - [`overriding`]: the current scope, which the shim keeps beside the context, and overriding it.
 
 mod drops;
+mod enter;
 mod frame;
 mod kind;
 mod overriding;
@@ -15,11 +17,11 @@ mod thread;
 mod values;
 
 pub(crate) use self::drops::drop_values;
+pub(crate) use self::enter::{Entering, enter, enter_alone};
 #[cfg(feature = "rayon")]
 pub(crate) use self::frame::enter_wait;
 pub(crate) use self::frame::{
-    Entering, Frame, enter, enter_again, enter_alone, enter_call, enter_empty, enter_for_all,
-    enter_run,
+    Frame, enter_again, enter_call, enter_empty, enter_for_all, enter_run,
 };
 pub(crate) use self::kind::{Kind, Users};
 pub(crate) use self::overriding::{ScopeOverride, scope, scope_frame};

@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code, reason = "a fork")]
 
+use std::cell::Cell;
 use std::fs;
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,18 +11,26 @@ use std::sync::{Arc, Mutex};
 
 use aiocontextvars::bridge::tracing::CurrentDispatch;
 use aiocontextvars::shim::{ContextAwareExecutor, Runnable};
-use aiocontextvars::{Context, companion};
+use aiocontextvars::{Context, companion, inherit_context};
+use futures::executor::block_on;
 use tracing::dispatcher::{set_global_default, with_default};
 use tracing::{Dispatch, Event, Subscriber, info};
 use tracing_subscriber::layer::{self, Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
 
-/// Counts events.
+/// Counts events, and does what there is to do meanwhile.
 struct Counts(&'static AtomicUsize);
+
+std::thread_local! {
+    static MEANWHILE: Cell<Option<Box<dyn FnOnce()>>> = const { Cell::new(None) };
+}
 
 impl<S: Subscriber> Layer<S> for Counts {
     fn on_event(&self, _: &Event<'_>, _: layer::Context<'_, S>) {
         self.0.fetch_add(1, Ordering::Relaxed);
+        if let Some(f) = MEANWHILE.take() {
+            f();
+        }
     }
 }
 
@@ -102,11 +111,33 @@ fn one_thread_is_asked_also_after_a_fork_and_before_there_is_one() {
         let steps = mem::take(&mut *kept.lock().unwrap());
         steps.into_iter().for_each(Runnable::run);
     };
-    let spawn = || later.spawn(async { info!("whoever's") }).detach();
-    with_default(&Dispatch::none(), spawn);
+    let spawn = move || later.spawn(async { info!("whoever's") }).detach();
+    with_default(&Dispatch::none(), &spawn);
     run();
     assert_eq!(GLOBAL.load(Ordering::Relaxed), 2);
     spawn();
     with_default(&Dispatch::none(), run);
     assert_eq!(GLOBAL.load(Ordering::Relaxed), 3);
+
+    // Where a subscriber is called, none stands for the one that calls. What is polled or dropped
+    // there does not replace it, and what is spawned there is no scope's.
+    let kept = with_default(&Counts::to(&SCOPED), inherit_context);
+    assert!(kept.has_companions());
+    let done = Arc::new(AtomicUsize::new(0));
+    let meanwhile = Arc::clone(&done);
+    MEANWHILE.set(Some(Box::new(move || {
+        let inline = ContextAwareExecutor::from_schedule(Runnable::run);
+        let task = inline.spawn_in(Context::new(), async move {
+            meanwhile.fetch_add(1, Ordering::Relaxed);
+        });
+        block_on(task).unwrap();
+        drop(kept);
+        info!("within a subscriber, which tracing leaves out");
+        spawn();
+    })));
+    with_default(&Counts::to(&SCOPED), || info!("calls"));
+    let scoped = SCOPED.load(Ordering::Relaxed);
+    run();
+    let counts = [&*done, &SCOPED, &GLOBAL].map(|count| count.load(Ordering::Relaxed));
+    assert_eq!((counts, scoped), ([1, 1, 4], 1));
 }

@@ -31,17 +31,19 @@
 //! Where work runs while its thread is in another span, as a stolen job or a task of an inline
 //! executor does, that span is left meanwhile and entered again afterwards, and layers hear of
 //! both. So the span of the work is the current one, though it may be entered further out as well.
-//! (Entered within itself, a registry would not take it for the current one.)
+//! (Entered within itself, a registry would not take it for the current one.) It is the same where
+//! what a context keeps is dropped, as when a request drops the last message of another one: the
+//! other's span closes in no span.
 
 use std::fmt::{self, Write};
 use std::mem;
 use std::process;
+use std::ptr;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 
 use ::tracing::dispatcher::{self, Dispatch};
-use ::tracing::level_filters::LevelFilter;
 use ::tracing::span::{self, Span};
 use ::tracing::subscriber::NoSubscriber;
 
@@ -247,11 +249,13 @@ fn answer_questions() -> Option<Questions> {
     thread.spawn(answer).ok().map(|_| sender)
 }
 
-/// Whether the current one is that of a scope: it can only be that, or is none where there is a
-/// global default. (Where no event of any level is recorded, nobody needs to know.)
+/// Whether what [`dispatcher::get_default`] gives is of a scope; to be called within. One that
+/// records nothing is, unless it stands for there being none: that is what the same question gives
+/// within, and what it gives where a subscriber is called. (`tests/global_subscriber.rs` has all
+/// three.)
 fn is_of_scope(dispatch: &Dispatch) -> bool {
     match is_none(dispatch) {
-        true => LevelFilter::current() != LevelFilter::OFF && !is_none(&global()),
+        true => !dispatcher::get_default(|none| ptr::eq(none, dispatch)),
         false => is_scoped(dispatch),
     }
 }

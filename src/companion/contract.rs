@@ -18,10 +18,10 @@ use crate::catch::caught;
 pub trait Companion: Send + Sync + 'static {
     /// What a context keeps.
     ///
-    /// The last one that keeps it drops it inside its own context: a span that closes then, for
-    /// example, is told of with the variables that it was kept with, whatever the thread is at.
-    /// The values of the companions that were registered before this one are current, as where it
-    /// is entered, and of the others nothing is.
+    /// The last context that keeps it drops it inside itself: whoever hears of the drop, as a
+    /// subscriber does of the end of a span, finds the variables of that context, on whatever
+    /// thread. The values of companions that were registered before this one are current, as where
+    /// it is entered, and of the others nothing is (see [`enter_none`](Companion::enter_none)).
     type Value: Send + Sync + 'static;
 
     /// What is current on this thread, if there is anything to be taken along.
@@ -57,8 +57,8 @@ pub trait Companion: Send + Sync + 'static {
     /// Calls `f` while nothing is current: for a unit of work that has captured nothing, and runs
     /// where something else is current, as a stolen job does.
     ///
-    /// It is called at each of its polls. Without an implementation, what the thread has stays
-    /// current.
+    /// It is called at each of its polls, and where the value of a companion is dropped that a
+    /// context has kept. Without an implementation, what the thread has stays current.
     fn enter_none<R>(&self, f: impl FnOnce() -> R) -> R {
         f()
     }

@@ -6,7 +6,7 @@
 
 use std::mem;
 
-use super::frame::{Entering, Frame, enter};
+use super::enter::{Entering, enter};
 use super::kind::{Kind, Users};
 use crate::catch::in_destructor;
 use crate::context::Context;
@@ -22,18 +22,19 @@ impl Drop for Context {
     }
 }
 
-// By value: what has its address taken is not kept in registers where there are no companions.
 #[cold]
 #[inline(never)]
 fn drop_both(context: Context) {
-    drop_companions(context);
+    drop(without_companions(context));
 }
 
 /// Drops what was captured with `context`, if nobody else has it, while the values are current and
-/// nothing else is. Returns the context without.
+/// nothing else is.
+//
+// By value: what has its address taken is not kept in registers where there are no companions.
 #[cold]
 #[inline(never)]
-fn drop_companions(mut context: Context) -> Context {
+fn without_companions(mut context: Context) -> Context {
     let companions = context.identity_mut().take_companions();
     if let Some(last) = companions.and_then(SharedCompanions::into_last) {
         context.identity_mut().set_apart();
@@ -51,7 +52,7 @@ fn drop_companions(mut context: Context) -> Context {
 #[inline]
 pub(crate) fn drop_values(mut context: Context) {
     if context.identity().has_companions() {
-        context = drop_companions(context);
+        context = without_companions(context);
     }
     if let Some(node) = context.into_last_node() {
         drop_last(node);
@@ -63,22 +64,27 @@ const ROUNDS: u32 = 16;
 
 #[cold]
 fn drop_last(node: Node) {
+    /// What destructors have set, also if one panics.
+    struct Set(Context);
+    impl Drop for Set {
+        fn drop(&mut self) {
+            drop_values(mem::take(&mut self.0));
+        }
+    }
     let mut next = Some(node);
     let mut round = 0;
     while let Some(node) = next.take() {
         // A destructor that sets a variable each time, as an allocator might that counts, would go
         // on without end.
-        let users = if round < ROUNDS {
-            Users::call()
-        } else {
-            Users::Closed
-        };
-        let mut frame = Frame::new(Context::new().apart(), users);
-        let entering = Entering::from(&frame.kind).to_drop();
-        enter(&mut frame.context, entering, || {
+        let kind = Kind::new(match round < ROUNDS {
+            true => Users::call(),
+            false => Users::Closed,
+        });
+        let mut set = Set(Context::new().apart());
+        enter(&mut set.0, Entering::from(&kind).to_drop(), || {
             in_destructor(|| drop(node));
         });
-        next = mem::take(&mut frame.context).into_last_node();
+        next = mem::take(&mut set.0).into_last_node();
         round += 1;
     }
 }

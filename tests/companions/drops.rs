@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aiocontextvars::companion::Companion;
 use aiocontextvars::event_loop::EventLoop;
+use aiocontextvars::shim::{ContextAwareExecutor, Runnable};
 use aiocontextvars::{Carried, Context, ContextExt, context_var, inherit_context, shim};
 
 use super::register_all;
@@ -135,22 +136,20 @@ fn futures() {
 #[test]
 fn tasks_that_end_within_others() {
     // Polled where request 2 is.
-    let mut tasks = Vec::new();
-    let executor = shim::ContextAwareExecutor::new(Inline);
-    let spawned = || executor.spawn(async {});
-    assert_eq!(made_and_ended(spawned, |task| tasks.push(task)), [Some(1)]);
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&steps);
+    let executor = ContextAwareExecutor::from_schedule(move |step| kept.lock().unwrap().push(step));
+    let spawned = || executor.spawn(async { drop(REQUEST.set(6)) });
+    let run = |_task| {
+        let steps = std::mem::take(&mut *steps.lock().unwrap());
+        assert_eq!(steps.len(), 1);
+        steps.into_iter().for_each(Runnable::run);
+    };
+    assert_eq!(made_and_ended(spawned, run), [Some(6)]);
     let pending = || {
         let event_loop = EventLoop::new();
         drop(event_loop.spawn(std::future::pending::<()>()));
         event_loop
     };
     assert_eq!(made_and_ended(pending, EventLoop::close), [Some(1)]);
-}
-
-struct Inline;
-
-impl shim::Executor for Inline {
-    fn schedule(&self, task: shim::Runnable) {
-        task.run();
-    }
 }

@@ -48,7 +48,7 @@
 //! this:
 //!
 //! ```text
-//! my_crate::MyExecutor fails 8 of 282 rows
+//! my_crate::MyExecutor fails 8 of 283 rows
 //!
 //! tasks: submitting leaves the context alone
 //!     row ta_02_submitting_leaves_the_context_alone, at crates/conformance/src/tasks.rs:122

@@ -22,8 +22,7 @@ static INSIDE: LazyLock<propagation::Propagator> =
 static TRACE: LazyLock<TraceContextPropagator> = LazyLock::new(TraceContextPropagator::new);
 
 static TRACER: LazyLock<SdkTracer> = LazyLock::new(|| {
-    // A second time by the other test.
-    let _ = companion::register(CurrentContext);
+    companion::register(CurrentContext).unwrap();
     SdkTracerProvider::builder().build().tracer("test")
 });
 

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread::AccessError;
 
 use aiocontextvars::companion::{self, Companion};
 
@@ -69,10 +70,13 @@ fn replaced_by<R>(number: Option<u64>, f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// The number of what is current; none where the thread's locals are gone.
-pub(crate) fn current() -> Option<u64> {
-    let number = |current: &RefCell<Option<Ambient>>| Some(current.borrow().as_ref()?.0);
-    CURRENT.try_with(number).ok().flatten()
+/// The number of what is current. An error where the thread's locals are gone.
+fn try_current() -> Result<Option<u64>, AccessError> {
+    CURRENT.try_with(|current| Some(current.borrow().as_ref()?.0))
+}
+
+fn current() -> Option<u64> {
+    try_current().ok().flatten()
 }
 
 /// Calls `f` while a new one is current.
@@ -111,7 +115,7 @@ impl Expected {
     }
 
     pub(crate) fn check(&self, who: impl FnOnce() -> String, at: &str) {
-        let seen = current();
+        let Ok(seen) = try_current() else { return };
         SEEN.fetch_add(u64::from(seen.is_some()), Ordering::Relaxed);
         if seen != self.number && (seen.is_some() || !self.or_none) {
             LEDGER.fault(|| {

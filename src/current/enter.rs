@@ -1,0 +1,184 @@
+//! Entering contexts, with what was captured with them.
+
+use std::any::Any;
+use std::panic::{self, AssertUnwindSafe};
+
+use super::kind::{Kind, Origin};
+use super::thread::contexts;
+use crate::catch::catch;
+use crate::companion;
+use crate::companion::captured::Companions;
+use crate::context::Context;
+
+/// How a frame is entered: who may use it, and the scope that it has for what the shim keeps beside
+/// the context. The core only passes the scope on.
+#[derive(Clone, Copy)]
+pub(crate) struct Entering<'a> {
+    pub(crate) kind: &'a Kind,
+    /// Without one, the frame shares that of the frame around it.
+    pub(crate) scope: Option<&'a dyn Any>,
+    /// Whether it is for a drop: the companions' panics stay here then, and what is called inside
+    /// is called all the same.
+    pub(crate) is_drop: bool,
+}
+
+impl<'a> Entering<'a> {
+    #[inline]
+    pub(crate) fn new(kind: &'a Kind, scope: Option<&'a dyn Any>) -> Entering<'a> {
+        Entering {
+            kind,
+            scope,
+            is_drop: false,
+        }
+    }
+
+    /// The same for a drop.
+    #[inline]
+    pub(crate) fn to_drop(self) -> Self {
+        Entering {
+            is_drop: true,
+            ..self
+        }
+    }
+}
+
+impl<'a> From<&'a Kind> for Entering<'a> {
+    #[inline]
+    fn from(kind: &'a Kind) -> Entering<'a> {
+        Entering::new(kind, None)
+    }
+}
+
+/// Calls `f` while `context` is current; then `context` has what was set inside.
+#[inline]
+pub(crate) fn enter<'a, R>(
+    context: &mut Context,
+    entering: impl Into<Entering<'a>>,
+    f: impl FnOnce() -> R,
+) -> R {
+    let Entering {
+        kind,
+        scope,
+        is_drop,
+    } = entering.into();
+    if context.identity().is_marked() {
+        return enter_accompanied(context, kind, scope, is_drop, f);
+    }
+    enter_frame(context, kind, scope, f)
+}
+
+/// The same for a context that is not marked: nothing is to be done about companions.
+#[inline]
+pub(crate) fn enter_alone<R>(
+    context: &mut Context,
+    entering: Entering<'_>,
+    f: impl FnOnce() -> R,
+) -> R {
+    debug_assert!(!context.identity().is_marked());
+    enter_frame(context, entering.kind, entering.scope, f)
+}
+
+/// Calls `f` in a frame for `context`, and leaves the companions alone.
+#[inline]
+fn enter_frame<R>(
+    context: &mut Context,
+    kind: &Kind,
+    scope: Option<&dyn Any>,
+    f: impl FnOnce() -> R,
+) -> R {
+    let is_for_all = kind.users.may_all_read();
+    contexts().enter(context, kind, is_for_all, scope, f)
+}
+
+/// Like [`enter`], with the companions that were captured with the context, inside the frame.
+#[cold]
+#[inline(never)]
+fn enter_accompanied<R>(
+    context: &mut Context,
+    kind: &Kind,
+    scope: Option<&dyn Any>,
+    is_drop: bool,
+    f: impl FnOnce() -> R,
+) -> R {
+    let (mut f, mut result) = (Some(f), None);
+    let entering = Entering {
+        kind,
+        scope,
+        is_drop,
+    };
+    enter_with_companions(context, entering, &mut || {
+        if let Some(f) = f.take() {
+            result = Some(f());
+        }
+    });
+    match result {
+        Some(result) => result,
+        None => unreachable!("`Companion::enter` returns what its closure returns"),
+    }
+}
+
+fn enter_with_companions(context: &mut Context, entering: Entering<'_>, f: &mut dyn FnMut()) {
+    /// Puts the companions back into the context when it has been left.
+    struct Entered<'a> {
+        context: &'a mut Context,
+        kind: Kind,
+    }
+    impl Drop for Entered<'_> {
+        #[inline]
+        fn drop(&mut self) {
+            if let Origin::Accompanied(companions) = &mut self.kind.origin {
+                if let Some(companions) = companions.take() {
+                    self.context.identity_mut().put_back(companions);
+                }
+            }
+        }
+    }
+    let Entering {
+        kind,
+        scope,
+        is_drop,
+    } = entering;
+    let Some(companions) = context.identity_mut().take_companions() else {
+        return enter_frame(context, kind, scope, || call_accompanied(None, is_drop, f));
+    };
+    let entered = Entered {
+        context,
+        kind: Kind {
+            users: kind.users,
+            origin: Origin::Accompanied(Some(companions)),
+        },
+    };
+    let kind = &entered.kind;
+    enter_frame(entered.context, kind, scope, || {
+        let companions = match &kind.origin {
+            Origin::Accompanied(Some(companions)) => Some(companions.get()),
+            _ => None,
+        };
+        call_accompanied(companions, is_drop, f);
+    });
+}
+
+/// Calls `f` while these companions are current, and nothing of the others is.
+#[inline]
+fn call_accompanied(companions: Option<&Companions>, is_drop: bool, f: &mut dyn FnMut()) {
+    match is_drop {
+        false => companion::enter(companions, f),
+        true => drop_accompanied(companions, f),
+    }
+}
+
+/// Calls `f` while these companions are current. Their panics stay here, and those of `f` go on.
+#[cold]
+fn drop_accompanied(companions: Option<&Companions>, f: &mut dyn FnMut()) {
+    let mut outcome = None;
+    catch(|| {
+        companion::enter(companions, &mut || {
+            outcome = Some(panic::catch_unwind(AssertUnwindSafe(&mut *f)));
+        });
+    });
+    match outcome {
+        None => f(),
+        Some(Ok(())) => {}
+        Some(Err(payload)) => panic::resume_unwind(payload),
+    }
+}
