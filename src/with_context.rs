@@ -102,7 +102,7 @@ pin_project! {
 struct Placed<P: EnterContext>(P);
 
 impl<P: EnterContext> Around for Placed<P> {
-    #[inline(never)]
+    #[inline]
     fn around(&mut self, value: Undropped<'_>) {
         let kind = Kind::call();
         self.0

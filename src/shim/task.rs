@@ -196,7 +196,7 @@ impl<F: Future> Future for Outlined<F> {
 }
 
 impl<P: EnterContext, S: TaskScope, O: FrameOwner> Around for Entry<P, S, O> {
-    #[inline(never)]
+    #[inline]
     fn around(&mut self, value: Undropped<'_>) {
         let scope = self.scope.dropped();
         O::with_kind(|kind| {
