@@ -178,7 +178,7 @@ impl<T, A: Around> Drop for Inside<T, A> {
         }
         // SAFETY: as above, nothing uses or drops `inner` after `value`.
         let value = unsafe { Undropped::new(&mut self.inner) };
-        // SAFETY: nor `around`.
+        // SAFETY: as above, nothing uses or drops `around` after this, whether it returns or unwinds.
         unsafe { drop_both(&mut self.around, value) }
     }
 }
