@@ -38,8 +38,8 @@ pub(crate) fn enter_empty<R>(f: impl FnOnce() -> R) -> R {
 
 /// Calls `f`, whose result everybody will see, in an empty context, so that it is no request's.
 ///
-/// It may run a runtime, whose tasks are not to write here. But whoever reads a default first may be
-/// a signal handler, which can ask which task runs only where this thread has asked before.
+/// It may run a runtime, whose tasks are not to write here. But whoever reads a default first may
+/// be a signal handler, which can ask which task runs only where this thread has asked before.
 pub(crate) fn enter_for_all<R>(f: fn() -> R) -> R {
     let users = match glance(|_, kind| kind.users) {
         Some(Users::Root | Users::BlockOn(_) | Users::Call(_)) => Users::call(),

@@ -19,9 +19,9 @@
 //! drop of a future that has a context of its own: all that it runs is meant to see its values, and
 //! no foreign task can have written them. A poll is that of a task of the shim, and asking there
 //! would double the price of a `set`. A wait is one in which a worker runs jobs of others, and a
-//! run is that of an executor by a `block_on`, whose future has a frame of its own inside. Closed is
-//! where destructors have set variables too often. A default is computed in a call, or in a poll if
-//! it is read in one.
+//! run is that of an executor by a `block_on`, whose future has a frame of its own inside. Closed
+//! is where destructors have set variables too often. A default is computed in a call, or in a poll
+//! if it is read in one.
 
 use crate::error::SetErrorKind;
 use crate::identity::SharedCompanions;
@@ -48,8 +48,8 @@ pub(super) enum Origin {
 
 impl Origin {
     /// The result of what runs here is everybody's. What is current beside it is of whoever happens
-    /// to be here first, and is not captured. (A variant more would be three instructions more where
-    /// a context is entered.)
+    /// to be here first, and is not captured. (A variant more would be three instructions more
+    /// where a context is entered.)
     pub(super) const FOR_ALL: Origin = Origin::Accompanied(None);
 }
 

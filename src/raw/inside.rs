@@ -178,7 +178,8 @@ impl<T, A: Around> Drop for Inside<T, A> {
         }
         // SAFETY: as above, nothing uses or drops `inner` after `value`.
         let value = unsafe { Undropped::new(&mut self.inner) };
-        // SAFETY: as above, nothing uses or drops `around` after this, whether it returns or unwinds.
+        // SAFETY: as above, nothing uses or drops `around` after this, whether it returns or
+        // unwinds.
         unsafe { drop_both(&mut self.around, value) }
     }
 }
