@@ -12,9 +12,15 @@ use super::lines::{Lines, logged};
 use super::{FIELDS, ID, PEER, Peer, RATIO, TENANT};
 
 fn text(lines: Lines) -> Dispatch {
+    text_with(lines, FmtSpan::NONE)
+}
+
+/// With a line for each of these events of spans, too.
+fn text_with(lines: Lines, spans: FmtSpan) -> Dispatch {
     let format = format().without_time().with_target(false);
     let subscriber = fmt::Subscriber::builder()
         .with_ansi(false)
+        .with_span_events(spans)
         .with_writer(lines);
     Dispatch::new(subscriber.event_format(Text::new(format, &FIELDS)).finish())
 }
@@ -72,17 +78,7 @@ fn other_formats() {
 fn logged_with_ends(f: impl FnOnce()) -> String {
     // Another test may have registered it.
     let _ = companion::register(CurrentSpan);
-    let written = logged(
-        |lines| {
-            let format = format().without_time().with_target(false);
-            let subscriber = fmt::Subscriber::builder()
-                .with_ansi(false)
-                .with_span_events(FmtSpan::CLOSE)
-                .with_writer(lines);
-            Dispatch::new(subscriber.event_format(Text::new(format, &FIELDS)).finish())
-        },
-        f,
-    );
+    let written = logged(|lines| text_with(lines, FmtSpan::CLOSE), f);
     let without_times = |line: &str| match line.split_once(": close ") {
         Some((span, _)) => format!("{span}: close\n"),
         None => format!("{line}\n"),
