@@ -13,7 +13,8 @@ use axum::Router;
 use axum::extract::Request;
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tracing::{info, info_span, subscriber};
+use tracing::instrument::WithSubscriber;
+use tracing::{Dispatch, Instrument, dispatcher, info, info_span};
 use tracing_subscriber::fmt;
 
 /// In each test, before all else.
@@ -39,6 +40,13 @@ impl io::Write for Lines {
 }
 
 impl Lines {
+    /// A subscriber that writes them.
+    fn subscriber(&self) -> Dispatch {
+        let lines = self.clone();
+        let format = fmt().without_time().with_target(false).with_ansi(false);
+        format.with_writer(move || lines.clone()).finish().into()
+    }
+
     fn all(&self) -> Vec<String> {
         let lines = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         lines.lines().map(str::to_owned).collect()
@@ -69,10 +77,7 @@ async fn start(app: Router) -> SocketAddr {
 async fn a_server_logs_where_its_test_does() {
     register();
     let lines = Lines::default();
-    let writer = lines.clone();
-    let format = fmt().without_time().with_target(false).with_ansi(false);
-    let subscriber = format.with_writer(move || writer.clone()).finish();
-    let _until_the_end = subscriber::set_default(subscriber);
+    let _until_the_end = dispatcher::set_default(&lines.subscriber());
 
     let server = start(app()).await;
     common::get(server, "/", "acme").await;
@@ -84,18 +89,8 @@ async fn two_servers_at_once_on_one_runtime() {
     register();
     let of = async |name: &'static str| {
         let lines = Lines::default();
-        let writer = lines.clone();
-        let format = fmt().without_time().with_target(false).with_ansi(false);
-        let dispatch = format.with_writer(move || writer.clone()).finish().into();
-        let app = app();
-        let server = tracing::dispatcher::with_default(&dispatch, || {
-            let test = info_span!("test", name);
-            let base = test.in_scope(inherit_context);
-            app.layer(HttpContextLayer::with(move |_: &Request| base.clone()))
-        });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async { axum::serve(listener, server).await });
+        let started = async { start(app()).instrument(info_span!("test", name)).await };
+        let address = started.with_subscriber(lines.subscriber()).await;
         (name, lines, address)
     };
     let servers = [of("one").await, of("two").await];
