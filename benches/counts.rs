@@ -60,6 +60,24 @@ const OPERATIONS: &[(&str, Operation)] = &[
     ("get_string_1", |times| get(&NAME, with_name(), times)),
     ("get_default", |times| get(&LOCALE, with_id(1), times)),
     ("get_unset", |times| get(&UNSET, with_id(1), times)),
+    // Where each read asks which task runs.
+    ("get_root", |times| {
+        ID.set(1);
+        reads(times);
+    }),
+    #[cfg(feature = "tokio")]
+    ("get_bare_task", |times| {
+        on_tokio(async move {
+            tokio::spawn(async move { reads(times) }).await.unwrap();
+        });
+    }),
+    #[cfg(feature = "tokio")]
+    ("get_block_on", |times| {
+        shim::block_on(async move {
+            ID.set(1);
+            reads(times);
+        });
+    }),
     ("with_string_1", |times| {
         each(with_name(), times, || {
             NAME.with(|name| name.map(String::len))
@@ -217,6 +235,11 @@ where
     D: DefaultKind,
 {
     each(context, times, || black_box(var).get());
+}
+
+/// Reads in what is current.
+fn reads(times: u64) {
+    (0..times).for_each(|_| _ = black_box(black_box(&ID).get()));
 }
 
 fn set() -> Token<u64> {

@@ -19,6 +19,11 @@
 //! - A `&mut` into a frame exists only as long as its [`Busy`](frames::Busy) does, and whoever
 //!   finds the frame busy does not touch it.
 //!
+//! What the files outside of this module owe it is checked by review, because `unsafe` is for this
+//! module alone: [`Lookup`] and [`Around`] keep their promises, the closure of a
+//! [`glance`](Contexts::glance) calls no user code, and what is read by a key has the type of the
+//! key's variable.
+//!
 //! # Allocators and signal handlers
 //!
 //! An allocator is called at function calls, a signal handler between any two instructions. Both
@@ -30,6 +35,8 @@
 //!   known. (Only what every handler puts back is read as ordinary memory is.)
 //! - A pointer is stored after what it points to, and that is reused after the pointer is gone.
 //!   [`PutBack`](cell::PutBack) has the compiler fences. On one thread nothing else is needed.
+//! - A word is that of the target. Where numbers of 64 bits are two words, a handler could see half
+//!   of one: there no handler may read a variable.
 //! - What consists of several cells is checked again after it was read (`Contexts::cached`), or
 //!   stored over after a handler could have changed it ([`Contexts::enter`]).
 

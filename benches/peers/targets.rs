@@ -52,6 +52,8 @@ const TARGETS: &[Target] = &[
     target("spawn_event_loop", NativeOver("smol_local"), 0.80),
     target("rayon_join", Over("bare"), 2.5),
     target("rayon_par_iter", Over("bare"), 2.0),
+    target("spawn_in_span", Over("tracing"), 1.0),
+    target("poll_in_span", Over("tracing"), 1.0),
     // Nanoseconds.
     target("event_text", Ours, 80.0),
     target("event_json", Ours, 80.0),

@@ -265,21 +265,22 @@ fn is_none(dispatch: &Dispatch) -> bool {
 }
 
 /// Whether it can only be that of a scope. A `Dispatch` tells by its `Debug` only, which begins
-/// with `Dispatch::Scoped`, or with `Dispatch::Global` for the global default and for none.
+/// with `Dispatch::Global` for the global default and for none. If that ever changes, all are taken
+/// for those of scopes: the global one is then captured as well, which is slower, and right.
 fn is_scoped(dispatch: &Dispatch) -> bool {
-    let mut start = Start { is_scoped: false };
+    let mut start = Start { is_global: false };
     // An error as soon as it is known.
     let _ = write!(start, "{dispatch:?}");
-    start.is_scoped
+    !start.is_global
 }
 
 struct Start {
-    is_scoped: bool,
+    is_global: bool,
 }
 
 impl Write for Start {
     fn write_str(&mut self, start: &str) -> fmt::Result {
-        self.is_scoped = start.ends_with("Scoped");
+        self.is_global = start.ends_with("Global");
         Err(fmt::Error)
     }
 }

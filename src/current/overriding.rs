@@ -49,13 +49,12 @@ impl Drop for ScopeOverride {
     }
 }
 
-/// Calls `f`, which must neither call user code nor override a scope, on the current scope.
+/// Calls `f` on the current scope.
 #[inline]
 pub(crate) fn scope<R>(f: impl FnOnce(Option<&dyn Any>) -> R) -> R {
     contexts().frames().scope(|current| {
-        // One of another task, which runs on this thread too, does not count.
-        let is_own = |overriding: &&Rc<Overriding>| overriding.task == RunningTask::now();
-        f(match current.overriding.filter(is_own) {
+        let overriding = current.overriding.filter(is_own);
+        f(match &overriding {
             Some(overriding) => Some(&*overriding.scope),
             None => current.scope,
         })
@@ -66,10 +65,14 @@ pub(crate) fn scope<R>(f: impl FnOnce(Option<&dyn Any>) -> R) -> R {
 /// is overridden.
 #[inline]
 pub(crate) fn scope_frame() -> Option<usize> {
-    contexts()
-        .frames()
-        .scope(|current| match current.overriding {
-            Some(overriding) if overriding.task == RunningTask::now() => None,
-            _ => Some(current.frame),
-        })
+    contexts().frames().scope(|current| {
+        let overriding = current.overriding.filter(is_own);
+        overriding.is_none().then_some(current.frame)
+    })
+}
+
+/// What another task that runs on this thread overrides with does not count.
+#[inline]
+fn is_own(overriding: &Rc<Overriding>) -> bool {
+    overriding.task == RunningTask::now()
 }

@@ -24,7 +24,7 @@ use crate::value;
 const ROOT_KIND: &Kind = &Kind::new(Users::Root);
 
 thread_local! {
-    static CONTEXTS: Contexts<Context, Kind, Rc<Overriding>> =
+    static CONTEXTS: Contexts<Context, Kind, Overriding> =
         const { Contexts::new(Context::new(), ROOT_KIND) };
     static ROOT: RootGuard = const { RootGuard };
 }
@@ -56,7 +56,7 @@ impl Lookup for Context {
 }
 
 #[inline]
-pub(super) fn contexts() -> &'static Contexts<Context, Kind, Rc<Overriding>> {
+pub(super) fn contexts() -> &'static Contexts<Context, Kind, Overriding> {
     Contexts::here(&CONTEXTS)
 }
 

@@ -20,7 +20,9 @@ pub(super) unsafe fn here<L>(key: &'static LocalKey<L>) -> &'static L {
     let pointer = key.with(ptr::from_ref);
     // SAFETY: as it has no destructor, it is there for as long as code of the thread runs, and is
     // never written again as a whole; and the reference stays on the thread, as the caller
-    // promises.
+    // promises. (Where thread-locals are keys of the operating system, as in a program for Windows
+    // by MinGW, it is freed at the thread's exit, between two destructors and inside of none. No
+    // call is on the machine stack then that could have the reference.)
     unsafe { &*pointer }
 }
 
@@ -46,7 +48,7 @@ impl<T: Copy> VolatileCell<T> {
     pub(super) fn get(&self) -> T {
         // SAFETY: the pointer is that of a valid `T`. Nobody else accesses it meanwhile: the cell
         // is not `Sync`, it gives out no references, and a handler does not interrupt the access of
-        // a word.
+        // a word (see the head of `raw.rs` for what is two).
         unsafe { self.0.get().read_volatile() }
     }
 

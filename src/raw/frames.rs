@@ -4,6 +4,7 @@ use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
+use std::rc::Rc;
 use std::sync::atomic::{Ordering, compiler_fence};
 
 use super::cell::{PutBack, VolatileCell};
@@ -18,7 +19,7 @@ pub(crate) struct Frames<T, K: 'static, O: 'static> {
     innermost: VolatileCell<*const Link<T, K, O>>,
     root: UnsafeCell<ManuallyDrop<T>>,
     root_kind: &'static K,
-    root_override: ManuallyDrop<Cell<Option<O>>>,
+    root_override: ManuallyDrop<Cell<Option<Rc<O>>>>,
     /// The value of the innermost frame that is [`Busy`], null if there is none. There can be
     /// several if other frames are entered in between.
     busy: VolatileCell<*const T>,
@@ -29,7 +30,7 @@ pub(crate) struct Scope<'a, O> {
     /// A number that tells its frame from those around it. 0 for the root.
     pub(crate) frame: usize,
     pub(crate) scope: Option<&'a dyn Any>,
-    pub(crate) overriding: Option<&'a O>,
+    pub(crate) overriding: Option<Rc<O>>,
 }
 
 struct Link<T, K, O> {
@@ -37,7 +38,7 @@ struct Link<T, K, O> {
     kind: NonNull<K>,
     scope: Option<NonNull<dyn Any>>,
     /// Counts in place of the scope, if there is one. Not for signal handlers.
-    overriding: Cell<Option<O>>,
+    overriding: Cell<Option<Rc<O>>>,
     outer: *const Link<T, K, O>,
 }
 
@@ -95,8 +96,8 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
         f()
     }
 
-    /// Calls `f`, which must neither call user code nor override a scope, on the current scope:
-    /// that of the innermost frame that has one, or what overrides it.
+    /// Calls `f` on the current scope: that of the innermost frame that has one, or what overrides
+    /// it.
     #[inline]
     pub(crate) fn scope<R>(&self, f: impl FnOnce(Scope<'_, O>) -> R) -> R {
         let link = self.scope_link();
@@ -104,14 +105,18 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
             Some(link) => &link.overriding,
             None => &*self.root_override,
         };
+        let frame = link.map_or(0, |link| ptr::from_ref(link).addr());
+        // SAFETY: `enter` has borrowed it, and does not return before `f` does.
+        let scope = link
+            .and_then(|link| link.scope)
+            .map(|scope| unsafe { &*scope.as_ptr() });
+        // SAFETY: nobody replaces it while a count is added. It is not borrowed any longer, because
+        // `f` may override the scope.
+        let overriding = unsafe { &*overriding.as_ptr() }.as_ref().map(Rc::clone);
         f(Scope {
-            frame: link.map_or(0, |link| ptr::from_ref(link).addr()),
-            // SAFETY: `enter` has borrowed it and not returned.
-            scope: link
-                .and_then(|link| link.scope)
-                .map(|scope| unsafe { &*scope.as_ptr() }),
-            // SAFETY: nobody replaces it before `f` returns, which is told not to.
-            overriding: unsafe { &*overriding.as_ptr() }.as_ref(),
+            frame,
+            scope,
+            overriding,
         })
     }
 
@@ -132,13 +137,14 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
         next
     }
 
-    /// Has `overriding` count in place of the current scope, or of that of the frame with this
-    /// number, if that is there. Returns the frame's number and what did so before.
+    /// Sets what overrides the scope of the frame with this number, or of the innermost one, and
+    /// returns the frame's number and what did so before. A frame that has been left is not
+    /// looked for elsewhere: then `overriding` is given back.
     pub(crate) fn override_scope(
         &self,
         frame: Option<usize>,
-        overriding: Option<O>,
-    ) -> (usize, Option<O>) {
+        overriding: Option<Rc<O>>,
+    ) -> (usize, Option<Rc<O>>) {
         // SAFETY: as in `innermost`.
         let mut link = unsafe { self.innermost.get().as_ref() };
         let number =
@@ -164,7 +170,7 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
         // alive. That stays so: a handler that comes in between leaves what it enters.
         match unsafe { self.innermost.get().as_ref() } {
             Some(link) => (link.value, link.kind),
-            // `ManuallyDrop` has the layout of what it holds.
+            // `UnsafeCell` and `ManuallyDrop` have the layout of what they hold.
             None => (
                 NonNull::from(&self.root).cast(),
                 NonNull::from(self.root_kind),

@@ -42,5 +42,3 @@ impl<T> AlwaysSend<T> {
 // SAFETY: the two ways to make one ask for it: `new` for the type itself, `result` for all that a
 // `Result` has.
 unsafe impl<T> Send for AlwaysSend<T> {}
-// SAFETY: nothing can be done with a `&AlwaysSend<T>`.
-unsafe impl<T> Sync for AlwaysSend<T> {}

@@ -139,8 +139,7 @@ pub(crate) fn with_fixed(fixed: Option<Arc<Context>>) -> Option<Box<dyn Any>> {
     })
 }
 
-/// Calls `f`, which must not call user code, on the current scope, and on the local executor that
-/// is current with it.
+/// Calls `f` on the current scope, and on the local executor that is current with it.
 #[inline]
 pub(crate) fn current<R>(f: impl FnOnce(&ExecutorScope, Option<&LocalName>) -> R) -> R {
     current::scope(|scope| {
