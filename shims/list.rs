@@ -37,4 +37,8 @@ macro_rules! job_libraries {
     };
 }
 
+/// How a task is spawned on a local executor that the shim does not know, for messages.
+pub(crate) const BARE_LOCAL_SPAWN: &str = "`tokio::task::spawn_local(future.in_current_context())` or \
+                                `shim::tokio::task::spawn_local(future)`";
+
 pub(crate) use {job_libraries, runtimes};

@@ -18,18 +18,17 @@ mod values;
 
 pub(crate) use self::drops::drop_values;
 pub(crate) use self::enter::{Entering, enter, enter_alone};
-#[cfg(feature = "rayon")]
-pub(crate) use self::frame::enter_wait;
 pub(crate) use self::frame::{
     Frame, enter_again, enter_call, enter_empty, enter_for_all, enter_run,
 };
 pub(crate) use self::kind::{Kind, Users};
 pub(crate) use self::overriding::{ScopeOverride, scope, scope_frame};
-#[cfg(all(feature = "http-body", feature = "tower"))]
-pub(crate) use self::values::accompany;
-#[cfg(feature = "tower")]
-pub(crate) use self::values::inherit_values;
 pub(crate) use self::values::{
     address, check_write, copy, inherit, is_innermost, is_writable, pop, push, read, replace,
     replace_all,
+};
+#[allow(unused_imports, reason = "which adapters there are is not known here")]
+pub(crate) use self::{
+    frame::enter_wait,
+    values::{accompany, inherit_values},
 };

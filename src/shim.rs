@@ -126,6 +126,7 @@ mod join_set;
 mod join_task;
 mod listed;
 mod local;
+mod onto_list;
 mod outcome;
 mod parker;
 // By the target and not by the list: who runs work there does not matter, and the clock's moments
@@ -141,8 +142,10 @@ mod runnable;
 mod runnable_join;
 mod runner;
 pub(crate) mod runtime;
+mod scheduling;
 mod scope;
 mod search;
+mod spawning;
 mod task;
 mod task_group;
 mod task_list;
@@ -192,14 +195,7 @@ macro_rules! modules {
 
 runtimes!(modules);
 
-/// How a task is spawned on a local executor that the shim does not know, for messages.
-const BARE_LOCAL_SPAWN: &str = "`tokio::task::spawn_local(future.in_current_context())` or \
-                                `shim::tokio::task::spawn_local(future)`";
-
 use std::future::Future;
-use std::time::Duration;
-
-use futures_core::future::BoxFuture;
 
 pub use self::block::BlockOnError;
 pub use self::call_handle::{CallHandle, TimerHandle};
@@ -214,311 +210,24 @@ pub use self::platform::Instant;
 pub use self::remote_wakes::deliver_remote_wakes;
 pub use self::runnable::{Job, LocalRunnable, Runnable};
 pub use self::runner::Runner;
+pub use self::scheduling::{
+    call_at, call_at_in, call_later, call_later_in, call_soon, call_soon_in, call_soon_local,
+};
 pub use self::scope::EnterGuard;
 pub use self::search::NoRuntime;
+pub use self::spawning::{
+    spawn, spawn_blocking, spawn_blocking_in, spawn_in, spawn_local, try_spawn,
+};
 pub use self::task_group::{TaskFailure, TaskGroup, TaskGroupError};
 pub use self::time::{
     Elapsed, Sleep, Timeout, YieldNow, now, sleep, sleep_until, timeout, yield_now,
 };
 
-use self::callback::Call;
 use self::destination::Destination;
 use self::event_loop::EventLoop;
-use self::join::BoxedHandle;
-use self::join::boxed::{BoxedOutput, BoxingFuture};
-use self::scope::{LocalScope, new_context};
-use self::search::First;
-use self::task::{Outlined, TaskFuture};
+use self::task::TaskFuture;
 use crate::current;
 use crate::runtimes::runtimes;
-use crate::task_context::{AnyContext, TaskContext};
-
-/// Where work from here goes.
-#[inline]
-#[track_caller]
-fn destination() -> Destination {
-    match search::destination() {
-        Ok(destination) => destination,
-        Err(error) => no_runtime(error),
-    }
-}
-
-#[cold]
-#[track_caller]
-fn no_runtime(error: NoRuntime) -> ! {
-    panic!("{error}")
-}
-
-/// Where local work from here goes.
-#[track_caller]
-fn local() -> LocalScope {
-    match search::local() {
-        Ok(local) => local,
-        Err(error) => no_runtime(error),
-    }
-}
-
-/// Spawns a task on the current executor, in a copy of the current context, taken now.
-///
-/// The task keeps running when the handle is dropped. Only the task and its children see what it
-/// sets.
-///
-/// # Panics
-///
-/// If there is no executor; see the [module](self) for the search. For a form that does not panic,
-/// see [`try_spawn`].
-///
-/// # Examples
-///
-/// ```
-/// use aiocontextvars::{context_var, shim};
-///
-/// context_var! { static LEVEL: u8; }
-///
-/// shim::block_on(async {
-///     LEVEL.set(1);
-///     let task = shim::spawn(async { LEVEL.get() });
-///     LEVEL.set(2);
-///     assert_eq!(task.await.unwrap(), Some(1));
-/// });
-/// ```
-#[track_caller]
-pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    let future = Outlined::new(future);
-    if let Some((First { name, scope }, context)) = search::first_inheriting() {
-        return destination::spawn_by_name(name, scope, context, future);
-    }
-    if const { !search::FIRST_HAS_NAME } {
-        if let Some(list) = search::list() {
-            return listed::spawn_in(list, current::inherit(), future);
-        }
-    }
-    spawn_boxed(Box::pin(future))
-}
-
-/// As [`spawn`].
-///
-/// # Errors
-///
-/// [`NoRuntime`] if there is no executor; the future is dropped then.
-///
-/// # Examples
-///
-/// ```
-/// use aiocontextvars::shim;
-///
-/// shim::block_on(async {
-///     assert_eq!(shim::try_spawn(async { 1 }).unwrap().await.unwrap(), 1);
-/// });
-/// ```
-#[track_caller]
-pub fn try_spawn<F>(future: F) -> Result<JoinHandle<F::Output>, NoRuntime>
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    let future = Outlined::new(future);
-    if let Some((First { name, scope }, context)) = search::first_inheriting() {
-        return Ok(destination::spawn_by_name(name, scope, context, future));
-    }
-    if const { !search::FIRST_HAS_NAME } {
-        if let Some(list) = search::list() {
-            return Ok(listed::spawn_in(list, current::inherit(), future));
-        }
-    }
-    try_spawn_boxed(Box::pin(future))
-}
-
-/// Spawns a task on the current executor, in `context`: a [`Context`](crate::Context), moved in, or
-/// a [`SharedContext`](crate::SharedContext). `Context::new()` inherits nothing.
-///
-/// # Panics
-///
-/// If there is no executor.
-///
-/// # Examples
-///
-/// ```
-/// use aiocontextvars::{Context, context_var, shim};
-///
-/// context_var! { static LEVEL: u8; }
-///
-/// shim::block_on(async {
-///     LEVEL.set(1);
-///     let task = shim::spawn_in(Context::new(), async { LEVEL.get() });
-///     assert_eq!(task.await.unwrap(), None);
-/// });
-/// ```
-#[track_caller]
-pub fn spawn_in<C: TaskContext, F>(context: C, future: F) -> JoinHandle<F::Output>
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    let future = Outlined::new(future);
-    if let Some(First { name, scope }) = search::first() {
-        return destination::spawn_by_name(name, scope, context, future);
-    }
-    if const { !search::FIRST_HAS_NAME } {
-        if let Some(list) = search::list() {
-            return listed::spawn_in(list, context, future);
-        }
-    }
-    spawn_boxed_in(context.into_any(), Box::pin(future))
-}
-
-/// Spawns where the first runtime is not found by its name. The future is boxed for that, so that
-/// there is nothing more to compile for it; and its output, except on the event loop, so that there
-/// is little to compile for a type of output.
-#[cold]
-#[inline(never)]
-#[track_caller]
-fn spawn_boxed<T: Send + 'static>(future: BoxFuture<'static, T>) -> JoinHandle<T> {
-    match try_spawn_boxed(future) {
-        Ok(task) => task,
-        Err(error) => no_runtime(error),
-    }
-}
-
-/// As [`spawn_boxed`].
-#[cold]
-#[inline(never)]
-#[track_caller]
-fn try_spawn_boxed<T: Send + 'static>(
-    future: BoxFuture<'static, T>,
-) -> Result<JoinHandle<T>, NoRuntime> {
-    match search::list() {
-        Some(list) => Ok(listed::spawn_in(list, current::inherit(), future)),
-        None => spawn_any(Box::pin(BoxingFuture::new(future))).map(JoinHandle::boxed),
-    }
-}
-
-/// As [`spawn_boxed`], in `context`. Outputs are boxed on the event loop too.
-#[cold]
-#[inline(never)]
-#[track_caller]
-fn spawn_boxed_in<T: Send + 'static>(
-    context: AnyContext,
-    future: BoxFuture<'static, T>,
-) -> JoinHandle<T> {
-    match spawn_any_in(context, Box::pin(BoxingFuture::new(future))) {
-        Ok(task) => JoinHandle::boxed(task),
-        Err(error) => no_runtime(error),
-    }
-}
-
-/// Spawns on any executor that is found.
-#[track_caller]
-fn spawn_any(future: BoxFuture<'static, BoxedOutput>) -> Result<BoxedHandle, NoRuntime> {
-    let destination = search::destination()?;
-    let context = destination.new_context();
-    Ok(BoxedHandle::from(destination.spawn(context, future)))
-}
-
-/// The same in `context`. Separate from [`spawn_any`], so that a program which gives no context to
-/// its tasks is without this.
-#[track_caller]
-fn spawn_any_in(
-    context: AnyContext,
-    future: BoxFuture<'static, BoxedOutput>,
-) -> Result<BoxedHandle, NoRuntime> {
-    let destination = search::destination()?;
-    Ok(BoxedHandle::from(match context {
-        AnyContext::Own(context) => destination.spawn(context, future),
-        AnyContext::Shared(context) => destination.spawn(context, future),
-    }))
-}
-
-/// Spawns a task that stays on this thread, on the local executor that is entered, in a copy of the
-/// current context, taken now. Neither the future nor its output need be `Send`.
-///
-/// # Panics
-///
-/// If no local executor is entered: [`ContextAwareExecutor::enter_local`], the tasks of such an
-/// executor, and a running event loop enter one.
-///
-/// # Examples
-///
-/// ```
-/// use std::rc::Rc;
-/// use aiocontextvars::{event_loop::EventLoop, shim};
-///
-/// EventLoop::new().run_until_complete(async {
-///     let one = Rc::new(1);
-///     assert_eq!(*shim::spawn_local(async move { one }).await.unwrap(), 1);
-/// });
-/// ```
-#[track_caller]
-pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
-    if let Some(list) = search::list().filter(|list| list.is_here()) {
-        return listed::spawn_local_in(list, current::inherit(), future);
-    }
-    let local = local();
-    let context = local.scope.new_context();
-    local::spawn(local, context, future)
-}
-
-/// Runs `f` on a thread that may block, in a copy of the current context, taken now. The
-/// thread keeps nothing of it. A job that has started cannot be aborted.
-///
-/// # Panics
-///
-/// If there is no executor.
-///
-/// # Examples
-///
-/// ```
-/// use aiocontextvars::{context_var, shim};
-///
-/// context_var! { static LEVEL: u8; }
-///
-/// shim::block_on(async {
-///     LEVEL.set(1);
-///     assert_eq!(shim::spawn_blocking(|| LEVEL.get()).await.unwrap(), Some(1));
-/// });
-/// ```
-#[track_caller]
-pub fn spawn_blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-    let destination = destination();
-    let context = destination.new_context();
-    destination.spawn_blocking(context, f)
-}
-
-/// Runs `f` on a thread that may block, in `context`. In a [`SharedContext`](crate::SharedContext)
-/// that is entered elsewhere, the job steps aside and is resubmitted when it is free.
-///
-/// # Panics
-///
-/// If there is no executor.
-///
-/// # Examples
-///
-/// ```
-/// use aiocontextvars::{SharedContext, context_var, shim};
-///
-/// context_var! { static LEVEL: u8; }
-///
-/// let shared = SharedContext::new();
-/// shim::block_on(async {
-///     shim::spawn_blocking_in(&shared, || { LEVEL.set(1); }).await.unwrap();
-/// });
-/// assert_eq!(shared.get(&LEVEL), Some(1));
-/// ```
-#[track_caller]
-pub fn spawn_blocking_in<C: TaskContext, T: Send + 'static>(
-    context: C,
-    f: impl FnOnce() -> T + Send + 'static,
-) -> JoinHandle<T> {
-    destination().spawn_blocking(context, f)
-}
 
 /// Runs `future` to completion on the calling thread: on the current executor, or else on the
 /// runtime of the one feature of `tokio`, `async-std` and `smol` that is on. With several of them
@@ -605,227 +314,6 @@ pub fn try_block_on<F: Future>(future: F) -> Result<F::Output, BlockOnError> {
         }
         None => EventLoop::new().try_run_until_complete(future),
     }
-}
-
-/// Schedules `f` to be called soon, in a copy of the current context, taken now.
-///
-/// See the [module](self) for the order, and [`set_exception_handler`] for panics.
-///
-/// # Panics
-///
-/// If there is no executor.
-///
-/// # Examples
-///
-/// ```
-/// use aiocontextvars::{context_var, shim};
-///
-/// context_var! { static LEVEL: u8; }
-///
-/// shim::block_on(async {
-///     LEVEL.set(1);
-///     shim::call_soon(|| assert_eq!(LEVEL.get(), Some(1)));
-///     LEVEL.set(2);
-///     shim::yield_now().await;
-/// });
-/// ```
-#[track_caller]
-pub fn call_soon(f: impl FnOnce() + Send + 'static) -> CallHandle {
-    // Callbacks that schedule callbacks need no search.
-    if queue::is_own(|scope| scope.executor) {
-        let fixed = scope::current(|scope, _| scope.fixed.clone());
-        let call = Call::new(new_context(fixed.as_ref()), fixed, f);
-        queue::push_own(&call);
-        return CallHandle::new(call);
-    }
-    let destination = destination();
-    let call = Call::new(destination.new_context(), destination.fixed(), f);
-    destination.call_soon(call)
-}
-
-/// Schedules `f` to be called soon, in `context`.
-///
-/// In a [`SharedContext`](crate::SharedContext) that is entered elsewhere, the callback steps aside
-/// and runs when it is free, in order among those of the same context.
-///
-/// # Panics
-///
-/// If there is no executor.
-///
-/// # Examples
-///
-/// ```
-/// use aiocontextvars::{SharedContext, context_var, shim};
-///
-/// context_var! { static LEVEL: u8; }
-///
-/// let shared = SharedContext::new();
-/// shim::block_on(async {
-///     shim::call_soon_in(&shared, || { LEVEL.set(1); });
-///     while shared.is_empty() {
-///         shim::yield_now().await;
-///     }
-/// });
-/// ```
-#[track_caller]
-pub fn call_soon_in<C: TaskContext>(context: C, f: impl FnOnce() + Send + 'static) -> CallHandle {
-    let destination = destination();
-    let call = Call::new(context, destination.fixed(), f);
-    destination.call_soon(call)
-}
-
-/// Schedules `f` to be called soon on this thread, by the local executor that is entered, in a copy
-/// of the current context, taken now. The closure need not be `Send`.
-///
-/// # Panics
-///
-/// If no local executor is entered.
-///
-/// # Examples
-///
-/// ```
-/// use std::{cell::Cell, rc::Rc};
-/// use aiocontextvars::{event_loop::EventLoop, shim};
-///
-/// EventLoop::new().run_until_complete(async {
-///     let called = Rc::new(Cell::new(false));
-///     shim::call_soon_local({
-///         let called = Rc::clone(&called);
-///         move || called.set(true)
-///     });
-///     shim::yield_now().await;
-///     assert!(called.get());
-/// });
-/// ```
-#[track_caller]
-pub fn call_soon_local(f: impl FnOnce() + 'static) -> CallHandle {
-    if queue::is_own(|scope| scope.local) {
-        let fixed = scope::current(|scope, _| scope.fixed.clone());
-        let call = Call::new_local(new_context(fixed.as_ref()), fixed, f);
-        queue::push_own(&call);
-        return CallHandle::new(call);
-    }
-    let local = local();
-    let call = Call::new_local(local.scope.new_context(), local.scope.fixed.clone(), f);
-    Destination::Local(local).call_soon(call)
-}
-
-/// Schedules `f` to be called when `delay` has passed on the executor's clock, in a copy of the
-/// current context, taken now. Timers fire in the order of their deadlines, equal ones in the order
-/// of scheduling.
-///
-/// # Panics
-///
-/// If there is no executor, or it is a tokio runtime without a time driver.
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use aiocontextvars::{context_var, shim};
-///
-/// context_var! { static LEVEL: u8; }
-///
-/// shim::block_on(async {
-///     LEVEL.set(1);
-///     shim::call_later(Duration::from_millis(1), || assert_eq!(LEVEL.get(), Some(1)));
-///     LEVEL.set(2);
-///     shim::sleep(Duration::from_millis(5)).await;
-/// });
-/// ```
-#[track_caller]
-pub fn call_later(delay: Duration, f: impl FnOnce() + Send + 'static) -> TimerHandle {
-    let destination = destination();
-    let context = destination.new_context();
-    call_later_at(destination, context, delay, f)
-}
-
-/// As [`call_later`], in `context`.
-///
-/// # Panics
-///
-/// As [`call_later`].
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use aiocontextvars::{Context, shim};
-///
-/// shim::block_on(async {
-///     // A timer that pins no values of its maker.
-///     shim::call_later_in(Context::new(), Duration::from_millis(1), || ());
-/// });
-/// ```
-#[track_caller]
-pub fn call_later_in<C: TaskContext>(
-    context: C,
-    delay: Duration,
-    f: impl FnOnce() + Send + 'static,
-) -> TimerHandle {
-    call_later_at(destination(), context, delay, f)
-}
-
-#[track_caller]
-fn call_later_at<C: TaskContext>(
-    destination: Destination,
-    context: C,
-    delay: Duration,
-    f: impl FnOnce() + Send + 'static,
-) -> TimerHandle {
-    let when = clock::deadline(destination.clock().now(), delay);
-    let call = Call::new(context, destination.fixed(), f);
-    destination.call_at(when, call)
-}
-
-/// Schedules `f` to be called at `when` on the executor's clock, in a copy of the current context,
-/// taken now. A moment that has passed means the next turn.
-///
-/// # Panics
-///
-/// As [`call_later`].
-///
-/// # Examples
-///
-/// ```
-/// use aiocontextvars::shim;
-///
-/// shim::block_on(async {
-///     let timer = shim::call_at(shim::now(), || ());
-///     assert!(timer.when() <= shim::now());
-/// });
-/// ```
-#[track_caller]
-pub fn call_at(when: Instant, f: impl FnOnce() + Send + 'static) -> TimerHandle {
-    let destination = destination();
-    let call = Call::new(destination.new_context(), destination.fixed(), f);
-    destination.call_at(when, call)
-}
-
-/// As [`call_at`], in `context`.
-///
-/// # Panics
-///
-/// As [`call_later`].
-///
-/// # Examples
-///
-/// ```
-/// use aiocontextvars::{Context, shim};
-///
-/// shim::block_on(async {
-///     shim::call_at_in(Context::new(), shim::now(), || ());
-/// });
-/// ```
-#[track_caller]
-pub fn call_at_in<C: TaskContext>(
-    context: C,
-    when: Instant,
-    f: impl FnOnce() + Send + 'static,
-) -> TimerHandle {
-    let destination = destination();
-    let call = Call::new(context, destination.fixed(), f);
-    destination.call_at(when, call)
 }
 
 /// A function that calls `f` in a copy of the current context, taken now, wherever it is called. It

@@ -57,7 +57,7 @@ pub(crate) fn enter_for_all<R>(f: fn() -> R) -> R {
 
 /// Calls `f` in an empty context that cannot be written to, and in this scope, for waits in which a
 /// thread may run work of others.
-#[cfg(feature = "rayon")]
+#[allow(dead_code, reason = "only adapters wait so")]
 pub(crate) fn enter_wait<R>(scope: &dyn Any, f: impl FnOnce() -> R) -> R {
     let frame = Frame::new(Context::new().apart(), Users::Wait);
     frame.enter_scope(Some(scope), false, f)

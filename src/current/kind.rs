@@ -65,10 +65,7 @@ pub(crate) enum Users {
     /// A call, or the poll of a future, entered while this task was running.
     Call(RunningTask),
     /// A wait in which the thread may run whatever else there is to do.
-    #[cfg_attr(
-        not(feature = "rayon"),
-        expect(dead_code, reason = "only rayon waits so")
-    )]
+    #[allow(dead_code, reason = "only adapters wait so")]
     Wait,
     /// An executor that is run here, for a `block_on`.
     Run,

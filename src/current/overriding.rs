@@ -52,12 +52,25 @@ impl Drop for ScopeOverride {
 /// Calls `f` on the current scope.
 #[inline]
 pub(crate) fn scope<R>(f: impl FnOnce(Option<&dyn Any>) -> R) -> R {
-    contexts().frames().scope(|current| {
-        let overriding = current.overriding.filter(is_own);
-        f(match &overriding {
-            Some(overriding) => Some(&*overriding.scope),
-            None => current.scope,
+    contexts()
+        .frames()
+        .scope(|current| match current.overriding {
+            None => f(current.scope),
+            Some(overriding) => overridden(overriding, current.scope, f),
         })
+}
+
+/// Apart, so that nothing is dropped where nothing overrides.
+#[cold]
+#[inline(never)]
+fn overridden<R>(
+    overriding: Rc<Overriding>,
+    scope: Option<&dyn Any>,
+    f: impl FnOnce(Option<&dyn Any>) -> R,
+) -> R {
+    f(match is_own(&overriding) {
+        true => Some(&*overriding.scope),
+        false => scope,
     })
 }
 

@@ -91,7 +91,7 @@ pub(crate) fn inherit_values() -> Context {
 
 /// `context`, a copy, with what companions have current here, unless it has been captured with what
 /// was current elsewhere. If nothing is current, what is where it is entered stays so.
-#[cfg(all(feature = "http-body", feature = "tower"))]
+#[allow(dead_code, reason = "only adapters have copies of others")]
 pub(crate) fn accompany(context: Context) -> Context {
     if !companion::any() || context.identity().is_marked() {
         return context;

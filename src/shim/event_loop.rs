@@ -54,7 +54,7 @@ use super::context_aware::ContextAwareExecutor;
 use super::executor::{Adapter, Executor, ExecutorName, Hooks};
 use super::executor::{LocalExecutor, LocalName, QueueKey};
 use super::join::{self, JoinHandle};
-use super::listed;
+use super::onto_list;
 use super::parker::Parker;
 use super::queue::{Driver, Entry, Queue, QueueScope};
 use super::runnable::{LocalRunnable, Runnable};
@@ -353,7 +353,7 @@ impl EventLoop {
         F: Future + 'static,
         F::Output: 'static,
     {
-        listed::spawn_local_in(Arc::clone(&self.shared.tasks), context, future)
+        onto_list::spawn_local(Arc::clone(&self.shared.tasks), context, future)
     }
 
     /// Schedules `f` for the next turn, in a copy of the current context, taken now.

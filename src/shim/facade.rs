@@ -8,6 +8,7 @@ use super::join::JoinHandle;
 use super::local;
 use super::runtime::Runtime;
 use super::scope::{ExecutorScope, LocalScope, RuntimeScope, ScopeExecutor, ThreadScope};
+use super::spawning;
 use super::task::TaskFuture;
 use super::thread_state;
 use crate::current;
@@ -145,7 +146,7 @@ where
     F: Future<Output: 'static> + 'static,
 {
     let Some(local) = R::local_executor() else {
-        return super::spawn_local(future);
+        return spawning::spawn_local(future);
     };
     let executor = R::NAME.map_or(ScopeExecutor::None, ScopeExecutor::Runtime);
     let scope = ExecutorScope::new(executor, None);

@@ -2,6 +2,7 @@
 
 pub(crate) mod boxed;
 pub(crate) mod done;
+mod id;
 pub(crate) mod listed;
 pub(crate) mod local;
 mod shareable;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::task::{self, Poll};
 
 pub use self::done::DoneCallbackId;
+pub use self::id::TaskId;
 
 use self::boxed::{BoxedJoin, BoxedOutput};
 use self::done::Notice;
@@ -24,7 +26,6 @@ use super::dispatch::NativeJoin;
 use super::join_error::JoinError;
 use super::join_task::Abort;
 use super::runnable_join::RunnableJoin;
-use crate::id;
 
 /// Waits for a task, aborts it, or detaches it. Dropping the handle detaches the task: it keeps
 /// running.
@@ -264,22 +265,6 @@ impl<T> Unpin for JoinHandle<T> {}
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JoinHandle").finish_non_exhaustive()
-    }
-}
-
-/// Tells a task from all others of the process; see [`JoinHandle::id`].
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct TaskId(u64);
-
-impl TaskId {
-    pub(crate) fn next() -> TaskId {
-        TaskId(id::next())
-    }
-}
-
-impl fmt::Display for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

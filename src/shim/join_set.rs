@@ -15,6 +15,7 @@ use super::context_aware::ContextAwareExecutor;
 use super::executor::{Executor, LocalExecutor};
 use super::join::{AbortHandle, JoinHandle, TaskId};
 use super::join_error::JoinError;
+use super::spawning;
 use crate::task_context::TaskContext;
 
 /// Tasks with outputs of one type, awaited in the order in which they end: tokio's `JoinSet`, on
@@ -104,7 +105,7 @@ impl<T: 'static> JoinSet<T> {
         F: Future<Output = T> + Send + 'static,
         T: Send,
     {
-        self.insert(super::spawn(future))
+        self.insert(spawning::spawn(future))
     }
 
     /// Spawns a task on the current executor, in `context`.
@@ -133,7 +134,7 @@ impl<T: 'static> JoinSet<T> {
         F: Future<Output = T> + Send + 'static,
         T: Send,
     {
-        self.insert(super::spawn_in(context, future))
+        self.insert(spawning::spawn_in(context, future))
     }
 
     /// Spawns a task on `executor`, in a copy of the current context, taken now.
@@ -188,7 +189,7 @@ impl<T: 'static> JoinSet<T> {
     where
         F: Future<Output = T> + 'static,
     {
-        self.insert(super::spawn_local(future))
+        self.insert(spawning::spawn_local(future))
     }
 
     /// Runs `f` on a thread that may block, in a copy of the current context, taken now. See
@@ -214,7 +215,7 @@ impl<T: 'static> JoinSet<T> {
     where
         T: Send,
     {
-        self.insert(super::spawn_blocking(f))
+        self.insert(spawning::spawn_blocking(f))
     }
 
     /// Spawns a task that stays on this thread, on `executor`, in a copy of the current context,

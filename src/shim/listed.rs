@@ -9,13 +9,10 @@ use std::task::{self, Poll};
 use async_task::{Builder, Runnable};
 use pin_project_lite::pin_project;
 
-use super::join::JoinHandle;
 use super::join::listed::ListedJoin;
 use super::outcome::CatchPanic;
 use super::queue;
-use super::task::TaskFuture;
-use super::task_list::{ListEntry, Step, TaskList};
-use crate::task_context::TaskContext;
+use super::task_list::{ListEntry, Step};
 
 /// Puts a step into the line of its loop.
 #[inline]
@@ -25,34 +22,6 @@ fn schedule(step: Runnable<Step>) {
         let list = Arc::clone(&step.metadata().list);
         list.push(step);
     }
-}
-
-/// Spawns `future` in `context`, in the list's scope.
-#[inline]
-#[track_caller]
-pub(crate) fn spawn_in<C, F>(list: Arc<TaskList>, context: C, future: F) -> JoinHandle<F::Output>
-where
-    C: TaskContext,
-    F: Future<Output: Send> + Send + 'static,
-{
-    let make = |scope| TaskFuture::new(context, scope, future);
-    JoinHandle::listed(spawn(ListEntry::new(list), make))
-}
-
-/// The same for a task that stays on this thread, which is the list's.
-#[inline]
-#[track_caller]
-pub(crate) fn spawn_local_in<C, F>(
-    list: Arc<TaskList>,
-    context: C,
-    future: F,
-) -> JoinHandle<F::Output>
-where
-    C: TaskContext,
-    F: Future<Output: 'static> + 'static,
-{
-    let make = |scope| TaskFuture::new(context, scope, future);
-    JoinHandle::listed(spawn_local(ListEntry::new(list), make))
 }
 
 /// Spawns the task that `make` makes of its scope.

@@ -10,6 +10,7 @@ use super::executor::LocalName;
 use super::join::JoinHandle;
 use super::join::local::local_task;
 use super::listed::{self, Listed};
+use super::onto_list;
 use super::remote_wakes;
 use super::runnable::LocalRunnable;
 use super::scope::LocalScope;
@@ -31,7 +32,7 @@ where
         if let Some(list) = executor.hooks().task_list() {
             let list = Arc::clone(list);
             if scope.scope.fixed.is_none() {
-                return listed::spawn_local_in(list, context, future);
+                return onto_list::spawn_local(list, context, future);
             }
             let task = TaskFuture::new(context, scope, future);
             let make = |entry| Listed::new(task, entry);

@@ -145,10 +145,13 @@ pub(crate) fn current<R>(f: impl FnOnce(&ExecutorScope, Option<&LocalName>) -> R
     current::scope(|scope| {
         let (scope, local) = match scope {
             None => (NOWHERE, None),
-            Some(scope) => match (scope.downcast_ref(), scope.downcast_ref::<LocalScope>()) {
-                (Some(scope), _) => (scope, None),
-                (None, Some(local)) => (&local.scope, Some(&local.local)),
-                (None, None) => unreachable!("the shim enters no other scopes"),
+            // One question after the other: each is a call.
+            Some(any) => match any.downcast_ref() {
+                Some(scope) => (scope, None),
+                None => match any.downcast_ref::<LocalScope>() {
+                    Some(local) => (&local.scope, Some(&local.local)),
+                    None => unreachable!("the shim enters no other scopes"),
+                },
             },
         };
         f(scope, local)

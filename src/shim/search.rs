@@ -22,6 +22,7 @@ use super::scope::{self, ExecutorRef, ExecutorScope, LocalScope, ScopeExecutor};
 use super::task_list::TaskList;
 use crate::context::Context;
 use crate::current;
+use crate::runtimes::BARE_LOCAL_SPAWN;
 
 /// There is no executor to send work to.
 ///
@@ -47,7 +48,7 @@ impl fmt::Display for NoRuntime {
                  `spawn_local`, or run inside `EventLoop::run_until_complete`; inside a local executor that is not \
                  wrapped, spawn by its own means and take the context along, as in ",
             )
-            .and_then(|()| f.write_str(super::BARE_LOCAL_SPAWN));
+            .and_then(|()| f.write_str(BARE_LOCAL_SPAWN));
         }
         f.write_str(
             "no executor here: call this inside a task, `shim::block_on` or a runtime, enter a \
@@ -160,6 +161,16 @@ pub(crate) fn destination() -> Result<Destination, NoRuntime> {
     }
 }
 
+/// The same, for the free functions that panic.
+#[inline]
+#[track_caller]
+pub(crate) fn expect_destination() -> Destination {
+    match destination() {
+        Ok(destination) => destination,
+        Err(error) => no_runtime(error),
+    }
+}
+
 /// Where work goes that no scope sends anywhere.
 fn outside() -> Result<Destination, NoRuntime> {
     RuntimeName::of_thread()
@@ -213,6 +224,21 @@ pub(crate) fn local() -> Result<LocalScope, NoRuntime> {
         Some(local) => Ok(LocalScope { scope, local }),
         None => Err(NoRuntime { local: true }),
     }
+}
+
+/// The same, for the free functions that panic.
+#[track_caller]
+pub(crate) fn expect_local() -> LocalScope {
+    match local() {
+        Ok(local) => local,
+        Err(error) => no_runtime(error),
+    }
+}
+
+#[cold]
+#[track_caller]
+pub(crate) fn no_runtime(error: NoRuntime) -> ! {
+    panic!("{error}")
 }
 
 /// The clock of the executor that this thread is in.

@@ -18,6 +18,7 @@ pub use self::error::{TaskFailure, TaskGroupError};
 use super::join::done::Notice;
 use super::join::{AbortHandle, JoinHandle, TaskId};
 use super::outcome::CatchPanic;
+use super::spawning;
 use crate::sync::{Mutex, MutexGuard, WakerCell};
 use crate::task_context::TaskContext;
 
@@ -199,7 +200,7 @@ impl<E: Send + 'static> TaskGroup<E> {
         F: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
     {
-        self.add(future, |member| super::spawn(member))
+        self.add(future, |member| spawning::spawn(member))
     }
 
     /// Spawns a task on the current executor, in `context`.
@@ -234,7 +235,7 @@ impl<E: Send + 'static> TaskGroup<E> {
         F: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
     {
-        self.add(future, |member| super::spawn_in(context, member))
+        self.add(future, |member| spawning::spawn_in(context, member))
     }
 
     /// Spawns a task that stays on this thread, in a copy of the current context, taken now.
@@ -261,7 +262,7 @@ impl<E: Send + 'static> TaskGroup<E> {
         F: Future<Output = Result<T, E>> + 'static,
         T: 'static,
     {
-        self.add(future, |member| super::spawn_local(member))
+        self.add(future, |member| spawning::spawn_local(member))
     }
 
     #[track_caller]

@@ -9,8 +9,8 @@ use std::task::{self, Poll};
 
 use futures_core::future::BoxFuture;
 
-use super::TaskId;
 use super::done::{DoneCallbackId, Notice};
+use super::id::TaskId;
 use crate::shim::join_task::Abort;
 use crate::shim::outcome::Joined;
 

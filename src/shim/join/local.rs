@@ -8,8 +8,8 @@ use std::task::{self, Poll};
 use futures_channel::oneshot;
 use pin_project_lite::pin_project;
 
-use super::TaskId;
 use super::done::Done;
+use super::id::TaskId;
 use crate::shim::join_error::JoinError;
 use crate::shim::join_task::Abort;
 use crate::shim::outcome::{CatchPanic, Joined, Outcome};

@@ -17,9 +17,9 @@ use std::mem;
 use std::sync::{Arc, PoisonError};
 use std::task::{self, Poll, Waker};
 
-use super::TaskId;
 use super::boxed::{self, BoxedJoin, BoxedOutput};
 use super::done::{self, Done, DoneCallbackId, Notice};
+use super::id::TaskId;
 use super::listed::{Ended, ListedJoin};
 use super::local::{Ending, LocalJoin};
 use super::shared_task::{SharedJoin, SharedTask};

@@ -16,8 +16,8 @@ use std::mem;
 use std::sync::{Arc, OnceLock, PoisonError, Weak};
 use std::task::{self, Poll, Wake, Waker};
 
-use super::TaskId;
 use super::done::{Done, DoneCallbackId, Notice};
+use super::id::TaskId;
 use crate::catch::catch;
 use crate::raw::{AlwaysSend, IsSend};
 use crate::shim::dispatch::NativeJoin;
