@@ -18,6 +18,8 @@ use std::time::Duration;
 
 use aiocontextvars::event_loop::{EventLoop, LoopHandle};
 use aiocontextvars::propagation::Propagator;
+#[cfg(feature = "tokio")]
+use aiocontextvars::shim::ContextAwareExecutor;
 #[cfg(feature = "rayon")]
 use rayon::prelude::*;
 
@@ -73,7 +75,9 @@ const OPERATIONS: &[(&str, Operation)] = &[
     }),
     #[cfg(feature = "tokio")]
     ("get_block_on", |times| {
-        shim::block_on(async move {
+        // On this thread alone: the threads of another runtime would add to the count.
+        let runtime = tokio_runtime();
+        ContextAwareExecutor::new(runtime.handle().clone()).block_on(async move {
             ID.set(1);
             reads(times);
         });
@@ -342,10 +346,15 @@ impl Future for Turn {
 
 #[cfg(feature = "tokio")]
 fn on_tokio(future: impl Future<Output = ()>) {
+    tokio_runtime().block_on(future);
+}
+
+#[cfg(feature = "tokio")]
+fn tokio_runtime() -> tokio::runtime::Runtime {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build();
-    runtime.unwrap().block_on(future);
+    runtime.unwrap()
 }
 
 #[cfg(feature = "smol")]

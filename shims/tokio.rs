@@ -217,7 +217,7 @@ mod time {
     struct TokioClock(Option<Handle>);
 
     impl TokioClock {
-        /// Enters the runtime, unless this thread is in it. There it could be in the midst of a
+        /// Enters the runtime, unless this thread is in it. There it could be in the middle of a
         /// spawn, which at a shutdown drops the task, and in which tokio refuses to enter. (So it
         /// does for a timer of another runtime's in such a destructor, by a panic.)
         fn enter(&self) -> Option<EnterGuard<'_>> {

@@ -11,7 +11,7 @@
 //! | the task panics | tokio: `Err`; smol, async-std: unwinds in the awaiter | `Err(JoinError)` |
 //! | abort | sync, async, or by dropping | `abort()` starts it; awaiting the handle waits until the destructors have run, inside the task's context |
 //! | blocking job | context lost; pool threads keep residue | copy of the caller's context; the worker keeps nothing |
-//! | `block_on` in a task | panics or works | multi-thread tokio, smol, async-std: works; elsewhere it panics at the call, [`try_block_on`] returns the error |
+//! | `block_on` in a task | panics or works | multi-thread tokio: works; smol, async-std: works while another of their threads is free, and may wait for ever otherwise (smol has one thread unless `SMOL_THREADS` says more); elsewhere it panics at the call, [`try_block_on`] returns the error |
 //! | callbacks | no such thing | FIFO, one at a time, each in its own copy; cancellable; a panic is reported and the next one runs |
 //!
 //! # Which executor
@@ -75,12 +75,16 @@
 //! `block_on` makes a task of its future.
 //!
 //! A runtime that is run inside of [`Context::run`](crate::Context::run), a callback, a job or a
-//! future that has a context of its own, as `local_set.run_until(f).in_current_context()`, runs its
-//! bare tasks there: they read what that has, and cannot write to it. For tasks that read nothing
-//! of it, put the context around the future and not around the executor:
-//! `local_set.run_until(f.in_current_context())`. In the poll of a task that the shim has spawned,
-//! the runtime is not asked, because that would double the cost of a `set`: a `LocalSet` that such
-//! a task runs is part of it.
+//! future that has a context of its own runs its bare tasks there. It matters what the context is
+//! around:
+//!
+//! | | bare tasks of the `LocalSet` |
+//! |---|---|
+//! | `local_set.run_until(f).in_current_context()` | read the values of the context, and cannot set any |
+//! | `local_set.run_until(f.in_current_context())` | read nothing, and cannot set anything |
+//!
+//! In the poll of a task that the shim has spawned, the runtime is not asked, because that would
+//! double the cost of a `set`: a `LocalSet` that such a task runs is part of it.
 //!
 //! smol and JavaScript cannot be asked which task is running, nor can async-std about its blocking
 //! jobs; `SECURITY.md` says what becomes of a write there.
@@ -235,6 +239,9 @@ use crate::runtimes::runtimes;
 ///
 /// It runs in a copy of the current context: what it sets stays inside, and a second call starts
 /// afresh.
+///
+/// A task that blocks holds its thread: on smol and async-std nested calls wait for ever where no
+/// other thread of theirs is free to run what they wait for.
 ///
 /// It is not for wakers, nor for destructors that a waker runs, or a spawn at a shutdown: the
 /// thread may be executing its runtime's own code then. On a worker thread of tokio that may end the

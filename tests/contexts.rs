@@ -1,6 +1,7 @@
 //! Contexts as values, while guards are live in them, and the meaning of what they have.
 
 use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe};
 use std::thread;
 
 use aiocontextvars::{
@@ -55,6 +56,37 @@ fn values_of_a_wrapper_that_is_taken_off_go_in_no_context() {
     assert_eq!((SEEN.take(), ID.get()), (Some(None), Some(1)));
     assert_eq!(HELD.scope(Sees, "unused").into_inner(), "unused");
     assert_eq!((SEEN.take(), ID.get()), (Some(None), Some(1)));
+}
+
+/// The values that destructors set, also where one panics.
+#[test]
+fn what_a_destructor_sets_before_it_panics_goes_in_no_context() {
+    thread_local!(static SEEN: Cell<Option<Option<u64>>> = const { Cell::new(None) });
+    struct Sees;
+    impl Drop for Sees {
+        fn drop(&mut self) {
+            SEEN.set(Some(ID.get()));
+        }
+    }
+    struct SetsAndPanics;
+    impl Drop for SetsAndPanics {
+        fn drop(&mut self) {
+            SET.set(Sees);
+            panic!("a destructor");
+        }
+    }
+    context_var! {
+        static SET: Sees;
+        static HELD: SetsAndPanics;
+    }
+    let mut outside = Context::new().with_value(&ID, 1);
+    let panicked = outside.run(|| {
+        let wrapped = ().in_context(Context::new().with_value(&HELD, SetsAndPanics));
+        panic::catch_unwind(AssertUnwindSafe(|| wrapped.into_inner())).is_err()
+    });
+    assert!(panicked);
+    assert_eq!(SEEN.take(), Some(None));
+    assert!(!outside.contains(&SET));
 }
 
 #[test]

@@ -26,6 +26,13 @@
 //! job or a callback releases it when it ends, a wrapped future or stream when it is dropped. What
 //! is to outlive its request takes [`without_companions`](crate::Context::without_companions).
 //!
+//! # Several subscribers
+//!
+//! A span belongs to its subscriber, and where an event goes is the matter of the subscriber that
+//! is current on the thread. In a program with more than one, register [`CurrentDispatch`] too:
+//! with [`CurrentSpan`] alone, work that runs where another subscriber is current logs to that, in
+//! the span that is current there.
+//!
 //! # Other spans on the thread
 //!
 //! Where work runs while its thread is in another span, as a stolen job or a task of an inline

@@ -4,14 +4,18 @@
 //!   example, is told of as what it was, and not as whatever the thread has to do with.
 //! - The values of work that has ended, in an empty context.
 
-use std::mem;
+use std::cell::{Cell, RefCell};
+use std::mem::{self, ManuallyDrop};
 
 use super::enter::{Entering, enter};
 use super::kind::{Kind, Users};
-use crate::catch::in_destructor;
+use crate::catch::{catch, in_destructor};
+use crate::companion::captured::Companions;
 use crate::context::Context;
 use crate::identity::SharedCompanions;
 use crate::node::Node;
+use crate::raw::cell_here;
+use crate::sync::thread_local;
 
 impl Drop for Context {
     #[inline]
@@ -36,12 +40,86 @@ fn drop_both(context: Context) {
 #[inline(never)]
 fn without_companions(mut context: Context) -> Context {
     let companions = context.identity_mut().take_companions();
-    if let Some(last) = companions.and_then(SharedCompanions::into_last) {
-        context.identity_mut().set_apart();
+    let Some(last) = companions.and_then(SharedCompanions::into_last) else {
+        return context;
+    };
+    context.identity_mut().set_apart();
+    let captured = CapturedIn { context, last };
+    let level = LEVEL.get();
+    if level == DIRECT {
+        return captured.defer();
+    }
+    LEVEL.set(level + 1);
+    let _leave = Leave(level);
+    captured.drop_inside()
+}
+
+/// Leaves a level, having done what was deferred there.
+struct Leave(u32);
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        if self.0 + 1 == DIRECT {
+            while let Some(deferred) = next() {
+                // A panic of a value has nowhere to go.
+                catch(|| drop_values(deferred.drop_inside()));
+            }
+        }
+        LEVEL.set(self.0);
+    }
+}
+
+/// So many contexts whose companions keep each other are dropped by recursion, and the rest from a
+/// list: such a chain may be longer than the machine stack.
+const DIRECT: u32 = 16;
+
+std::thread_local! {
+    /// How many such drops this thread is in.
+    static LEVEL: Cell<u32> = const { Cell::new(0) };
+}
+
+thread_local! {
+    /// What the drop at the last level has to do. Without a destructor, so that contexts can be
+    /// dropped as long as the thread runs; an empty `Vec` owns nothing.
+    static DEFERRED: RefCell<ManuallyDrop<Vec<CapturedIn>>> = const { RefCell::new(ManuallyDrop::new(Vec::new())) };
+}
+
+/// A context and what was captured with it, which nobody else has.
+struct CapturedIn {
+    context: Context,
+    last: Companions,
+}
+
+impl CapturedIn {
+    /// Drops what was captured. Its panics stay there.
+    fn drop_inside(self) -> Context {
+        let CapturedIn { mut context, last } = self;
         let kind = Kind::new(Users::call());
         enter(&mut context, Entering::from(&kind).to_drop(), || drop(last));
+        context
     }
-    context
+
+    /// Leaves it to the drop at the last level, which this thread is in, with the values.
+    fn defer(self) -> Context {
+        match cell_here(&DEFERRED).try_borrow_mut() {
+            Ok(mut deferred) => deferred.push(self),
+            // An allocator that drops a context while the list grows.
+            Err(_) => return self.drop_inside(),
+        }
+        Context::new()
+    }
+}
+
+/// The next one on the list, whose memory is given back with the last one.
+fn next() -> Option<CapturedIn> {
+    let mut deferred = cell_here(&DEFERRED).borrow_mut();
+    let next = deferred.pop();
+    if next.is_none() {
+        let list = mem::take(&mut **deferred);
+        drop(deferred);
+        drop(list);
+    }
+    next
 }
 
 /// Drops the context of work that has ended, and the values that nobody else has.

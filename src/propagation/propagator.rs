@@ -78,6 +78,10 @@ impl Propagator {
 
     /// Sends and receives the variable, as its `Display` and `FromStr` have it.
     ///
+    /// # Panics
+    ///
+    /// If the key is no token, or is listed already; see [`Propagator`].
+    ///
     /// # Examples
     ///
     /// ```
@@ -103,6 +107,10 @@ impl Propagator {
 
     /// Sends the variable and does not receive it: a value that comes in is left out and reported.
     ///
+    /// # Panics
+    ///
+    /// If the key is no token, or is listed already; see [`Propagator`].
+    ///
     /// # Examples
     ///
     /// ```
@@ -126,6 +134,10 @@ impl Propagator {
     }
 
     /// Receives the variable and does not send it.
+    ///
+    /// # Panics
+    ///
+    /// If the key is no token, or is listed already; see [`Propagator`].
     ///
     /// # Examples
     ///
@@ -153,6 +165,10 @@ impl Propagator {
     /// member is left out and reported ([`ProblemKind::Value`](super::ProblemKind::Value)).
     ///
     /// Both take and return plain text, which is percent-encoded and decoded for them.
+    ///
+    /// # Panics
+    ///
+    /// If the key is no token, or is listed already; see [`Propagator`].
     ///
     /// # Examples
     ///

@@ -226,6 +226,10 @@ where
 /// Runs `f` on a thread that may block, in a copy of the current context, taken now. The
 /// thread keeps nothing of it. A job that has started cannot be aborted.
 ///
+/// How many run at once is the runtime's matter, as `max_blocking_threads` of tokio. Where it has no
+/// threads for jobs, as on the event loop, those of the process serve, at most 500. More jobs than
+/// that must not wait for each other.
+///
 /// # Panics
 ///
 /// If there is no executor.

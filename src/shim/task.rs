@@ -38,7 +38,7 @@ pub(crate) trait FrameOwner: 'static {
     }
 }
 
-/// A task, whose own all that runs in a poll is.
+/// A task: all that runs in its polls belongs to it.
 pub(crate) enum Task {}
 
 impl FrameOwner for Task {

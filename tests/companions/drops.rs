@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use aiocontextvars::companion::Companion;
@@ -152,4 +153,59 @@ fn tasks_that_end_within_others() {
         event_loop
     };
     assert_eq!(made_and_ended(pending, EventLoop::close), [Some(1)]);
+}
+
+/// A companion whose value keeps another context: a link to a parent.
+pub(crate) struct Parent;
+
+pub(crate) struct Link {
+    parent: Mutex<Option<Context>>,
+    seen: Seen,
+}
+
+std::thread_local! {
+    static PARENT: RefCell<Option<(Context, Seen)>> = const { RefCell::new(None) };
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.seen.lock().unwrap().push(REQUEST.get());
+        // Here and not behind this: whoever drops it has been in its own drop.
+        drop(self.parent.get_mut().unwrap().take());
+    }
+}
+
+impl Companion for Parent {
+    type Value = Link;
+
+    fn capture(&self) -> Option<Link> {
+        let (parent, seen) = PARENT.take()?;
+        let parent = Mutex::new(Some(parent));
+        Some(Link { parent, seen })
+    }
+
+    fn enter<R>(&self, _: &Link, f: impl FnOnce() -> R) -> R {
+        f()
+    }
+
+    fn enter_none<R>(&self, f: impl FnOnce() -> R) -> R {
+        f()
+    }
+}
+
+#[test]
+fn a_chain_that_is_longer_than_the_stack() {
+    const LINKS: u64 = 100_000;
+    register_all();
+    let seen = Seen::default();
+    let mut last = Context::new();
+    for number in 0..LINKS {
+        PARENT.set(Some((last, Arc::clone(&seen))));
+        let mut request = Context::new().with_value(&REQUEST, number);
+        last = request.run(inherit_context);
+    }
+    let small = thread::Builder::new().stack_size(512 * 1024);
+    small.spawn(|| drop(last)).unwrap().join().unwrap();
+    let seen = seen.lock().unwrap();
+    assert!(seen.iter().copied().eq((0..LINKS).rev().map(Some)));
 }

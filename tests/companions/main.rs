@@ -115,5 +115,6 @@ pub(crate) fn register_all() {
         companion::register(destroyed::Destroyed).unwrap();
         companion::register(two::Noted).unwrap();
         companion::register(drops::Open).unwrap();
+        companion::register(drops::Parent).unwrap();
     });
 }

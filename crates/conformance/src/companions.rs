@@ -107,7 +107,7 @@ impl Ambient {
     }
 
     /// Lets others go on until nobody else keeps it.
-    async fn is_let_go(&self) {
+    async fn is_released(&self) {
         until(|| self.keepers() == 0).await;
     }
 }
@@ -166,8 +166,8 @@ pub(crate) fn co_01_each_poll_of_a_task_has_what_was_current_at_the_call(on: On)
         assert_eq!(first.await.unwrap(), [number(1); 3]);
         assert_eq!(second.await.unwrap(), [number(2); 3]);
         assert_eq!(none.await.unwrap(), [OUTSIDE; 3]);
-        one.is_let_go().await;
-        two.is_let_go().await;
+        one.is_released().await;
+        two.is_released().await;
         nothing_is_left(on).await;
     });
 }
@@ -185,7 +185,7 @@ pub(crate) fn co_01_grandchildren_inherit(on: On) {
             })
         });
         assert_eq!(task.await.unwrap(), [number(1); 3]);
-        one.is_let_go().await;
+        one.is_released().await;
         nothing_is_left(on).await;
     });
 }
@@ -201,8 +201,8 @@ pub(crate) fn co_01_a_new_one_replaces_it_in_the_task(on: On) {
             })
         });
         assert_eq!(task.await.unwrap(), (vec![number(2); 3], Some(1)));
-        one.is_let_go().await;
-        two.is_let_go().await;
+        one.is_released().await;
+        two.is_released().await;
     });
 }
 
@@ -250,7 +250,7 @@ pub(crate) fn co_02_callbacks_and_timers(on: On) {
         assert_eq!(receiver.await.unwrap(), number(1));
         on.callbacks_so_far().await;
         assert_eq!(seen.take(), [number(1), OUTSIDE]);
-        one.is_let_go().await;
+        one.is_released().await;
         nothing_is_left(on).await;
     });
 }
@@ -265,7 +265,7 @@ pub(crate) fn co_03_blocking_jobs_and_threads(on: On) {
         assert_eq!((thread.join().unwrap(), scoped), (number(1), number(1)));
         let bare = shim::spawn_blocking_in(Context::new(), ambient);
         assert_eq!(bare.await.unwrap(), None);
-        one.is_let_go().await;
+        one.is_released().await;
         assert_eq!(both(), OUTSIDE);
     });
 }
@@ -324,7 +324,7 @@ pub(crate) fn co_05_nothing_is_current_where_nothing_was_captured(on: On) {
         let wrapped = one.around(|| ID.scope(3, on.spawn(three_polls()))).await;
         assert_eq!(wrapped.unwrap(), [number(1); 3]);
         assert_eq!(both(), OUTSIDE);
-        one.is_let_go().await;
+        one.is_released().await;
     });
 }
 
@@ -339,7 +339,7 @@ pub(crate) fn co_05_values_only_pin_nothing(on: On) {
             })
         });
         let (copy, alone) = task.await.unwrap();
-        one.is_let_go().await;
+        one.is_released().await;
         assert_eq!((copy.get(&ID), alone.get(&ID)), (Some(&1), Some(&1)));
         assert!(!copy.has_companions() && !alone.has_companions());
     });
@@ -363,7 +363,7 @@ pub(crate) fn co_06_a_panic_leaves_nothing(on: On) {
         let bound = one.around(|| shim::bind(payload));
         let caught = panic::catch_unwind(panic::AssertUnwindSafe(|| -> () { bound() }));
         assert!(caught.is_err());
-        one.is_let_go().await;
+        one.is_released().await;
         nothing_is_left(on).await;
     });
 }
@@ -397,7 +397,7 @@ pub(crate) fn co_07_dropped_with_what_is_current_in_it(on: On) {
         let held = SeesBothOnDrop(dropped.clone());
         drop(one.around(|| shim::bind(move || drop(held))));
         assert_eq!(dropped.take(), [number(1); 4]);
-        one.is_let_go().await;
+        one.is_released().await;
         nothing_is_left(on).await;
     });
 }
@@ -407,7 +407,7 @@ pub(crate) fn co_08_what_nobody_works_in_keeps_nothing(on: On) {
         let one = Ambient::new(1);
         let task = one.around(|| on.spawn(three_polls()));
         until(|| task.is_finished()).await;
-        one.is_let_go().await;
+        one.is_released().await;
         assert_eq!(task.await.unwrap(), [number(1); 3]);
         let shared = one.around(|| inherit_context().share());
         assert_eq!(one.keepers(), 0);
@@ -452,27 +452,27 @@ pub(crate) fn co_11_what_is_kept_goes_in_the_context_that_keeps_it(on: On) {
         // Work that ends, as the last.
         let task = one.around(|| on.spawn(async { drop(ID.set(2)) }));
         task.await.unwrap();
-        one.is_let_go().await;
+        one.is_released().await;
         assert_eq!(one.kept.take(), [Some(2)]);
         let job = one.around(|| shim::spawn_blocking(|| drop(ID.set(3))));
         job.await.unwrap();
-        one.is_let_go().await;
+        one.is_released().await;
         assert_eq!(one.kept.take(), [Some(3)]);
         one.around(|| drop(on.call_soon(|| ())));
         on.callbacks_so_far().await;
-        one.is_let_go().await;
+        one.is_released().await;
         assert_eq!(one.kept.take(), [Some(1)]);
         // Work that others end, in contexts of theirs.
         let task = one.around(|| on.spawn(std::future::pending::<()>()));
         task.abort();
         assert!(task.await.unwrap_err().is_cancelled());
-        one.is_let_go().await;
+        one.is_released().await;
         let later = Duration::from_secs(3600);
         one.around(|| on.call_later(later, || ())).cancel();
         drop(one.around(|| Carried::new(())));
         one.around(|| shim::bind(|| ()))();
         one.around(|| async {}.in_current_context()).await;
-        one.is_let_go().await;
+        one.is_released().await;
         assert_eq!(one.kept.take(), [Some(1); 5]);
         assert_eq!(both(), OUTSIDE);
     });
@@ -517,19 +517,19 @@ pub(crate) fn exit_a_companions_value(on: On) {
         let returns = Ambient::new(1);
         let task = returns.around(|| on.spawn(async {}));
         until(|| task.is_finished()).await;
-        returns.is_let_go().await;
+        returns.is_released().await;
         task.await.unwrap();
         let panics = Ambient::new(1);
         let task = panics.around(|| on.spawn(async move { payload() }));
         assert!(task.await.unwrap_err().is_panic());
-        panics.is_let_go().await;
+        panics.is_released().await;
         let aborted = Ambient::new(1);
         let task = aborted.around(|| on.spawn(std::future::pending::<()>()));
         // A worker that polls it at this moment keeps it once more.
         assert!(aborted.keepers() >= 1);
         task.abort();
         assert!(task.await.unwrap_err().is_cancelled());
-        aborted.is_let_go().await;
+        aborted.is_released().await;
         let writes = Ambient::new(1);
         let task = writes.around(|| {
             on.spawn(async {
@@ -539,7 +539,7 @@ pub(crate) fn exit_a_companions_value(on: On) {
             })
         });
         assert_eq!(task.await.unwrap(), (Some(5), Some(1)));
-        writes.is_let_go().await;
+        writes.is_released().await;
         let never_polled = Ambient::new(1);
         drop(never_polled.around(|| three_polls().in_current_context()));
         assert_eq!(never_polled.keepers(), 0);
@@ -554,7 +554,7 @@ pub(crate) fn exit_a_companions_value(on: On) {
         assert_eq!(cancelled.keepers(), 0);
         let forgotten = Ambient::new(1);
         leak(forgotten.around(|| on.spawn(three_polls())));
-        forgotten.is_let_go().await;
+        forgotten.is_released().await;
     });
 }
 
@@ -575,7 +575,7 @@ pub(crate) fn exit_a_companions_value_elsewhere(on: On) {
         let detached = Ambient::new(1);
         detached.around(|| shim::spawn_blocking(|| ())).detach();
         for ambient in [returns, panics, detached] {
-            ambient.is_let_go().await;
+            ambient.is_released().await;
         }
         // Threads.
         let (returns, panics) = (Ambient::new(1), Ambient::new(1));
@@ -597,8 +597,8 @@ pub(crate) fn exit_a_companions_value_elsewhere(on: On) {
         let timer = later
             .around(|| on.call_later(Duration::from_micros(1), move || called.send(()).unwrap()));
         calls.await.unwrap();
-        soon.is_let_go().await;
-        later.is_let_go().await;
+        soon.is_released().await;
+        later.is_released().await;
         // Its handle keeps none.
         drop(timer);
         // Aborted and dropped on other threads.
@@ -607,7 +607,7 @@ pub(crate) fn exit_a_companions_value_elsewhere(on: On) {
         let abort = task.abort_handle();
         elsewhere(move || abort.abort());
         assert!(task.await.unwrap_err().is_cancelled());
-        aborted.is_let_go().await;
+        aborted.is_released().await;
         let pending = std::future::pending::<()>;
         let mut future = wrapped.around(|| Box::pin(pending().in_current_context()));
         assert!(poll_once(future.as_mut()).unwrap().is_pending());

@@ -49,7 +49,7 @@ pub(super) trait SharedJoin<T>: Abort {
 
     fn id(&self) -> TaskId;
 
-    /// The same as an abort handle. (The compiler has done this by itself since Rust 1.86.)
+    /// The same as an abort handle. (Since Rust 1.86 the compiler does this unasked.)
     fn into_abort(self: Arc<Self>) -> Arc<dyn Abort>;
 }
 

@@ -243,7 +243,7 @@ impl Driver {
             parked.calls.pop_front();
         }
         if parked.calls.is_empty() {
-            self.parked.remove(&context).into_iter().for_each(let_go);
+            self.parked.remove(&context).into_iter().for_each(release);
             return None;
         }
         debug_assert_eq!(parked.shared.address(), context);
@@ -405,7 +405,7 @@ impl Future for Driver {
 /// Drops a reference to a shared context, and perhaps its values: not in the frame of the driver,
 /// which may be the thread's, and would keep what their destructors set. What else waits is not to
 /// hear of a panic there.
-fn let_go(parked: Parked) {
+fn release(parked: Parked) {
     catch(|| current::enter_empty(|| drop(parked)));
 }
 
@@ -420,7 +420,7 @@ impl Drop for Driver {
         let calls = parked.flat_map(|mut parked| {
             // The entries that are left own the last references to the context.
             let calls = mem::take(&mut parked.calls);
-            let_go(parked);
+            release(parked);
             calls
         });
         let local = self.local.as_mut();
