@@ -53,18 +53,15 @@ async fn two_on_one_connection(server: SocketAddr) -> [String; 2] {
         let request = format!("GET / HTTP/1.1\r\nhost: {server}\r\n{header}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut response = String::new();
-        // The head says how long the body is, and both say something.
-        while !response
-            .split_once("\r\n\r\n")
-            .is_some_and(|(_, body)| body.len() >= "acme".len())
-        {
+        let body = |response: &str| Some(response.split_once("\r\n\r\n")?.1.to_owned());
+        // Both say something of so many bytes or more.
+        while body(&response).is_none_or(|body| body.len() < "acme".len()) {
             let mut part = [0; 1024];
             let read = stream.read(&mut part).await.unwrap();
             assert_ne!(read, 0, "the connection has ended: {response}");
             response.push_str(str::from_utf8(&part[..read]).unwrap());
         }
-        let (_, body) = response.split_once("\r\n\r\n").unwrap();
-        *tenant = body.to_owned();
+        *tenant = body(&response).unwrap();
     }
     tenants
 }

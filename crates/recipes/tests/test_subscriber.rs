@@ -14,7 +14,7 @@ use axum::extract::Request;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tracing::instrument::WithSubscriber;
-use tracing::{Dispatch, Instrument, dispatcher, info, info_span};
+use tracing::{Instrument, Subscriber, info, info_span, subscriber};
 use tracing_subscriber::fmt;
 
 /// In each test, before all else.
@@ -41,10 +41,10 @@ impl io::Write for Lines {
 
 impl Lines {
     /// A subscriber that writes them.
-    fn subscriber(&self) -> Dispatch {
+    fn subscriber(&self) -> impl Subscriber + Send + Sync + use<> {
         let lines = self.clone();
         let format = fmt().without_time().with_target(false).with_ansi(false);
-        format.with_writer(move || lines.clone()).finish().into()
+        format.with_writer(move || lines.clone()).finish()
     }
 
     fn all(&self) -> Vec<String> {
@@ -77,7 +77,8 @@ async fn start(app: Router) -> SocketAddr {
 async fn a_server_logs_where_its_test_does() {
     register();
     let lines = Lines::default();
-    let _until_the_end = dispatcher::set_default(&lines.subscriber());
+    let subscriber = lines.subscriber();
+    let _until_the_end = subscriber::set_default(subscriber);
 
     let server = start(app()).await;
     common::get(server, "/", "acme").await;
