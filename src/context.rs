@@ -44,7 +44,8 @@ use crate::var::ContextVar;
 pub struct Context {
     /// `None` is the empty context.
     node: Option<NodeRef>,
-    /// Dropped first, by the destructor, which leaves nothing in it to be dropped.
+    /// Dropped first, by the destructor, which is in `current/drops.rs` and leaves nothing in it to
+    /// be dropped.
     identity: ManuallyDrop<Identity>,
 }
 
