@@ -155,7 +155,7 @@ impl Executor for Handle {
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
-        time::clock(Some(self))
+        clock::clock(Some(self))
     }
 
     fn spawn_blocking(&self, job: Job) {
@@ -188,8 +188,8 @@ impl Adapter for Handle {
     }
 }
 
-const NESTED: &str = "tokio does not block within a current-thread runtime or a `LocalSet`; await the future \
-                      instead";
+const NESTED: &str = "tokio does not block within a current-thread runtime or a `LocalSet`, nor while the \
+                      thread's locals are destroyed; await the future instead";
 
 /// A task is where tokio surely refuses to block. It would do so by a panic. Blocking jobs have ids
 /// too.
@@ -200,50 +200,12 @@ fn refuse_in_task() -> Result<(), BlockOnError> {
     Ok(())
 }
 
-/// The clock of a runtime, or of that of the thread.
 #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
-mod time {
-    use super::*;
+mod clock;
 
-    use std::time::Instant;
-
-    use ::tokio::runtime::EnterGuard;
-    use futures_core::future::BoxFuture;
-
-    pub(super) fn clock(handle: Option<&Handle>) -> Arc<dyn Clock> {
-        Arc::new(TokioClock(handle.cloned()))
-    }
-
-    struct TokioClock(Option<Handle>);
-
-    impl TokioClock {
-        /// Enters the runtime, unless this thread is in it. There it could be in the middle of a
-        /// spawn, which at a shutdown drops the task, and in which tokio refuses to enter. (So it
-        /// does for a timer of another runtime's in such a destructor, by a panic.)
-        fn enter(&self) -> Option<EnterGuard<'_>> {
-            let handle = self.0.as_ref()?;
-            let is_here = Handle::try_current().is_ok_and(|here| here.id() == handle.id());
-            (!is_here).then(|| handle.enter())
-        }
-    }
-
-    impl Clock for TokioClock {
-        fn now(&self) -> Instant {
-            let _entered = self.enter();
-            ::tokio::time::Instant::now().into_std()
-        }
-
-        fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()> {
-            // Panics here, in the caller, if the runtime has no time driver.
-            let _entered = self.enter();
-            Box::pin(::tokio::time::sleep_until(at.into()))
-        }
-    }
-}
-
-/// tokio's follows that of the standard library, which has none for this target.
+/// tokio's clock follows that of the standard library, which has none for this target.
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
-mod time {
+mod clock {
     use super::*;
 
     use crate::shim::clock::StdClock;
@@ -267,7 +229,7 @@ impl LocalExecutor for LocalSet {
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
-        time::clock(None)
+        clock::clock(None)
     }
 
     fn hooks(&self) -> Hooks<'_, LocalName> {
@@ -296,74 +258,8 @@ impl Adapter for LocalSet {
     }
 }
 
-/// What takes threads.
 #[cfg(not(target_family = "wasm"))]
-mod threads {
-    use super::*;
-
-    use std::io;
-    use std::sync::{Mutex, PoisonError};
-
-    use ::tokio::runtime::{self as native, Builder};
-    pub(super) use ::tokio::task::block_in_place;
-
-    /// The runtime of the process.
-    pub(super) fn of_the_process() -> Result<Option<Arc<dyn Executor>>, BlockOnError> {
-        static RUNTIME: Started = Started::new();
-        match Handle::try_current() {
-            // The thread cannot enter a runtime any more.
-            Err(error) if error.is_thread_local_destroyed() => Ok(None),
-            _ => {
-                let handle = RUNTIME.get(|| Builder::new_multi_thread().enable_all().build())?;
-                Ok(Some(Arc::new(handle)))
-            }
-        }
-    }
-
-    /// A runtime that is started when it is first asked for, and never shut down.
-    struct Started(Mutex<Option<native::Runtime>>);
-
-    impl Started {
-        const fn new() -> Started {
-            Started(Mutex::new(None))
-        }
-
-        /// After a failure, the next one who asks tries again.
-        fn get(
-            &self,
-            start: impl FnOnce() -> io::Result<native::Runtime>,
-        ) -> Result<Handle, BlockOnError> {
-            let mut runtime = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let runtime = match &mut *runtime {
-                Some(runtime) => runtime,
-                none => none.insert(start().map_err(|error| {
-                    BlockOnError::new(format!("no tokio runtime can be started: {error}"))
-                })?),
-            };
-            Ok(runtime.handle().clone())
-        }
-    }
-
-    #[cfg(test)]
-    mod tests {
-        use super::*;
-
-        #[test]
-        fn a_runtime_that_cannot_be_started_is_an_error_and_tried_again() {
-            let runtime = Started::new();
-            let error = runtime
-                .get(|| Err(io::Error::other("no threads")))
-                .unwrap_err();
-            assert!(
-                error.to_string().ends_with("started: no threads"),
-                "{error}"
-            );
-            let start = || Builder::new_current_thread().build();
-            let id = runtime.get(start).unwrap().id();
-            assert_eq!(runtime.get(|| unreachable!()).unwrap().id(), id);
-        }
-    }
-}
+mod threads;
 
 /// The same without threads: `block_on` runs an event loop.
 #[cfg(target_family = "wasm")]

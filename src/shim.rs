@@ -11,7 +11,7 @@
 //! | the task panics | tokio: `Err`; smol, async-std: unwinds in the awaiter | `Err(JoinError)` |
 //! | abort | sync, async, or by dropping | `abort()` starts it; awaiting the handle waits until the destructors have run, inside the task's context |
 //! | blocking job | context lost; pool threads keep residue | copy of the caller's context; the worker keeps nothing |
-//! | `block_on` in a task | panics or works | multi-thread tokio: works; smol, async-std: works while another of their threads is free, and may wait for ever otherwise (smol has one thread unless `SMOL_THREADS` says more); elsewhere it panics at the call, [`try_block_on`] returns the error |
+//! | `block_on` in a task | panics or works | multi-thread tokio: works; smol, async-std: works while another of their threads is free, and may never return otherwise (smol has one thread unless `SMOL_THREADS` says more); elsewhere it panics at the call, [`try_block_on`] returns the error |
 //! | callbacks | no such thing | FIFO, one at a time, each in its own copy; cancellable; a panic is reported and the next one runs |
 //!
 //! # Which executor
@@ -124,12 +124,14 @@ pub mod event_loop;
 mod executor;
 mod facade;
 mod inline;
+mod job;
 mod join;
 mod join_error;
 mod join_set;
 mod join_task;
 mod listed;
 mod local;
+mod naming;
 mod onto_list;
 mod outcome;
 mod parker;
@@ -240,7 +242,7 @@ use crate::runtimes::runtimes;
 /// It runs in a copy of the current context: what it sets stays inside, and a second call starts
 /// afresh.
 ///
-/// A task that blocks holds its thread: on smol and async-std nested calls wait for ever where no
+/// A task that blocks holds its thread: on smol and async-std nested calls never return where no
 /// other thread of theirs is free to run what they wait for.
 ///
 /// It is not for wakers, nor for destructors that a waker runs, or a spawn at a shutdown: the

@@ -36,7 +36,8 @@ use crate::value::{DebugValue, Stored, Value};
 /// dropped after the write: its destructor sees the new value, and what the destructor sets stays.
 /// The destructor runs in the context of the code that released the value. If a wrapped future,
 /// task, callback, job or bound function ends and its context is dropped with it, the destructor
-/// runs in an empty context, where it may read, write and enter contexts.
+/// runs in an empty context, where it may read, write and enter contexts. So it does if it is more
+/// than 16 levels deep in contexts that keep each other and are dropped at once.
 ///
 /// A destructor's panic propagates to the code that dropped the value. The operation is complete by
 /// then, and other values are dropped as well. In a task the panic is the task's; in a callback it

@@ -3,6 +3,17 @@
 //! - What was captured with a context, inside of the context's own values: a span that closes, for
 //!   example, is told of as what it was, and not as whatever the thread has to do with.
 //! - The values of work that has ended, in an empty context.
+//!
+//! Companions may keep contexts whose companions keep more, in a chain that is longer than the
+//! machine stack:
+//!
+//! ```text
+//! level 1 … DIRECT      dropped where they are found, each within the one that keeps it
+//! below level DIRECT    put on a list, which the drop at that level works off when it has done its own
+//! ```
+//!
+//! So the list has something in it only while such a drop is on the machine stack of its thread.
+//! (`teardown` does the same for values.)
 
 use std::cell::{Cell, RefCell};
 use std::mem::{self, ManuallyDrop};
@@ -29,19 +40,20 @@ impl Drop for Context {
 #[cold]
 #[inline(never)]
 fn drop_both(context: Context) {
-    drop(without_companions(context));
+    drop(drop_companions(context));
 }
 
 /// Drops what was captured with `context`, if nobody else has it, while the values are current and
-/// nothing else is.
+/// nothing else is. Returns the rest, for the caller to drop. `None` if all of it is left to the
+/// drop at the last level.
 //
 // By value: what has its address taken is not kept in registers where there are no companions.
 #[cold]
 #[inline(never)]
-fn without_companions(mut context: Context) -> Context {
+fn drop_companions(mut context: Context) -> Option<Context> {
     let companions = context.identity_mut().take_companions();
     let Some(last) = companions.and_then(SharedCompanions::into_last) else {
-        return context;
+        return Some(context);
     };
     context.identity_mut().set_apart();
     let captured = CapturedIn { context, last };
@@ -51,7 +63,7 @@ fn without_companions(mut context: Context) -> Context {
     }
     LEVEL.set(level + 1);
     let _leave = Leave(level);
-    captured.drop_inside()
+    Some(captured.drop_inside())
 }
 
 /// Leaves a level, having done what was deferred there.
@@ -66,11 +78,15 @@ impl Drop for Leave {
             }
         }
         LEVEL.set(self.0);
+        if self.0 + 1 == DIRECT {
+            // An allocator may drop contexts meanwhile, and puts none on the list from here.
+            let list = mem::take(&mut **cell_here(&DEFERRED).borrow_mut());
+            drop(list);
+        }
     }
 }
 
-/// So many contexts whose companions keep each other are dropped by recursion, and the rest from a
-/// list: such a chain may be longer than the machine stack.
+/// See the head of this file.
 const DIRECT: u32 = 16;
 
 std::thread_local! {
@@ -99,27 +115,20 @@ impl CapturedIn {
         context
     }
 
-    /// Leaves it to the drop at the last level, which this thread is in, with the values.
-    fn defer(self) -> Context {
+    /// Leaves it to the drop at the last level, which this thread is in.
+    fn defer(self) -> Option<Context> {
         match cell_here(&DEFERRED).try_borrow_mut() {
             Ok(mut deferred) => deferred.push(self),
             // An allocator that drops a context while the list grows.
-            Err(_) => return self.drop_inside(),
+            Err(_) => return Some(self.drop_inside()),
         }
-        Context::new()
+        None
     }
 }
 
-/// The next one on the list, whose memory is given back with the last one.
 fn next() -> Option<CapturedIn> {
     let mut deferred = cell_here(&DEFERRED).borrow_mut();
-    let next = deferred.pop();
-    if next.is_none() {
-        let list = mem::take(&mut **deferred);
-        drop(deferred);
-        drop(list);
-    }
-    next
+    deferred.pop()
 }
 
 /// Drops the context of work that has ended, and the values that nobody else has.
@@ -130,7 +139,10 @@ fn next() -> Option<CapturedIn> {
 #[inline]
 pub(crate) fn drop_values(mut context: Context) {
     if context.identity().has_companions() {
-        context = without_companions(context);
+        match drop_companions(context) {
+            Some(rest) => context = rest,
+            None => return,
+        }
     }
     if let Some(node) = context.into_last_node() {
         drop_last(node);

@@ -22,7 +22,7 @@ pub(super) unsafe fn here<L>(key: &'static LocalKey<L>) -> &'static L {
     // never written again as a whole; and the reference stays on the thread, as the caller
     // promises. (Where thread-locals are keys of the operating system, as in a program for Windows
     // by MinGW, it is freed at the thread's exit, between two destructors and inside of none. No
-    // call is on the machine stack then that could have the reference.)
+    // call that has the reference goes on after that.)
     unsafe { &*pointer }
 }
 

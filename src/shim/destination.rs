@@ -1,22 +1,22 @@
 //! [`Destination`]: where a unit of work goes, and how it gets there.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{self, Poll};
 
 use super::call_handle::{CallHandle, TimerHandle};
 use super::callback::Call;
 use super::clock::Clock;
 use super::clock::StdClock;
-use super::dispatch::{self, Listed, Native, RuntimeName, SpawnedJoin, Visitor};
-use super::executor::{self, Executor, ExecutorName, Hooks, LocalName};
+use super::dispatch::{self, Listed, Native, SpawnedJoin, Visitor};
+use super::executor::{self, Executor, ExecutorName, Hooks};
 use super::inline;
+use super::job;
 use super::join::JoinHandle;
 use super::local;
+use super::naming::known_name;
 use super::outcome::CatchPanic;
 use super::queue::{Driver, Queue, QueueScope, Reservation, adding, queue_for};
-use super::runnable::{Job, Runnable};
+use super::runnable::Runnable;
 use super::runnable_join::RunnableJoin;
 use super::runtime::Spawned;
 use super::scope::{
@@ -25,7 +25,6 @@ use super::scope::{
 use super::task::TaskFuture;
 use crate::catch::catch;
 use crate::context::Context;
-use crate::current;
 use crate::shim::platform::Instant;
 use crate::task_context::TaskContext;
 
@@ -52,71 +51,6 @@ impl ExecutorRef {
             executor: self,
             fixed: None,
         }
-    }
-
-    /// Calls `f` with the executor.
-    pub(crate) fn with<R>(&self, f: impl FnOnce(&dyn Executor) -> R) -> R {
-        match self {
-            ExecutorRef::Runtime(name) => name.with_executor(f),
-            ExecutorRef::Static(executor) => f(*executor),
-            ExecutorRef::Value(executor) => f(&**executor),
-        }
-    }
-
-    /// The executor as a value, for everything but spawning and callbacks.
-    pub(crate) fn to_value(&self) -> Arc<dyn Executor> {
-        match self {
-            ExecutorRef::Runtime(name) => name.executor(),
-            ExecutorRef::Static(executor) => Arc::new(*executor),
-            ExecutorRef::Value(executor) => Arc::clone(executor),
-        }
-    }
-
-    /// How the scopes of its tasks name it.
-    pub(crate) fn name(&self) -> ScopeExecutor {
-        match self {
-            ExecutorRef::Runtime(name) => ScopeExecutor::Runtime(*name),
-            ExecutorRef::Static(executor) => known_name(&(**executor).hooks())
-                .unwrap_or(ScopeExecutor::Value(ExecutorName::Static(*executor))),
-            ExecutorRef::Value(executor) => {
-                known_name(&(**executor).hooks()).unwrap_or_else(|| {
-                    ScopeExecutor::Value(ExecutorName::Weak(Arc::downgrade(executor)))
-                })
-            }
-        }
-    }
-
-    /// Whether the scopes of its tasks name it as that of the thread.
-    fn is_by_thread(&self) -> bool {
-        let name = match self {
-            ExecutorRef::Runtime(name) => Some(*name),
-            ExecutorRef::Static(executor) => native_name(&(**executor).hooks()),
-            ExecutorRef::Value(executor) => native_name(&(**executor).hooks()),
-        };
-        name.is_some_and(RuntimeName::is_by_thread)
-    }
-}
-
-/// The runtime whose name the tasks of an executor know it by.
-fn native_name<N>(hooks: &Hooks<'_, N>) -> Option<RuntimeName> {
-    Native::of(hooks.native()?)?.name()
-}
-
-/// How scopes name an executor, if not by the value that is at hand.
-pub(crate) fn known_name(hooks: &Hooks<'_, ExecutorName>) -> Option<ScopeExecutor> {
-    if let Some(name) = native_name(hooks) {
-        return Some(ScopeExecutor::Runtime(name));
-    }
-    let name = hooks.executor().or_else(|| hooks.pointer_name());
-    name.map(ScopeExecutor::Value)
-}
-
-/// How the scopes of a local executor's tasks name the executor that other work goes to.
-pub(crate) fn name_beside(hooks: &Hooks<'_, LocalName>) -> ScopeExecutor {
-    match (native_name(hooks), hooks.executor()) {
-        (Some(name), _) => ScopeExecutor::Runtime(name),
-        (None, Some(executor)) => ScopeExecutor::Value(executor),
-        (None, None) => ScopeExecutor::None,
     }
 }
 
@@ -171,7 +105,7 @@ impl OnExecutor {
             (None, Some(executor)) => executor.to_value().spawn_blocking(job),
             (None, None) => executor::spawn_blocking(job),
         };
-        spawn_job(submit, scope, context, f)
+        job::spawn(submit, scope, context, f)
     }
 }
 
@@ -308,43 +242,6 @@ fn scheduler(executor: &ExecutorRef) -> impl Fn(async_task::Runnable) + Send + S
     }
 }
 
-/// Runs `f` in `context`, in this scope, on the blocking threads that `submit` hands it to.
-///
-/// A task like others, so that its outcome, its cancellation before the start and its wait for a
-/// shared context are the same on every executor.
-fn spawn_job<C: TaskContext, T: Send + 'static>(
-    submit: impl Fn(Job) + Send + Sync + 'static,
-    scope: ExecutorScope,
-    context: C,
-    f: impl FnOnce() -> T + Send + 'static,
-) -> JoinHandle<T> {
-    let job = TaskFuture::new(context, scope, Once(Some(f)));
-    let schedule = move |runnable| catch(|| submit(Job(runnable)));
-    let (runnable, task) = async_task::spawn(CatchPanic::new(job), schedule);
-    runnable.schedule();
-    JoinHandle::runnable(RunnableJoin::new(task))
-}
-
-/// A closure as a future: ready at the first poll.
-struct Once<F>(Option<F>);
-
-// The closure is only ever moved out.
-impl<F> Unpin for Once<F> {}
-
-impl<T, F: FnOnce() -> T> Future for Once<F> {
-    type Output = T;
-
-    fn poll(mut self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<T> {
-        let f = self
-            .0
-            .take()
-            .expect("a blocking job was polled after it had completed");
-        // What the job runs is not a task's own: a runtime, for example, whose tasks may not write
-        // to its context.
-        Poll::Ready(current::enter_call(f))
-    }
-}
-
 impl Destination {
     /// The context that a new unit of work starts in.
     #[inline]
@@ -386,7 +283,7 @@ impl Destination {
             Destination::Local(local) => {
                 // The job is on another thread, out of the local executor's reach.
                 let scope = ExecutorScope::new(ScopeExecutor::None, local.scope.fixed);
-                spawn_job(executor::spawn_blocking, scope, context, f)
+                job::spawn(executor::spawn_blocking, scope, context, f)
             }
         }
     }

@@ -14,7 +14,8 @@ use crate::task_context::TaskContext;
 
 /// Schedules `f` to be called soon, in a copy of the current context, taken now.
 ///
-/// See [`shim`](super) for the order, and [`set_exception_handler`](super::set_exception_handler) for panics.
+/// See [`shim`](super) for the order, and
+/// [`set_exception_handler`](super::set_exception_handler) for panics.
 ///
 /// # Panics
 ///

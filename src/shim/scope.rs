@@ -145,7 +145,7 @@ pub(crate) fn current<R>(f: impl FnOnce(&ExecutorScope, Option<&LocalName>) -> R
     current::scope(|scope| {
         let (scope, local) = match scope {
             None => (NOWHERE, None),
-            // One question after the other: each is a call.
+            // The second type is asked for only if it is not the first: each is a virtual call.
             Some(any) => match any.downcast_ref() {
                 Some(scope) => (scope, None),
                 None => match any.downcast_ref::<LocalScope>() {

@@ -1,6 +1,7 @@
 //! In whose variables a companion's value is dropped: its own context's, wherever that goes.
 
 use std::cell::RefCell;
+use std::panic;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -170,7 +171,7 @@ std::thread_local! {
 impl Drop for Link {
     fn drop(&mut self) {
         self.seen.lock().unwrap().push(REQUEST.get());
-        // Here and not behind this: whoever drops it has been in its own drop.
+        // Within this drop, as if it were part of it: a field would be dropped after it.
         drop(self.parent.get_mut().unwrap().take());
     }
 }
@@ -193,19 +194,63 @@ impl Companion for Parent {
     }
 }
 
-#[test]
-fn a_chain_that_is_longer_than_the_stack() {
-    const LINKS: u64 = 100_000;
+/// A value of each context of the chain, which knows in which it was.
+struct Kept(u64, Arc<Mutex<Vec<u64>>>);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.1.lock().unwrap().push(self.0);
+        assert!(self.0 % 10_000 != 0, "some panic");
+    }
+}
+
+context_var! { static KEPT: Kept; }
+
+const LINKS: u64 = 100_000;
+
+/// Contexts of which each is kept by a companion of the next one. `end` drops the last one on a
+/// small stack. Each link is dropped once, in its own context, and each value once.
+fn chain_is_dropped_by(end: fn(Context)) {
     register_all();
     let seen = Seen::default();
+    let kept = Arc::<Mutex<Vec<u64>>>::default();
     let mut last = Context::new();
     for number in 0..LINKS {
         PARENT.set(Some((last, Arc::clone(&seen))));
-        let mut request = Context::new().with_value(&REQUEST, number);
+        let request = Context::new().with_value(&REQUEST, number);
+        let mut request = request.with_value(&KEPT, Kept(number, Arc::clone(&kept)));
         last = request.run(inherit_context);
     }
-    let small = thread::Builder::new().stack_size(512 * 1024);
-    small.spawn(|| drop(last)).unwrap().join().unwrap();
+    let small = thread::Builder::new().stack_size(2 * 1024 * 1024);
+    let ended = small.spawn(move || {
+        let mut outside = Context::new().with_value(&REQUEST, LINKS);
+        let panicked = outside.run(|| panic::catch_unwind(|| end(last)).is_err());
+        assert_eq!(outside.get(&REQUEST), Some(&LINKS));
+        panicked
+    });
+    // Those that panic are on the list, where that stays.
+    assert!(!ended.unwrap().join().unwrap());
     let seen = seen.lock().unwrap();
     assert!(seen.iter().copied().eq((0..LINKS).rev().map(Some)));
+    let mut kept = kept.lock().unwrap();
+    kept.sort();
+    assert!(kept.iter().copied().eq(0..LINKS));
+}
+
+#[test]
+fn a_chain_that_is_longer_than_the_stack() {
+    chain_is_dropped_by(drop);
+}
+
+#[test]
+fn a_chain_that_ends_with_its_work() {
+    chain_is_dropped_by(|last| ().in_context(last).into_inner());
+}
+
+#[test]
+fn a_chain_whose_last_context_stays() {
+    chain_is_dropped_by(|last| {
+        let rest = last.without_companions();
+        assert_eq!(rest.get(&REQUEST), Some(&(LINKS - 1)));
+    });
 }
