@@ -19,7 +19,7 @@ use crate::var::ContextVar;
 ///
 /// Use it where identity matters: several tasks or callbacks that share one context, a parent that
 /// reads what its child set, a runner whose runs share theirs. Elsewhere use an owned [`Context`]:
-/// less can go wrong with it at run time.
+/// less can go wrong with it at run time. [`Context::share`] makes one of a context.
 ///
 /// Only one thread can be inside at a time. If the context is already entered:
 ///

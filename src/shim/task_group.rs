@@ -29,6 +29,8 @@ use crate::task_context::TaskContext;
 /// Each task starts in a copy of the context that is current where [`spawn`](Self::spawn) is
 /// called, not where the group was made.
 ///
+/// A task whose handle is dropped, or detached to say so, stays in the group.
+///
 /// Clones are the same group, so that its tasks can spawn others in it. Dropping the last clone
 /// aborts the tasks, without waiting.
 ///
