@@ -71,18 +71,17 @@ struct Leave(u32);
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        if self.0 + 1 == DIRECT {
-            while let Some(deferred) = next() {
-                // A panic of a value has nowhere to go.
-                catch(|| drop_values(deferred.drop_inside()));
-            }
+        if self.0 + 1 != DIRECT {
+            return LEVEL.set(self.0);
+        }
+        while let Some(deferred) = next() {
+            // A panic of a value has nowhere to go.
+            catch(|| drop_values(deferred.drop_inside()));
         }
         LEVEL.set(self.0);
-        if self.0 + 1 == DIRECT {
-            // An allocator may drop contexts meanwhile, and puts none on the list from here.
-            let list = mem::take(&mut **cell_here(&DEFERRED).borrow_mut());
-            drop(list);
-        }
+        // An allocator may drop contexts meanwhile, and puts none on the list from here.
+        let list = mem::take(&mut **cell_here(&DEFERRED).borrow_mut());
+        drop(list);
     }
 }
 
