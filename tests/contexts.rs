@@ -34,16 +34,20 @@ fn a_value_that_was_taken_out_does_not_come_back_when_a_guard_ends() {
     assert_eq!(context.run(|| ID.get()), None);
 }
 
+thread_local!(static SEEN: Cell<Option<Option<u64>>> = const { Cell::new(None) });
+
+/// A value whose destructor notes the [`ID`] that it sees.
+struct Sees;
+
+impl Drop for Sees {
+    fn drop(&mut self) {
+        SEEN.set(Some(ID.get()));
+    }
+}
+
 /// As at the end of a future in a context.
 #[test]
 fn values_of_a_wrapper_that_is_taken_off_go_in_no_context() {
-    thread_local!(static SEEN: Cell<Option<Option<u64>>> = const { Cell::new(None) });
-    struct Sees;
-    impl Drop for Sees {
-        fn drop(&mut self) {
-            SEEN.set(Some(ID.get()));
-        }
-    }
     context_var! { static HELD: Sees; }
     ID.set(1);
     let context = || Context::new().with_value(&HELD, Sees).with_value(&ID, 2);
@@ -61,13 +65,6 @@ fn values_of_a_wrapper_that_is_taken_off_go_in_no_context() {
 /// The values that destructors set, also where one panics.
 #[test]
 fn what_a_destructor_sets_before_it_panics_goes_in_no_context() {
-    thread_local!(static SEEN: Cell<Option<Option<u64>>> = const { Cell::new(None) });
-    struct Sees;
-    impl Drop for Sees {
-        fn drop(&mut self) {
-            SEEN.set(Some(ID.get()));
-        }
-    }
     struct SetsAndPanics;
     impl Drop for SetsAndPanics {
         fn drop(&mut self) {

@@ -1,4 +1,4 @@
-//! By what the scopes of an executor's tasks name it.
+//! [`ExecutorRef`]: reaching an executor, and by what the scopes of its tasks name it.
 
 use std::sync::Arc;
 
