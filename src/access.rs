@@ -1,7 +1,7 @@
 //! What is done with a [`ContextVar`] in the current context.
 
 use crate::context::Context;
-use crate::current::{self, Kind};
+use crate::current::{self, Entering};
 use crate::error::{ApplyError, LookupError, SetError, SetErrorKind};
 use crate::scope::{Scope, ScopeContext};
 use crate::scoped::Scoped;
@@ -554,7 +554,7 @@ impl Context {
     /// context.run(|| context.run(|| ()));
     /// ```
     pub fn run<R>(&mut self, f: impl FnOnce() -> R) -> R {
-        current::enter(self, &Kind::call(), f)
+        current::enter(self, Entering::call(), f)
     }
 
     /// Calls `f` in a copy of this context. What `f` sets is dropped with the copy. Calls may

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::future::Future;
 
 use crate::context::Context;
-use crate::current::{Entering, Kind};
+use crate::current::{Entering, Owner};
 use crate::task_context::EnterContext;
 use crate::with_context::{ContextExt, WithContext};
 
@@ -113,7 +113,7 @@ impl<F> WithContext<F, Context> {
     /// dropped there too.
     pub(crate) fn run<R>(self, scope: Option<&dyn Any>, f: impl FnOnce(F) -> R) -> R {
         let (mut context, inner) = self.take_apart();
-        context.run_last(Entering::new(&Kind::call(), scope), || f(inner))
+        context.run_last(Entering::new(Owner::Call, scope), || f(inner))
     }
 
     /// The same, and what `f` returns takes the place of what was wrapped.
@@ -126,7 +126,7 @@ impl<F> WithContext<F, Context> {
         // If `f` panics, its drop releases the context as usual.
         let mut empty = ().in_context(context);
         let (context, ()) = empty.parts_mut();
-        let inner = context.run_now(Entering::new(&Kind::call(), scope), || f(inner));
+        let inner = context.run_now(Entering::new(Owner::Call, scope), || f(inner));
         inner.in_context(empty.into_parts().1)
     }
 
@@ -143,7 +143,7 @@ impl<F> WithContext<F, Context> {
         F: FnMut(A) -> R,
     {
         let (context, f) = self.parts_mut();
-        context.run_now((&Kind::call()).into(), || f(argument))
+        context.run_now(Entering::call(), || f(argument))
     }
 
     /// Calls a function in a copy of its context, and in this scope.
@@ -152,7 +152,7 @@ impl<F> WithContext<F, Context> {
         F: Fn(A) -> R,
     {
         let mut context = self.context().clone();
-        context.run_last(Entering::new(&Kind::call(), scope), || {
+        context.run_last(Entering::new(Owner::Call, scope), || {
             (self.inner())(argument)
         })
     }

@@ -21,7 +21,7 @@ pub(crate) use self::enter::{Entering, enter, enter_alone};
 pub(crate) use self::frame::{
     Frame, enter_again, enter_call, enter_empty, enter_for_all, enter_run,
 };
-pub(crate) use self::kind::{Kind, Users};
+pub(crate) use self::kind::{Owner, Users};
 pub(crate) use self::overriding::{ScopeOverride, scope, scope_frame};
 pub(crate) use self::values::{
     address, check_write, copy, inherit, is_innermost, is_writable, pop, push, read, replace,

@@ -176,17 +176,17 @@ mod sealed {
             cx: &mut task::Context<'_>,
             f: impl FnOnce(&mut task::Context<'_>) -> Poll<R>,
         ) -> Poll<R> {
-            let frame = ready!(self.poll_frame(entering.kind.users(), cx));
+            let frame = ready!(self.poll_frame(entering.users(), cx));
             Frame::enter_any(frame, entering, || f(cx))
         }
 
         fn run_now<R>(&mut self, entering: Entering<'_>, f: impl FnOnce() -> R) -> R {
-            Frame::enter_any(self.frame_now(entering.kind.users()), entering, f)
+            Frame::enter_any(self.frame_now(entering.users()), entering, f)
         }
 
         fn run_last<R>(&mut self, entering: Entering<'_>, f: impl FnOnce() -> R) -> R {
             let waiter = mem::take(self);
-            let frame = waiter.frame_now(entering.kind.users());
+            let frame = waiter.frame_now(entering.users());
             Frame::enter_any(frame, entering, || {
                 // Goes inside. What the frame has of the context is the last then, and the values
                 // go as in a context of one's own.

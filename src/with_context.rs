@@ -13,7 +13,7 @@ use futures_sink::Sink;
 use pin_project_lite::pin_project;
 
 use crate::context::Context;
-use crate::current::{self, Entering, Kind};
+use crate::current::{self, Entering};
 use crate::raw::{Around, Inside, Undropped};
 use crate::shared::SharedContext;
 use crate::task_context::{EnterContext, TaskContext};
@@ -104,9 +104,7 @@ struct Placed<P: EnterContext>(P);
 impl<P: EnterContext> Around for Placed<P> {
     #[inline]
     fn around(&mut self, value: Undropped<'_>) {
-        let kind = Kind::call();
-        self.0
-            .run_last(Entering::from(&kind).to_drop(), || drop(value));
+        self.0.run_last(Entering::call().to_drop(), || drop(value));
     }
 
     #[inline]
@@ -215,13 +213,13 @@ impl<T, C: TaskContext> WithContext<T, C> {
         f: impl FnOnce(Pin<&'a mut T>, &mut task::Context<'_>) -> Poll<R>,
     ) -> Poll<R> {
         let (Placed(place), inner) = self.project().inside.project();
-        place.poll_in((&Kind::call()).into(), cx, |cx| f(inner, cx))
+        place.poll_in(Entering::call(), cx, |cx| f(inner, cx))
     }
 
     /// The same for what cannot wait: in a copy of the context, if that is taken.
     pub(crate) fn run_now<R>(self: Pin<&mut Self>, f: impl FnOnce(Pin<&mut T>) -> R) -> R {
         let (Placed(place), inner) = self.project().inside.project();
-        place.run_now((&Kind::call()).into(), || f(inner))
+        place.run_now(Entering::call(), || f(inner))
     }
 
     pub(crate) fn parts_mut(&mut self) -> (&mut C::Place, &mut T) {
@@ -356,7 +354,7 @@ impl<T: Iterator, C: TaskContext> Iterator for WithContext<T, C> {
 
     fn next(&mut self) -> Option<T::Item> {
         let (place, iterator) = self.parts_mut();
-        place.run_now((&Kind::call()).into(), || iterator.next())
+        place.run_now(Entering::call(), || iterator.next())
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -10,7 +10,7 @@ use ::rayon::iter::ParallelIterator;
 use ::rayon::iter::plumbing::{Consumer, Folder, Reducer, UnindexedConsumer};
 
 use super::{Held, leave, run, wait};
-use crate::current::{self, Entering, Kind};
+use crate::current::{self, Entering, Owner};
 use crate::shim::scope::NOWHERE;
 use crate::with_context::{ContextExt, WithContext};
 
@@ -57,7 +57,7 @@ impl Held {
     }
 
     fn enter<T>(&mut self, f: impl FnOnce() -> T) -> T {
-        current::enter(&mut self.0, Entering::new(&Kind::call(), Some(NOWHERE)), f)
+        current::enter(&mut self.0, Entering::new(Owner::Call, Some(NOWHERE)), f)
     }
 }
 

@@ -19,7 +19,7 @@ use std::cell::{Cell, RefCell};
 use std::mem::{self, ManuallyDrop};
 
 use super::enter::{Entering, enter};
-use super::kind::{Kind, Users};
+use super::kind::Owner;
 use crate::catch::{catch, in_destructor};
 use crate::companion::captured::Companions;
 use crate::context::Context;
@@ -109,8 +109,7 @@ impl CapturedIn {
     /// Drops what was captured. Its panics stay there.
     fn drop_inside(self) -> Context {
         let CapturedIn { mut context, last } = self;
-        let kind = Kind::new(Users::call());
-        enter(&mut context, Entering::from(&kind).to_drop(), || drop(last));
+        enter(&mut context, Entering::call().to_drop(), || drop(last));
         context
     }
 
@@ -135,7 +134,6 @@ fn next() -> Option<CapturedIn> {
 /// Their destructors may write, but the outer frame may be that of a runtime's task, which refuses
 /// writes, or of a callback queue, which would keep what they write. So they run in an empty
 /// context.
-#[inline]
 pub(crate) fn drop_values(mut context: Context) {
     if context.identity().has_companions() {
         match drop_companions(context) {
@@ -165,12 +163,12 @@ fn drop_last(node: Node) {
     while let Some(node) = next.take() {
         // A destructor that sets a variable each time, as an allocator might that counts, would go
         // on without end.
-        let kind = Kind::new(match round < ROUNDS {
-            true => Users::call(),
-            false => Users::Closed,
-        });
+        let owner = match round < ROUNDS {
+            true => Owner::Call,
+            false => Owner::Closed,
+        };
         let mut set = Set(Context::new().apart());
-        enter(&mut set.0, Entering::from(&kind).to_drop(), || {
+        enter(&mut set.0, Entering::new(owner, None).to_drop(), || {
             in_destructor(|| drop(node));
         });
         next = mem::take(&mut set.0).into_last_node();

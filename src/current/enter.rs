@@ -1,9 +1,10 @@
 //! Entering contexts, with what was captured with them.
 
 use std::any::Any;
+use std::mem::ManuallyDrop;
 use std::panic::{self, AssertUnwindSafe};
 
-use super::kind::{Kind, Origin};
+use super::kind::{Kind, Origin, Owner, Users};
 use super::thread::contexts;
 use crate::catch::catch;
 use crate::companion;
@@ -14,22 +15,28 @@ use crate::context::Context;
 /// the context. The core only passes the scope on.
 #[derive(Clone, Copy)]
 pub(crate) struct Entering<'a> {
-    pub(crate) kind: &'a Kind,
+    owner: Owner,
     /// Without one, the frame shares that of the frame around it.
-    pub(crate) scope: Option<&'a dyn Any>,
+    pub(super) scope: Option<&'a dyn Any>,
     /// Whether it is for a drop: the companions' panics stay here then, and what is called inside
     /// is called all the same.
-    pub(crate) is_drop: bool,
+    pub(super) is_drop: bool,
 }
 
 impl<'a> Entering<'a> {
     #[inline]
-    pub(crate) fn new(kind: &'a Kind, scope: Option<&'a dyn Any>) -> Entering<'a> {
+    pub(crate) fn new(owner: Owner, scope: Option<&'a dyn Any>) -> Entering<'a> {
         Entering {
-            kind,
+            owner,
             scope,
             is_drop: false,
         }
+    }
+
+    /// For a call, in the scope around it.
+    #[inline]
+    pub(crate) fn call() -> Entering<'a> {
+        Entering::new(Owner::Call, None)
     }
 
     /// The same for a drop.
@@ -40,31 +47,21 @@ impl<'a> Entering<'a> {
             ..self
         }
     }
-}
 
-impl<'a> From<&'a Kind> for Entering<'a> {
+    /// Who may use the frame.
     #[inline]
-    fn from(kind: &'a Kind) -> Entering<'a> {
-        Entering::new(kind, None)
+    pub(crate) fn users(&self) -> Users {
+        self.owner.users()
     }
 }
 
 /// Calls `f` while `context` is current; then `context` has what was set inside.
 #[inline]
-pub(crate) fn enter<'a, R>(
-    context: &mut Context,
-    entering: impl Into<Entering<'a>>,
-    f: impl FnOnce() -> R,
-) -> R {
-    let Entering {
-        kind,
-        scope,
-        is_drop,
-    } = entering.into();
+pub(crate) fn enter<R>(context: &mut Context, entering: Entering<'_>, f: impl FnOnce() -> R) -> R {
     if context.identity().is_marked() {
-        return enter_accompanied(context, kind, scope, is_drop, f);
+        return enter_marked(context, entering, f);
     }
-    enter_frame(context, kind, scope, f)
+    enter_alone(context, entering, f)
 }
 
 /// The same for a context that is not marked: nothing is to be done about companions.
@@ -75,7 +72,39 @@ pub(crate) fn enter_alone<R>(
     f: impl FnOnce() -> R,
 ) -> R {
     debug_assert!(!context.identity().is_marked());
-    enter_frame(context, entering.kind, entering.scope, f)
+    let made;
+    let kind = match entering.owner {
+        Owner::Task => Kind::POLL,
+        owner => {
+            // It has nothing to drop.
+            made = ManuallyDrop::new(Kind::new(owner.users()));
+            &*made
+        }
+    };
+    enter_frame(context, kind, entering.scope, f)
+}
+
+/// The same for a context that is marked.
+#[cold]
+#[inline(never)]
+fn enter_marked<R>(context: &mut Context, entering: Entering<'_>, f: impl FnOnce() -> R) -> R {
+    by_pointer(f, |f| enter_accompanied(context, entering, f))
+}
+
+/// Calls `f` in a frame of this kind for `context`, which has no companions.
+#[inline]
+pub(super) fn enter_as<R>(
+    context: &mut Context,
+    kind: &Kind,
+    scope: Option<&dyn Any>,
+    is_drop: bool,
+    f: impl FnOnce() -> R,
+) -> R {
+    debug_assert!(!context.identity().has_companions());
+    if context.identity().is_marked() {
+        return by_pointer(f, |f| enter_apart(context, kind, scope, is_drop, f));
+    }
+    enter_frame(context, kind, scope, f)
 }
 
 /// Calls `f` in a frame for `context`, and leaves the companions alone.
@@ -90,23 +119,11 @@ fn enter_frame<R>(
     contexts().enter(context, kind, is_for_all, scope, f)
 }
 
-/// Like [`enter`], with the companions that were captured with the context, inside the frame.
-#[cold]
-#[inline(never)]
-fn enter_accompanied<R>(
-    context: &mut Context,
-    kind: &Kind,
-    scope: Option<&dyn Any>,
-    is_drop: bool,
-    f: impl FnOnce() -> R,
-) -> R {
+/// Has `call` call `f`, once, by a pointer, and returns what `f` returns.
+#[inline]
+fn by_pointer<R>(f: impl FnOnce() -> R, call: impl FnOnce(&mut dyn FnMut())) -> R {
     let (mut f, mut result) = (Some(f), None);
-    let entering = Entering {
-        kind,
-        scope,
-        is_drop,
-    };
-    enter_with_companions(context, entering, &mut || {
+    call(&mut || {
         if let Some(f) = f.take() {
             result = Some(f());
         }
@@ -117,7 +134,10 @@ fn enter_accompanied<R>(
     }
 }
 
-fn enter_with_companions(context: &mut Context, entering: Entering<'_>, f: &mut dyn FnMut()) {
+/// Calls `f` in a frame for `context` while its companions are current, and nothing of the others
+/// is.
+#[inline(never)]
+fn enter_accompanied(context: &mut Context, entering: Entering<'_>, f: &mut dyn FnMut()) {
     /// Puts the companions back into the context when it has been left.
     struct Entered<'a> {
         context: &'a mut Context,
@@ -133,18 +153,16 @@ fn enter_with_companions(context: &mut Context, entering: Entering<'_>, f: &mut 
             }
         }
     }
-    let Entering {
-        kind,
-        scope,
-        is_drop,
-    } = entering;
+    let Entering { scope, is_drop, .. } = entering;
     let Some(companions) = context.identity_mut().take_companions() else {
-        return enter_frame(context, kind, scope, || call_accompanied(None, is_drop, f));
+        return enter_apart(context, &Kind::new(entering.users()), scope, is_drop, f);
     };
     let entered = Entered {
         context,
         kind: Kind {
-            users: kind.users,
+            // Found here, and not passed: a copy would wait until its source has been stored, which
+            // takes as long as half of all this.
+            users: entering.users(),
             origin: Origin::Accompanied(Some(companions)),
         },
     };
@@ -156,6 +174,17 @@ fn enter_with_companions(context: &mut Context, entering: Entering<'_>, f: &mut 
         };
         call_accompanied(companions, is_drop, f);
     });
+}
+
+/// The same for a context without companions: nothing is current.
+fn enter_apart(
+    context: &mut Context,
+    kind: &Kind,
+    scope: Option<&dyn Any>,
+    is_drop: bool,
+    f: &mut dyn FnMut(),
+) {
+    enter_frame(context, kind, scope, || call_accompanied(None, is_drop, f));
 }
 
 /// Calls `f` while these companions are current, and nothing of the others is.

@@ -4,15 +4,15 @@ use std::any::Any;
 use std::mem;
 
 use super::drops::drop_values;
-use super::enter::{Entering, enter};
-use super::kind::{Kind, Origin, Users};
+use super::enter::{Entering, enter_as};
+use super::kind::{Kind, Origin, Owner, Users};
 use super::thread::{contexts, glance};
 use crate::context::Context;
 use crate::shared::SharedContext;
 
 /// Calls `f` in a frame of its own for the same context, which is that of a synchronous call.
 pub(crate) fn enter_call<R>(f: impl FnOnce() -> R) -> R {
-    enter_again_as(Users::call(), None, f)
+    enter_again_as(Owner::Call.users(), None, f)
 }
 
 /// Calls `f` in a frame of its own for the same context, with these users and this scope.
@@ -32,7 +32,7 @@ pub(crate) fn enter_again<R>(scope: &dyn Any, f: impl FnOnce() -> R) -> R {
 
 /// Calls `f` in an empty context, for user code that is called outside of any context of its own.
 pub(crate) fn enter_empty<R>(f: impl FnOnce() -> R) -> R {
-    let frame = Frame::new(Context::new().apart(), Users::call());
+    let frame = Frame::new(Context::new().apart(), Owner::Call.users());
     frame.enter_scope(None, true, f)
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn enter_empty<R>(f: impl FnOnce() -> R) -> R {
 /// be a signal handler, which can ask which task runs only where this thread has asked before.
 pub(crate) fn enter_for_all<R>(f: fn() -> R) -> R {
     let users = match glance(|_, kind| kind.users) {
-        Some(Users::Root | Users::BlockOn(_) | Users::Call(_)) => Users::call(),
+        Some(Users::Root | Users::BlockOn(_) | Users::Call(_)) => Owner::Call.users(),
         _ => Users::Poll,
     };
     let frame = Frame {
@@ -124,29 +124,19 @@ impl Frame {
         is_drop: bool,
         f: impl FnOnce() -> R,
     ) -> R {
-        let entering = Entering {
-            kind: &self.kind,
-            scope,
-            is_drop,
-        };
-        enter(&mut self.context, entering, f)
+        enter_as(&mut self.context, &self.kind, scope, is_drop, f)
     }
 
     /// Calls `f` in the frame, in this way. Without a frame, in one of its own for the current
     /// context, which is that of these users: whoever entered that is not who runs now.
-    #[inline]
     pub(crate) fn enter_any<R>(
         frame: Option<Frame>,
-        Entering {
-            kind,
-            scope,
-            is_drop,
-        }: Entering<'_>,
+        entering: Entering<'_>,
         f: impl FnOnce() -> R,
     ) -> R {
         match frame {
-            Some(frame) => frame.enter_scope(scope, is_drop, f),
-            None => enter_again_as(kind.users, scope, f),
+            Some(frame) => frame.enter_scope(entering.scope, entering.is_drop, f),
+            None => enter_again_as(entering.users(), entering.scope, f),
         }
     }
 }

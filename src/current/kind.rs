@@ -30,7 +30,7 @@ use crate::running_task::RunningTask;
 use crate::shared::SharedContext;
 
 /// How a context came to be current.
-pub(crate) struct Kind {
+pub(super) struct Kind {
     pub(super) users: Users,
     pub(super) origin: Origin,
 }
@@ -73,18 +73,32 @@ pub(crate) enum Users {
     Closed,
 }
 
-impl Users {
-    /// Those of a synchronous call from here.
+/// Who enters a context, and so who may use its frame.
+#[derive(Clone, Copy)]
+pub(crate) enum Owner {
+    /// A task of the shim, which is polled or dropped.
+    Task,
+    BlockOn,
+    /// Whoever makes a synchronous call, or polls or drops what has a context of its own.
+    Call,
+    /// A destructor that is to set nothing any more.
+    Closed,
+}
+
+impl Owner {
+    /// The users of a frame that is entered from here.
     #[inline]
-    pub(crate) fn call() -> Users {
-        Users::Call(RunningTask::now())
+    pub(crate) fn users(self) -> Users {
+        match self {
+            Owner::Task => Users::Poll,
+            Owner::BlockOn => Users::BlockOn(RunningTask::now()),
+            Owner::Call => Users::Call(RunningTask::now()),
+            Owner::Closed => Users::Closed,
+        }
     }
+}
 
-    /// Those of a `block_on` from here.
-    fn block_on() -> Users {
-        Users::BlockOn(RunningTask::now())
-    }
-
+impl Users {
     /// In the frame of `self`, whether what runs now may read.
     #[inline]
     pub(super) fn reading(self) -> Reading {
@@ -143,7 +157,7 @@ impl Users {
 
 impl Kind {
     /// That of a poll or a drop.
-    pub(crate) const POLL: &Kind = &Kind::new(Users::Poll);
+    pub(super) const POLL: &Kind = &Kind::new(Users::Poll);
 
     #[inline]
     pub(super) const fn new(users: Users) -> Kind {
@@ -160,20 +174,5 @@ impl Kind {
             Origin::Shared(shared) => Some(shared),
             _ => None,
         }
-    }
-
-    /// That of a synchronous call from here.
-    #[inline]
-    pub(crate) fn call() -> Kind {
-        Kind::new(Users::call())
-    }
-
-    /// That of a `block_on` from here.
-    pub(crate) fn block_on() -> Kind {
-        Kind::new(Users::block_on())
-    }
-
-    pub(crate) fn users(&self) -> Users {
-        self.users
     }
 }

@@ -7,7 +7,7 @@ use std::task::{self, Poll, Waker};
 
 use super::{SharedContext, State};
 use crate::catch::in_destructor;
-use crate::current::{self, Frame, Users};
+use crate::current::{self, Frame, Owner, Users};
 use crate::error::AlreadyEntered;
 use crate::sync::thread;
 
@@ -34,7 +34,7 @@ impl SharedContext {
     /// # Ok::<(), aiocontextvars::AlreadyEntered>(())
     /// ```
     pub fn run<R>(&self, f: impl FnOnce() -> R) -> Result<R, AlreadyEntered> {
-        let frame = self.acquire(Users::call());
+        let frame = self.acquire(Owner::Call.users());
         let frame = frame.ok_or(AlreadyEntered { _private: () })?;
         Ok(frame.enter(f))
     }
@@ -54,7 +54,7 @@ impl SharedContext {
 
     /// Parks the calling thread until it may enter. For threads of their own, which may block.
     pub(crate) fn acquire_blocking(&self) -> Frame {
-        let users = Users::call();
+        let users = Owner::Call.users();
         let mut waiter = Waiter::from(self.clone());
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         loop {

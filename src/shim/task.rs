@@ -8,7 +8,7 @@ use std::task::{self, Poll};
 
 use pin_project_lite::pin_project;
 
-use crate::current::{self, Entering, Kind};
+use crate::current::{self, Entering, Owner};
 use crate::raw::{Around, Inside, Undropped};
 use crate::task_context::{EnterContext, TaskContext};
 
@@ -28,33 +28,21 @@ pub(crate) trait TaskScope: 'static {
 
 /// Whose frame it is that a future is polled in.
 pub(crate) trait FrameOwner: 'static {
-    fn with_kind<R>(f: impl FnOnce(&Kind) -> R) -> R;
-
-    /// How the frame is entered for a poll.
-    #[inline]
-    fn entering<R>(scope: &impl TaskScope, f: impl FnOnce(Entering<'_>) -> R) -> R {
-        let scope = scope.polled();
-        Self::with_kind(|kind| f(Entering::new(kind, scope)))
-    }
+    const OWNER: Owner;
 }
 
 /// A task: all that runs in its polls belongs to it.
 pub(crate) enum Task {}
 
 impl FrameOwner for Task {
-    #[inline]
-    fn with_kind<R>(f: impl FnOnce(&Kind) -> R) -> R {
-        f(Kind::POLL)
-    }
+    const OWNER: Owner = Owner::Task;
 }
 
 /// A `block_on`. Tasks that others run inside it can neither read nor write its context.
 pub(crate) enum BlockOn {}
 
 impl FrameOwner for BlockOn {
-    fn with_kind<R>(f: impl FnOnce(&Kind) -> R) -> R {
-        f(&Kind::block_on())
-    }
+    const OWNER: Owner = Owner::BlockOn;
 }
 
 pin_project! {
@@ -131,9 +119,10 @@ where
             return entry.poll(future, cx);
         }
         match entry.context.alone() {
-            Some(context) => O::entering(&entry.scope, |entering| {
+            Some(context) => {
+                let entering = Entering::new(O::OWNER, entry.scope.polled());
                 current::enter_alone(context, entering, || future.poll(cx))
-            }),
+            }
             None => entry.poll_any(future, cx),
         }
     }
@@ -149,9 +138,10 @@ impl<P: EnterContext, S: TaskScope, O: FrameOwner> Entry<P, S, O> {
         cx: &mut task::Context<'_>,
     ) -> Poll<T> {
         match self.context.alone() {
-            Some(context) => O::entering(&self.scope, |entering| {
+            Some(context) => {
+                let entering = Entering::new(O::OWNER, self.scope.polled());
                 current::enter_alone(context, entering, || future.poll(cx))
-            }),
+            }
             None => self.poll_any(future, cx),
         }
     }
@@ -163,9 +153,8 @@ impl<P: EnterContext, S: TaskScope, O: FrameOwner> Entry<P, S, O> {
         future: Pin<&mut dyn Future<Output = T>>,
         cx: &mut task::Context<'_>,
     ) -> Poll<T> {
-        O::entering(&self.scope, |entering| {
-            self.context.poll_in(entering, cx, |cx| future.poll(cx))
-        })
+        let entering = Entering::new(O::OWNER, self.scope.polled());
+        self.context.poll_in(entering, cx, |cx| future.poll(cx))
     }
 }
 
@@ -198,11 +187,8 @@ impl<F: Future> Future for Outlined<F> {
 impl<P: EnterContext, S: TaskScope, O: FrameOwner> Around for Entry<P, S, O> {
     #[inline]
     fn around(&mut self, value: Undropped<'_>) {
-        let scope = self.scope.dropped();
-        O::with_kind(|kind| {
-            let entering = Entering::new(kind, scope).to_drop();
-            self.context.run_last(entering, || drop(value));
-        });
+        let entering = Entering::new(O::OWNER, self.scope.dropped()).to_drop();
+        self.context.run_last(entering, || drop(value));
     }
 
     #[inline]

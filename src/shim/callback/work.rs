@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::exception::report_panic;
 use crate::catch::catch;
 use crate::context::Context;
-use crate::current::{self, Entering, Frame, Kind};
+use crate::current::{self, Entering, Frame, Owner};
 use crate::shared::SharedContext;
 use crate::shim::scope;
 use crate::task_context::{EnterContext, TaskContext};
@@ -88,7 +88,7 @@ struct Free;
 impl<P: EnterContext> Enter<P> for Free {
     #[inline]
     fn enter(self, mut context: P, scope: Option<&dyn Any>, f: impl FnOnce()) {
-        context.run_last(Entering::new(&Kind::call(), scope), f);
+        context.run_last(Entering::new(Owner::Call, scope), f);
     }
 }
 
@@ -97,7 +97,7 @@ struct Entered(Option<Frame>);
 
 impl<P> Enter<P> for Entered {
     fn enter(self, context: P, scope: Option<&dyn Any>, f: impl FnOnce()) {
-        Frame::enter_any(self.0, Entering::new(&Kind::call(), scope), || {
+        Frame::enter_any(self.0, Entering::new(Owner::Call, scope), || {
             // Goes first, as in `EnterContext::run_last`.
             let _context = context;
             f();

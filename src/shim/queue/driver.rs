@@ -14,7 +14,7 @@ use super::entry::Entry;
 use super::local::{self, LocalQueue, QueueScope};
 use super::state::Queue;
 use crate::catch::catch;
-use crate::current::{self, Users};
+use crate::current::{self, Owner};
 use crate::shared::SharedContext;
 use crate::shared::enter::Waiter;
 use crate::shim::callback::{Call, RunOutcome, drop_remote_cancelled};
@@ -252,7 +252,7 @@ impl Driver {
             unparked: Arc::clone(&self.unparked),
         }));
         let mut cx = task::Context::from_waker(&waker);
-        let Poll::Ready(frame) = parked.waiter.poll_frame(Users::call(), &mut cx) else {
+        let Poll::Ready(frame) = parked.waiter.poll_frame(Owner::Call.users(), &mut cx) else {
             return None;
         };
         let call = parked.calls.pop_front()?;
