@@ -63,16 +63,17 @@ pub(crate) fn enter_wait<R>(scope: &dyn Any, f: impl FnOnce() -> R) -> R {
     frame.enter_scope(Some(scope), false, f)
 }
 
-/// Calls `f`, which runs an executor here, in an empty context that cannot be written to: the tasks
-/// that others have given to the executor may run in it. The scope is that around.
+/// Calls `f`, which runs an executor here, where nothing can be read or written: the tasks that
+/// others have given to the executor may run in it. The scope is that around.
 ///
-/// Not if the current context is a shared one: what is run may have to enter that again, and finds
-/// it entered by this thread, which is right as long as it is the innermost.
+/// A shared context stays the innermost one: what is run may have to enter it again, and would wait
+/// for this thread to leave it.
 pub(crate) fn enter_run<R>(f: impl FnOnce() -> R) -> R {
-    let is_shared = glance(|_, kind| kind.shared().is_some());
-    match is_shared {
+    match glance(|_, kind| kind.shared().is_some()) {
+        Some(true) => enter_again_as(Users::Run, None, f),
         Some(false) => Frame::new(Context::new(), Users::Run).enter(f),
-        Some(true) | None => f(),
+        // Busy: a signal handler.
+        None => f(),
     }
 }
 

@@ -11,7 +11,8 @@
 //! block_on         by what it was entered under   the same
 //! call             by all                         by what it was entered under
 //! poll, drop       by all                         by all
-//! wait, run        it is empty                    by nobody
+//! wait             it is empty                    by nobody
+//! run              by nobody                      by nobody
 //! closed           it is empty                    by nobody
 //! ```
 //!
@@ -19,9 +20,9 @@
 //! drop of a future that has a context of its own: all that it runs is meant to see its values, and
 //! no foreign task can have written them. A poll is that of a task of the shim, and asking there
 //! would double the price of a `set`. A wait is one in which a worker runs jobs of others, and a
-//! run is that of an executor by a `block_on`, whose future has a frame of its own inside. Closed
-//! is where destructors have set variables too often. A default is computed in a call, or in a poll
-//! if it is read in one.
+//! run is that of an executor by a `block_on`, whose future has a frame of its own inside: tasks of
+//! others may run there as well. Closed is where destructors have set variables too often. A
+//! default is computed in a call, or in a poll if it is read in one.
 
 use crate::error::SetErrorKind;
 use crate::identity::SharedCompanions;
@@ -102,17 +103,18 @@ impl Users {
     /// In the frame of `self`, whether what runs now may read.
     #[inline]
     pub(super) fn reading(self) -> Reading {
-        match self.only_task() {
-            None => Reading::Free,
-            Some(task) if task == RunningTask::now() => Reading::Once,
-            Some(_) => Reading::Nothing,
+        match (self, self.only_task()) {
+            (Users::Run, _) => Reading::Nothing,
+            (_, None) => Reading::Free,
+            (_, Some(task)) if task == RunningTask::now() => Reading::Once,
+            (_, Some(_)) => Reading::Nothing,
         }
     }
 
     /// Whether a frame of `self` may be read by whatever comes to run in it.
     #[inline]
     pub(super) fn may_all_read(self) -> bool {
-        self.only_task().is_none()
+        self.only_task().is_none() && !matches!(self, Users::Run)
     }
 
     /// The task that alone may read. `None` if all may.

@@ -44,7 +44,7 @@ fn copy_by(
     thorough: impl FnOnce(&Context) -> Context,
 ) -> Context {
     let copy = glance(|context, kind| match kind.users {
-        Users::Root | Users::BlockOn(_) => None,
+        Users::Root | Users::BlockOn(_) | Users::Run => None,
         _ => quick(context),
     });
     match copy {

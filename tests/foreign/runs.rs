@@ -4,9 +4,10 @@
 use std::rc::Rc;
 
 use aiocontextvars::shim::ContextAwareExecutor;
-use aiocontextvars::{Context, SetErrorKind, shim};
+use aiocontextvars::{Context, ContextExt, SetErrorKind, shim};
 
 use super::fixtures::ID;
+use super::shared::shared;
 
 /// What a task of somebody else's finds, and whether it may write.
 fn look() -> (Option<u64>, Option<SetErrorKind>) {
@@ -37,6 +38,51 @@ fn tasks_of_others_on_smols_executor() {
         (aware.block_on(bare), ID.get())
     });
     assert_eq!(smol::block_on(task).unwrap(), (NOTHING, Some(2)));
+}
+
+#[cfg(feature = "smol")]
+#[test]
+fn tasks_of_others_on_smols_executor_that_is_run_in_a_shared_context() {
+    use std::sync::Arc;
+
+    let executor = Arc::new(smol::Executor::new());
+    let aware = ContextAwareExecutor::new(Arc::clone(&executor));
+    let shared = shared();
+    let bare = executor.spawn(async {
+        let copies = aiocontextvars::copy_context().len() + aiocontextvars::inherit_context().len();
+        (look(), copies)
+    });
+    // Work in the very context runs there as well.
+    let own = executor.spawn(async { (ID.get(), ID.set(2)).0 }.in_context(&shared));
+    let seen = shared.run(|| {
+        let seen = aware.block_on(async { (bare.await, own.await, ID.get()) });
+        (seen, ID.get())
+    });
+    assert_eq!(seen.unwrap(), (((NOTHING, 0), Some(1), Some(1)), Some(2)));
+    assert_eq!(shared.get(&ID), Some(2));
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn tasks_of_others_on_a_local_set_that_is_run_in_a_shared_context() {
+    use tokio::task::LocalSet;
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
+    let set = Rc::new(LocalSet::new());
+    let aware = ContextAwareExecutor::new(Rc::clone(&set));
+    let shared = shared();
+    let bare = set.spawn_local(async { look() });
+    let own = set.spawn_local(async { (ID.get(), ID.set(2)).0 }.in_context(&shared));
+    let seen = shared.run(|| {
+        let both = async { (bare.await.unwrap(), own.await.unwrap(), ID.get()) };
+        let seen = aware.block_on_local(both);
+        (seen, ID.get())
+    });
+    assert_eq!(seen.unwrap(), ((NOTHING, Some(1), Some(1)), Some(2)));
+    assert_eq!(shared.get(&ID), Some(2));
 }
 
 #[cfg(feature = "smol")]
