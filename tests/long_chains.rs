@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use aiocontextvars::shim::{ContextAwareExecutor, Executor, Runnable};
 use aiocontextvars::{
     Carried, Context, ContextExt, ContextVar, Scoped, SharedContext, Token, WithContext,
     context_var, copy_context, inherit_context, shim,
@@ -270,6 +271,47 @@ fn many_tokens_of_guards_that_end_elsewhere() {
 
 /// Where guards overlap without end, as in branches that come and go, those that have ended do not
 /// pile up.
+/// Nothing is sent there.
+struct Nowhere;
+
+impl Executor for Nowhere {
+    fn schedule(&self, task: Runnable) {
+        drop(task);
+    }
+}
+
+#[test]
+fn many_guards_of_an_executor() {
+    on_a_small_stack(|| {
+        let executor = ContextAwareExecutor::new(Arc::new(Nowhere));
+        let enter = || executor.enter();
+        let entered = || (0..LONG).map(|_| enter()).collect::<Vec<_>>();
+        let is_entered = || shim::try_spawn(async {}).is_ok();
+
+        let last_first = entered();
+        last_first.into_iter().rev().for_each(drop);
+        assert!(!is_entered());
+
+        // As a `Vec` drops them.
+        let mut first_first = entered();
+        drop(first_first.drain(..LONG - 1));
+        assert!(is_entered());
+        drop(first_first);
+        assert!(!is_entered());
+
+        let outlive_their_frame = Context::new().run(entered);
+        assert!(!is_entered());
+        drop(outlive_their_frame);
+
+        Context::new().run(|| {
+            entered().into_iter().for_each(std::mem::forget);
+            assert!(is_entered());
+        });
+        assert!(!is_entered());
+        assert_eq!(Arc::strong_count(executor.get_ref()), 1);
+    });
+}
+
 #[test]
 fn guards_that_overlap_for_ever_keep_no_more_than_as_many_ended_ones() {
     struct Value(Arc<()>);

@@ -2,7 +2,7 @@
 //! scope.
 
 use std::any::Any;
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::thread::{Overriding, contexts};
@@ -21,14 +21,12 @@ impl ScopeOverride {
             scope,
             task: RunningTask::now(),
             is_live: Cell::new(true),
-            below: OnceCell::new(),
+            below: Cell::new(None),
         });
         let (frame, before) = contexts()
             .frames()
             .override_scope(None, Some(Rc::clone(&overriding)));
-        if let Some(before) = before {
-            let _is_new = overriding.below.set(before);
-        }
+        overriding.below.set(before);
         ScopeOverride { frame, overriding }
     }
 }
@@ -42,7 +40,7 @@ impl Drop for ScopeOverride {
         // Scopes are user code when they are dropped: not before the frame has another.
         let mut ended = Vec::new();
         while let Some(dead) = top.take_if(|top| !top.is_live.get()) {
-            top = dead.below.get().cloned();
+            top = dead.below.take();
             ended.push(dead);
         }
         frames.override_scope(Some(self.frame), top);

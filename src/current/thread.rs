@@ -5,7 +5,7 @@
 //! the thread's own, is freed at thread exit, by [`RootGuard`].
 
 use std::any::Any;
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 use std::mem;
 use std::rc::Rc;
 
@@ -97,5 +97,15 @@ pub(super) struct Overriding {
     pub(super) task: RunningTask,
     pub(super) is_live: Cell<bool>,
     /// What did so before in this frame.
-    pub(super) below: OnceCell<Rc<Overriding>>,
+    pub(super) below: Cell<Option<Rc<Overriding>>>,
+}
+
+impl Drop for Overriding {
+    fn drop(&mut self) {
+        // Without recursion: there may be more of them than the machine stack is deep.
+        let mut next = self.below.take();
+        while let Some(below) = next.and_then(Rc::into_inner) {
+            next = below.below.take();
+        }
+    }
 }
