@@ -84,6 +84,9 @@ fn the_innermost_frame_then_the_default_then_the_global() {
     // Also in `block_on`, and with but one runtime.
     let seen = shim::block_on(spawned_from_a_task());
     assert_eq!(seen.as_deref(), Some("first"));
+    let fixed = Context::new().with_value(&ID, 7);
+    shim::set_default(ContextAwareExecutor::fixed(first.get_ref().clone(), fixed));
+    all_starts_in_the_fixed_context();
     shim::set_default(second);
     assert_eq!(spawned_on().as_deref(), Some("second"));
     // A runtime that says it is here comes before the default.
@@ -101,6 +104,28 @@ fn the_innermost_frame_then_the_default_then_the_global() {
     #[cfg(feature = "async-std")]
     shim::async_std::block_on(async {
         assert!(spawned_on().unwrap().starts_with("async-std"));
+    });
+}
+
+/// What goes to the default, whose fixed context has 7.
+fn all_starts_in_the_fixed_context() {
+    let (sender, receiver) = mpsc::channel();
+    let seen = || (receiver.recv().unwrap(), receiver.recv().unwrap());
+    let tell_twice = || {
+        let sender = sender.clone();
+        move || {
+            sender.send(ID.get()).unwrap();
+            shim::call_soon(move || sender.send(ID.get()).unwrap());
+        }
+    };
+    ID.sync_scope(1, || {
+        shim::call_soon(tell_twice());
+        assert_eq!(seen(), (Some(7), Some(7)));
+        let task = shim::spawn(async { ID.get() });
+        task.add_done_callback(tell_twice());
+        assert_eq!(seen(), (Some(7), Some(7)));
+        task.add_done_callback_in(Context::new().with_value(&ID, 2), tell_twice());
+        assert_eq!(seen(), (Some(2), Some(7)));
     });
 }
 

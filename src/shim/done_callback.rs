@@ -3,7 +3,6 @@
 use super::callback::Call;
 use super::join::JoinHandle;
 use super::join::done::{DoneCallbackId, Notice};
-use super::scope::{self, new_context};
 use super::search;
 use crate::task_context::TaskContext;
 
@@ -41,8 +40,9 @@ impl<T> JoinHandle<T> {
     /// ```
     #[track_caller]
     pub fn add_done_callback(&self, f: impl FnOnce() + Send + 'static) -> DoneCallbackId {
-        let fixed = scope::current(|scope, _| scope.fixed.clone());
-        self.add_call(Call::new(new_context(fixed.as_ref()), fixed, f))
+        let destination = search::expect_destination();
+        let call = Call::new(destination.new_context(), destination.fixed(), f);
+        self.add_notice(Notice::Call(call, destination.reserve()))
     }
 
     /// As [`add_done_callback`](Self::add_done_callback), in `context`.
@@ -74,15 +74,8 @@ impl<T> JoinHandle<T> {
         context: C,
         f: impl FnOnce() + Send + 'static,
     ) -> DoneCallbackId {
-        let fixed = scope::current(|scope, _| scope.fixed.clone());
-        self.add_call(Call::new(context, fixed, f))
-    }
-
-    #[track_caller]
-    fn add_call(&self, call: Call) -> DoneCallbackId {
-        match search::destination() {
-            Ok(destination) => self.add_notice(Notice::Call(call, destination.reserve())),
-            Err(error) => panic!("{error}"),
-        }
+        let destination = search::expect_destination();
+        let call = Call::new(context, destination.fixed(), f);
+        self.add_notice(Notice::Call(call, destination.reserve()))
     }
 }
