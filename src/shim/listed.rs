@@ -32,12 +32,12 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     let list = Arc::clone(scope.list());
-    let (step, task, place) = list.add(Location::caller(), |step, key| {
+    let (step, task, id) = list.add(Location::caller(), |step, key| {
         let task = CatchPanic::new(make(scope.at(key)));
         Builder::new().metadata(step).spawn(|_| task, schedule)
     });
     schedule(step);
-    ListedJoin::new(task, list, place)
+    ListedJoin::new(task, list, id)
 }
 
 /// The same for a task that stays on this thread.
@@ -51,14 +51,14 @@ where
     F: Future<Output: 'static> + 'static,
 {
     let list = Arc::clone(scope.list());
-    let (step, task, place) = list.add(Location::caller(), |step, key| {
+    let (step, task, id) = list.add(Location::caller(), |step, key| {
         let task = CatchPanic::new(make(scope.at(key)));
         Builder::new()
             .metadata(step)
             .spawn_local(|_| task, schedule)
     });
     schedule(step);
-    ListedJoin::new(task, list, place)
+    ListedJoin::new(task, list, id)
 }
 
 pin_project! {

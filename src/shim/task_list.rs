@@ -54,12 +54,11 @@ pub(crate) struct Step {
     place: Place,
 }
 
-/// Tells a task from the others on the list while it is there.
+/// Tells a task from the others on the list, for a step, whose task is there: only the low half of
+/// its serial number, which makes a task smaller.
 #[derive(Clone, Copy)]
-pub(crate) struct Place {
+struct Place {
     key: u32,
-    /// The low half of its serial number: the place cannot have gone to 2³² other tasks while one
-    /// is known to be there.
     serial: u32,
 }
 
@@ -91,14 +90,6 @@ struct Slot {
 }
 
 impl Slots {
-    fn id_of(&self, place: Place) -> Option<ListedId> {
-        let slot = self.tasks.get(place.key as usize)?;
-        (slot.serial as u32 == place.serial).then_some(ListedId {
-            key: place.key,
-            serial: slot.serial,
-        })
-    }
-
     fn has_news(&self) -> bool {
         !(self.aborted.is_empty() && self.ended.is_empty())
     }
@@ -138,7 +129,7 @@ impl TaskList {
         self: &Arc<Self>,
         location: &'static Location<'static>,
         spawn: impl FnOnce(Step, u32) -> (Runnable<Step>, Task<T, Step>),
-    ) -> (Runnable<Step>, Task<T, Step>, Place) {
+    ) -> (Runnable<Step>, Task<T, Step>, ListedId) {
         let slots = &mut *self.lock();
         let serial = slots.next_serial;
         slots.next_serial += 1;
@@ -161,7 +152,7 @@ impl TaskList {
             waker: runnable.waker(),
             serial,
         });
-        (runnable, task, place)
+        (runnable, task, ListedId { key, serial })
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -204,18 +195,7 @@ impl TaskList {
         any
     }
 
-    /// The id of the task that had this place when it was spawned, if it is there, and
-    /// `is_finished` does not know better.
-    pub(super) fn id_of(
-        &self,
-        place: Place,
-        is_finished: impl FnOnce() -> bool,
-    ) -> Option<ListedId> {
-        let slots = self.lock();
-        // Asked under the lock: a task leaves its place first, and is finished then.
-        slots.id_of(place).filter(|_| !is_finished())
-    }
-
+    /// Whether the task is there. It leaves when its destructors have run.
     pub(super) fn has(&self, id: ListedId) -> bool {
         self.lock().find(id).is_some()
     }
@@ -267,8 +247,9 @@ impl TaskList {
     #[cold]
     fn is_aborted(&self, place: Place) -> bool {
         let slots = self.lock();
-        let id = slots.id_of(place);
-        id.is_some_and(|id| slots.aborted.contains(&id.serial))
+        let slot = slots.tasks.get(place.key as usize);
+        let slot = slot.filter(|slot| slot.serial as u32 == place.serial);
+        slot.is_some_and(|slot| slots.aborted.contains(&slot.serial))
     }
 }
 

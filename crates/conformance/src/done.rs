@@ -1,9 +1,11 @@
 //! Rows FU: callbacks at the end of a task.
 
+use std::future;
 use std::panic;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use aiocontextvars::shim::{self, JoinHandle};
+use aiocontextvars::shim::{self, DoneCallbackId, JoinHandle};
 use aiocontextvars::{Context, SharedContext};
 use futures::channel::oneshot;
 
@@ -212,6 +214,67 @@ pub(crate) fn fu_03_removed_by_its_id(on: On) {
         receiver.await.unwrap();
         assert!(!task.remove_done_callback(called), "it has been called");
         task.await.unwrap();
+    });
+}
+
+pub(crate) fn fu_03_in_the_tasks_own_destructor(on: On) {
+    /// A task has not ended while its destructors run.
+    struct Meddles {
+        task: Arc<OnceLock<Task<()>>>,
+        removed: DoneCallbackId,
+        seen: Log<&'static str>,
+        ended: oneshot::Sender<()>,
+    }
+    struct OnDrop(Option<Meddles>);
+    impl Drop for OnDrop {
+        fn drop(&mut self) {
+            let Some(Meddles {
+                task,
+                removed,
+                seen,
+                ended,
+            }) = self.0.take()
+            else {
+                return;
+            };
+            let task = task.get().unwrap();
+            assert!(!task.is_finished() && !task.abort_handle().is_finished());
+            assert!(task.remove_done_callback(removed));
+            let last = seen.clone();
+            task.add_done_callback(move || {
+                last.push("last");
+                ended.send(()).unwrap();
+            });
+            seen.push("dropped");
+        }
+    }
+    on.start().block_on(async {
+        let seen = Log::new();
+        let handle = Arc::new(OnceLock::new());
+        let (sender, receiver) = oneshot::channel();
+        let (started, has_started) = oneshot::channel();
+        let task = on.spawn(async move {
+            let _meddles = OnDrop(Some(receiver.await.unwrap()));
+            started.send(()).unwrap();
+            future::pending().await
+        });
+        let first = seen.clone();
+        task.add_done_callback(move || first.push("first"));
+        let removed = task.add_done_callback(|| unreachable!("it was removed"));
+        let task = handle.get_or_init(|| task);
+        let (ended, has_ended) = oneshot::channel();
+        let meddles = Meddles {
+            task: Arc::clone(&handle),
+            removed,
+            seen: seen.clone(),
+            ended,
+        };
+        assert!(sender.send(meddles).is_ok());
+        has_started.await.unwrap();
+        task.abort();
+        has_ended.await.unwrap();
+        assert_eq!(seen.take(), ["dropped", "first", "last"]);
+        until(|| task.is_finished()).await;
     });
 }
 

@@ -233,6 +233,7 @@ macro_rules! __rows {
                 fu_01_through_the_queue
                 fu_02_in_a_given_context
                 fu_03_removed_by_its_id
+                fu_03_in_the_tasks_own_destructor
                 fu_04_a_task_is_woken_in_its_own_context
                 fu_05_released_when_the_task_has_ended
             }

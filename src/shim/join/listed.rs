@@ -7,13 +7,13 @@ use super::done::Done;
 use crate::shim::join_task::{Abort, Cancel, JoinTask};
 use crate::shim::outcome::{Joined, Outcome};
 use crate::shim::runnable_join::StepTask;
-use crate::shim::task_list::{ListedId, Note, Place, Step, TaskList};
+use crate::shim::task_list::{ListedId, Note, Step, TaskList};
 
 /// The handle of a task that is on a list. The task is detached when this is dropped.
 pub(crate) struct ListedJoin<T> {
     task: StepTask<T, Step>,
     list: Arc<TaskList>,
-    place: Place,
+    id: ListedId,
 }
 
 impl<T> ListedJoin<T> {
@@ -21,22 +21,18 @@ impl<T> ListedJoin<T> {
     pub(crate) fn new(
         task: async_task::Task<Outcome<T>, Step>,
         list: Arc<TaskList>,
-        place: Place,
+        id: ListedId,
     ) -> ListedJoin<T> {
         ListedJoin {
             task: StepTask::new(task),
             list,
-            place,
+            id,
         }
-    }
-
-    fn id(&self) -> Option<ListedId> {
-        self.list.id_of(self.place, || self.task.is_finished())
     }
 
     /// The notices of the task, unless it has ended.
     pub(super) fn done(&self) -> Option<Arc<Done>> {
-        let note = self.list.note(self.id()?, || Arc::new(Done::default()))?;
+        let note = self.list.note(self.id, || Arc::new(Done::default()))?;
         note.downcast().ok()
     }
 }
@@ -56,16 +52,16 @@ impl<T: 'static> JoinTask<T> for ListedJoin<T> {
 
     fn is_finished(&self) -> Option<bool> {
         // A task that is aborted is finished first, and leaves the list when it has been dropped.
-        Some(self.task.is_finished() && self.list.id_of(self.place, || false).is_none())
+        Some(self.task.is_finished() && !self.list.has(self.id))
     }
 
     fn abort_handle(&self) -> Option<Arc<dyn Abort>> {
-        Some(match self.id() {
-            Some(id) => Arc::new(AbortListed {
+        Some(match self.list.has(self.id) {
+            true => Arc::new(AbortListed {
                 list: Arc::clone(&self.list),
-                id,
+                id: self.id,
             }),
-            None => Arc::new(Ended),
+            false => Arc::new(Ended),
         })
     }
 
