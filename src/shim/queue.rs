@@ -29,6 +29,7 @@ use super::callback::Call;
 use super::clock::Clock;
 use super::executor::QueueKey;
 use super::task_list::Step;
+use crate::catch::catch;
 use crate::shim::platform::Instant;
 use crate::sync::atomic::Ordering;
 use crate::sync::{MutexGuard, StaticMutex, thread_local};
@@ -177,8 +178,8 @@ impl Drop for Reservation {
         let mut state = self.0.lock();
         state.reserved -= 1;
         if state.reserved == 0 {
-            // It may have nothing to wait for any more.
-            wake(state);
+            // It may have nothing to wait for any more. Its waker is user code.
+            catch(|| wake(state));
         }
     }
 }
@@ -192,7 +193,7 @@ thread_local! {
 /// something waits in it.
 pub(crate) fn queue_for(key: QueueKey, clock: impl FnOnce() -> Arc<dyn Clock>) -> Arc<Queue> {
     let last = LAST.try_with(|last| match &*last.borrow() {
-        Some((last, queue)) if *last == key => queue.upgrade(),
+        Some((last, queue)) if *last == key => in_use(queue),
         _ => None,
     });
     if let Some(queue) = last.ok().flatten() {
@@ -204,15 +205,18 @@ pub(crate) fn queue_for(key: QueueKey, clock: impl FnOnce() -> Arc<dyn Clock>) -
     queue
 }
 
+/// The queue, if it is there and its executor may be too.
+fn in_use(queue: &Weak<Queue>) -> Option<Arc<Queue>> {
+    queue.upgrade().filter(|queue| !queue.is_orphaned())
+}
+
 fn find_or_make(key: QueueKey, clock: impl FnOnce() -> Arc<dyn Clock>) -> Arc<Queue> {
     static QUEUES: StaticMutex<Option<HashMap<QueueKey, Weak<Queue>>>> = StaticMutex::new(None);
 
     let find = || {
         let mut queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
-        queues
-            .get_or_insert_default()
-            .get(&key)
-            .and_then(Weak::upgrade)
+        let queues = queues.get_or_insert_default();
+        queues.get(&key).and_then(in_use)
     };
     if let Some(queue) = find() {
         return queue;
@@ -221,7 +225,7 @@ fn find_or_make(key: QueueKey, clock: impl FnOnce() -> Arc<dyn Clock>) -> Arc<Qu
     let new = Arc::new(Queue::new(clock()));
     let mut queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
     let queues = queues.get_or_insert_default();
-    if let Some(queue) = queues.get(&key).and_then(Weak::upgrade) {
+    if let Some(queue) = queues.get(&key).and_then(in_use) {
         return queue;
     }
     queues.retain(|_, queue| queue.strong_count() > 0);
