@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::future::pending;
 use std::panic;
 use std::ptr;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::task;
@@ -12,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use aiocontextvars::event_loop::EventLoop;
-use aiocontextvars::shim::ContextAwareExecutor;
+use aiocontextvars::shim::{ContextAwareExecutor, LocalExecutor, LocalRunnable};
 use aiocontextvars::{
     Context, ContextExt, ContextVar, SetErrorKind, SharedContext, context_var, copy_context, shim,
 };
@@ -392,6 +393,41 @@ fn exit_a_thread_that_keeps_an_event_loop() {
         soon.cancel();
         assert!(!timer.is_cancelled() && !soon.is_cancelled());
     }
+}
+
+/// Keeps its steps for whoever may run them.
+#[derive(Default)]
+struct Steps(RefCell<Vec<LocalRunnable>>);
+
+impl LocalExecutor for Steps {
+    fn schedule_local(&self, task: LocalRunnable) {
+        self.0.borrow_mut().push(task);
+    }
+}
+
+#[test]
+fn r_06_local_work_is_cancelled_where_its_place_is_gone() {
+    let (sender, receiver) = mpsc::channel();
+    let (sender_of_ends, ends) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let executor = Rc::new(ContextAwareExecutor::new(Rc::new(Steps::default())));
+        let kept = Rc::clone(&executor);
+        let at_exit = move || {
+            let context = |id| Context::new().with_value(&ID, id);
+            let (in_call, in_task) = (Uses(sender.clone()), Uses(sender));
+            let call = kept.call_soon_local_in(context(4), move || drop(in_call));
+            let task = kept.spawn_local_in(context(5), async move { drop(in_task) });
+            assert!(!call.is_cancelled());
+            sender_of_ends.send(task.is_finished()).unwrap();
+        };
+        AT_EXIT.with_borrow_mut(|slot| slot.0 = Some(Box::new(at_exit)));
+        // The places for such work are made here, and go first.
+        executor.call_soon_local(|| ());
+        executor.spawn_local(async {}).detach();
+    });
+    thread.join().unwrap();
+    assert_eq!(receiver.iter().collect::<Vec<_>>(), [Some(4), Some(5)]);
+    assert_eq!(ends.iter().collect::<Vec<_>>(), [true]);
 }
 
 #[test]

@@ -87,8 +87,9 @@ impl Drop for RemoveEntry {
 }
 
 /// Spawns `task`, whose runnables are handed to `schedule`, on this thread, wherever it is woken.
+/// Where the thread's locals are gone, the task is dropped, which cancels it.
 pub(crate) fn spawn(task: LocalBoxFuture<'static, ()>, schedule: Schedule) {
-    let (inbox, key) = TASKS.with(|tasks| {
+    let entered = TASKS.try_with(|tasks| {
         let entry = Entry {
             schedule,
             handle: None,
@@ -96,6 +97,9 @@ pub(crate) fn spawn(task: LocalBoxFuture<'static, ()>, schedule: Schedule) {
         let key = tasks.entries.borrow_mut().insert(entry);
         (Arc::clone(&tasks.inbox), key)
     });
+    let Ok((inbox, key)) = entered else {
+        return;
+    };
     let remove = RemoveEntry {
         key,
         thread: inbox.thread.id(),

@@ -91,7 +91,8 @@ impl Ticket {
         F: FnOnce() + 'static,
         C: TaskContext + 'static,
     {
-        WAITING.with_borrow_mut(|waiting| {
+        let ticket = WAITING.try_with(|waiting| {
+            let waiting = &mut *waiting.borrow_mut();
             if waiting.thread == 0 {
                 waiting.thread = id::next();
                 trash().insert(waiting.thread, Vec::new());
@@ -101,6 +102,12 @@ impl Ticket {
                 key: waiting.closures.insert(Box::new(work)),
                 taken: AtomicBool::new(false),
             }
+        });
+        // Nothing waits any more where the thread's locals are gone: the closure has been dropped.
+        ticket.unwrap_or(Ticket {
+            home: 0,
+            key: 0,
+            taken: AtomicBool::new(true),
         })
     }
 
