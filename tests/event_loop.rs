@@ -4,8 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::future;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::task::Poll;
+use std::task::{self, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -861,6 +862,26 @@ fn a_loop_stops_on_ctrl_c_if_asked() {
     other.call_soon(interrupt);
     drop(asked);
     other.run_until_complete(future::pending::<()>());
+}
+
+#[test]
+fn a_sleep_that_is_dropped_wakes_nobody() {
+    struct Woken(AtomicUsize);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    EventLoop::new().run_until_complete(async {
+        let woken = Arc::new(Woken(AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut sleep = Box::pin(shim::sleep(Duration::from_secs(3600)));
+        let polled = sleep.poll_unpin(&mut task::Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        drop((sleep, waker));
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+        assert_eq!(Arc::strong_count(&woken), 1);
+    });
 }
 
 #[test]

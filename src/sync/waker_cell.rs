@@ -36,6 +36,12 @@ impl WakerCell {
         }
     }
 
+    /// Has nobody woken any more.
+    pub(crate) fn clear(&self) {
+        let waker = self.lock().take();
+        drop(waker);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Waker>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -139,7 +139,9 @@ impl Future for LoopSleep {
 
 impl Drop for LoopSleep {
     fn drop(&mut self) {
-        if let SleepState::Waiting(timer, _) = &self.state {
+        if let SleepState::Waiting(timer, alarm) = &self.state {
+            // Its task sleeps no more, and is not to be woken by the alarm's end.
+            alarm.waker.clear();
             timer.cancel();
         }
     }

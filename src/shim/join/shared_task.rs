@@ -226,9 +226,14 @@ impl<T: 'static> Drop for PutBack<'_, T> {
         if has_notes {
             catch(|| self.shared.look());
         }
-        for waker in self.woken.drain(..).chain(awaiter) {
-            catch(|| waker.wake());
-        }
+        wake_all(self.woken.drain(..).chain(awaiter));
+    }
+}
+
+/// Wakes all of them, also if one panics: the others have nobody else who would.
+fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    for waker in wakers {
+        catch(|| waker.wake());
     }
 }
 
@@ -304,11 +309,11 @@ impl<T: 'static> SharedTask<T> {
             break ended;
         };
         if let Some(watcher) = ended {
-            // The watcher keeps the task that it is kept by.
+            // Breaks the circle: the watcher keeps this task, which keeps the watcher.
             drop(watcher);
             self.done.end();
         }
-        mem::take(&mut task.woken).into_iter().for_each(Waker::wake);
+        wake_all(mem::take(&mut task.woken));
         Some(result)
     }
 
