@@ -4,11 +4,14 @@
 # up or down, so a change of speed goes with a change of the table, which --bless writes. A spawn on tokio or smol has
 # limits of its own, which stand below and --bless does not move. The counts belong to one compiler, target and C
 # library, named in the table; elsewhere they are shown and nothing fails.
+# All is compiled in one unit. In several, what else the program has decides which functions of a runtime are inlined:
+# a spawn on bare tokio takes 2,828 to 2,889 instructions then, and 2,590 in one, where it stays.
 # Usage: ci/counts.sh [--bless]
 set -euo pipefail
 
 table=benches/counts.tsv
 times=2000
+export CARGO_PROFILE_BENCH_CODEGEN_UNITS=1
 bless=${1-}
 [ -z "$bless" ] || [ "$bless" = --bless ] || { echo "counts.sh: takes --bless or nothing, not $bless"; exit 2; }
 command -v valgrind >/dev/null || { echo "skipped: no valgrind"; exit 0; }
@@ -58,9 +61,10 @@ if [ -n "$bless" ]; then
     } >"$table"
 fi
 
+# Where all was compiled in several units, they were 3,290 and 3,400, 2,760 and 2,900.
 limits=$work/limits
-printf '%s\t%s\n' spawn_tokio_native 3290 spawn_tokio_current 3400 \
-    spawn_smol_native 2760 spawn_smol_current 2900 >"$limits"
+printf '%s\t%s\n' spawn_tokio_native 3060 spawn_tokio_current 3205 \
+    spawn_smol_native 2670 spawn_smol_current 2790 >"$limits"
 
 verdict=0
 awk -F '\t' -v limits="$limits" -v table="$table" '
