@@ -84,7 +84,8 @@
 //! | `local_set.run_until(f.in_current_context())` | read nothing, and cannot set anything |
 //!
 //! In the poll of a task that the shim has spawned, the runtime is not asked, because that would
-//! double the cost of a `set`: a `LocalSet` that such a task runs is part of it.
+//! double the cost of a `set`: a `LocalSet` or a runtime that such a task runs, shuts down or drops
+//! is part of it, destructors of bare tasks included.
 //!
 //! smol and JavaScript cannot be asked which task is running, nor can async-std about its blocking
 //! jobs; `SECURITY.md` says what becomes of a write there.
@@ -289,6 +290,9 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 /// current-thread tokio runtime, of a `LocalSet`, or of a `futures` pool; and if tokio's runtime of
 /// the process cannot be started. Nothing has been entered then, and the future has not been
 /// polled.
+///
+/// Some runtimes refuse by a panic only, as tokio does in its `block_on`. That is caught, so that
+/// the panic hook hears of it, and with `panic = "abort"` it ends the process.
 ///
 /// # Examples
 ///

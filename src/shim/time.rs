@@ -46,7 +46,8 @@ pub fn now() -> Instant {
 ///
 /// # Panics
 ///
-/// When first polled on a tokio runtime without a time driver.
+/// When first polled on a tokio runtime without a time driver, and when polled after the end of the
+/// runtime that polled it first.
 ///
 /// # Cancel safety
 ///
@@ -68,7 +69,8 @@ pub fn sleep(duration: Duration) -> Sleep {
 ///
 /// # Panics
 ///
-/// When first polled on a tokio runtime without a time driver.
+/// When first polled on a tokio runtime without a time driver, and when polled after the end of the
+/// runtime that polled it first.
 ///
 /// # Cancel safety
 ///
@@ -130,7 +132,8 @@ impl fmt::Debug for Sleep {
 ///
 /// # Panics
 ///
-/// When first polled on a tokio runtime without a time driver.
+/// When first polled on a tokio runtime without a time driver, and when polled after the end of the
+/// runtime that polled it first.
 ///
 /// # Cancel safety
 ///
