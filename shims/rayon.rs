@@ -363,7 +363,7 @@ pub fn broadcast<T: Send>(f: impl Fn(BroadcastContext<'_>) -> T + Sync) -> Vec<T
 ///
 /// See the [module](self#jobs-that-the-shim-did-not-start).
 pub fn apart<T>(f: impl FnOnce(&Context) -> T) -> T {
-    let context = Held(current::inherit());
+    let context = JobContext(current::inherit());
     leave(|| f(context.get()))
 }
 
@@ -423,15 +423,15 @@ fn leave<T>(f: impl FnOnce() -> T) -> T {
 }
 
 /// A context whose values are dropped as those of other units of work are.
-struct Held(Context);
+struct JobContext(Context);
 
-impl Held {
+impl JobContext {
     fn get(&self) -> &Context {
         &self.0
     }
 }
 
-impl Drop for Held {
+impl Drop for JobContext {
     fn drop(&mut self) {
         current::drop_values(mem::take(&mut self.0));
     }

@@ -279,7 +279,7 @@ impl Context {
         self.identity.ensure_id()
     }
 
-    /// This context, in which nothing is current if nothing was captured with it.
+    /// This context, marked: if it has no companions, nothing is current where it is entered.
     #[inline]
     pub(crate) fn apart(self) -> Context {
         match companion::any() {
@@ -354,7 +354,7 @@ impl Context {
     pub(crate) fn push(&mut self, var: VarKey, value: Value) -> (Arc<Guard>, Garbage) {
         let id = self.ensure_id();
         let mut slot = self.settled_slot(var);
-        // Without the node's own: others may have that node.
+        // Not with the node's spare: another context may share the node.
         let guard = slot.push(id, value, &mut Spare::default());
         (guard, node::replace(&mut self.node, var, slot))
     }

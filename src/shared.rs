@@ -132,7 +132,7 @@ impl SharedContext {
     pub(crate) fn from_context(context: Context) -> SharedContext {
         SharedContext {
             state: Arc::new(Mutex::new(State {
-                // Kept here, they would be where nobody works.
+                // They would stay captured while nobody is inside, and keep a span open.
                 context: context.without_companions(),
                 ..State::default()
             })),
@@ -246,7 +246,7 @@ impl SharedContext {
         Some(state.unwrap_or_else(PoisonError::into_inner).context)
     }
 
-    /// The context has been left: who waits may come.
+    /// Marks the context as left, and wakes all who wait for it.
     pub(crate) fn release(&self) {
         let waiters = {
             let mut state = self.state();

@@ -13,7 +13,7 @@ use crate::shared::enter::Waiter;
 ///
 /// This trait is sealed.
 pub trait TaskContext: sealed::Sealed {
-    /// [`Context`] or [`SharedContext`].
+    /// The context as a wrapper keeps it.
     type Owned: TaskContext<Owned = Self::Owned, Place = Self::Place> + 'static;
 
     #[doc(hidden)]

@@ -95,7 +95,8 @@ fn work_off() {
     }
     impl Drop for Rest {
         fn drop(&mut self) {
-            // After a panic. Another one has nowhere to go.
+            // After a panic: another one has nowhere to go. Or put there by an allocator, while
+            // the list was freed.
             while let Some(deferred) = next() {
                 catch(|| deferred.drop_in(self.frame));
             }
@@ -115,7 +116,8 @@ fn work_off() {
 
 impl Deferred {
     /// Drops the value in the frame that it was found in, if that is the innermost one; otherwise
-    /// in an empty context, as the values of work that has ended are.
+    /// in an empty context, as the values of work that has ended are. (The innermost frame has been
+    /// there since before the first value was deferred, so no other had its address meanwhile.)
     fn drop_in(self, innermost: NonNull<Context>) {
         if self.frame == innermost {
             drop(self.value);

@@ -9,7 +9,7 @@ use std::mem;
 use ::rayon::iter::ParallelIterator;
 use ::rayon::iter::plumbing::{Consumer, Folder, Reducer, UnindexedConsumer};
 
-use super::{Held, leave, run, wait};
+use super::{JobContext, leave, run, wait};
 use crate::current::{self, Entering, Owner};
 use crate::shim::scope::NOWHERE;
 use crate::with_context::{ContextExt, WithContext};
@@ -21,7 +21,7 @@ impl<I: ParallelIterator> ParallelIterator for WithContext<I> {
 
     fn drive_unindexed<C: UnindexedConsumer<I::Item>>(self, consumer: C) -> C::Result {
         let (iterator, context) = self.into_parts();
-        let context = Held(context);
+        let context = JobContext(context);
         let consumer = context.around(consumer);
         drop(context);
         // A single item makes no jobs, and stays on this thread, as ever.
@@ -36,9 +36,9 @@ impl<I: ParallelIterator> ParallelIterator for WithContext<I> {
     }
 }
 
-impl Held {
-    fn copy(&self) -> Held {
-        Held(self.0.clone())
+impl JobContext {
+    fn copy(&self) -> JobContext {
+        JobContext(self.0.clone())
     }
 
     /// Puts `inner` into a copy of the context.
@@ -76,13 +76,13 @@ impl<T> InJob<T> {
         run(self.0, f)
     }
 
-    fn take_apart(self) -> (Held, T) {
+    fn take_apart(self) -> (JobContext, T) {
         let (inner, context) = self.0.into_parts();
-        (Held(context), inner)
+        (JobContext(context), inner)
     }
 
-    fn held(&self) -> Held {
-        Held(self.0.context().clone())
+    fn held(&self) -> JobContext {
+        JobContext(self.0.context().clone())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use ::rayon::{BroadcastContext, ThreadPool};
 
-use super::{Held, Scope, job, leave, pair, run};
+use super::{JobContext, Scope, job, leave, pair, run};
 use crate::context::Context;
 use crate::current;
 use crate::shim::scope;
@@ -84,7 +84,7 @@ impl Pool<'_> {
     /// assert_eq!(sum, 9900);
     /// ```
     pub fn install<T: Send>(self, f: impl FnOnce(&Context) -> T + Send) -> T {
-        let context = Held(current::inherit());
+        let context = JobContext(current::inherit());
         self.wait(|| f(context.get()))
     }
 

@@ -15,17 +15,17 @@ pub(super) trait Value: Send + Sync {
 /// What was captured of each companion that had something current: at least of one.
 pub(crate) struct Companions {
     /// Mostly the only one.
-    pub(super) first: Slot,
-    pub(super) others: Vec<Slot>,
+    pub(super) first: CapturedValue,
+    pub(super) others: Vec<CapturedValue>,
 }
 
 /// The value, and which companion's it is, in the order of their registration.
-pub(super) struct Slot {
+pub(super) struct CapturedValue {
     pub(super) index: usize,
     pub(super) value: Option<Box<dyn Value>>,
 }
 
-impl Drop for Slot {
+impl Drop for CapturedValue {
     fn drop(&mut self) {
         self.drop_value();
     }
@@ -48,7 +48,7 @@ impl Drop for Companions {
 
 /// Drops the values from the last to the first, each inside those before it, and calls `f` inside
 /// of all.
-fn drop_inside(slots: &mut [Slot], f: &mut dyn FnMut()) {
+fn drop_inside(slots: &mut [CapturedValue], f: &mut dyn FnMut()) {
     let Some((slot, rest)) = slots.split_first_mut() else {
         return f();
     };
@@ -58,7 +58,7 @@ fn drop_inside(slots: &mut [Slot], f: &mut dyn FnMut()) {
     slot.drop_value();
 }
 
-impl Slot {
+impl CapturedValue {
     fn drop_value(&mut self) {
         let value = self.value.take();
         catch(|| drop(value));

@@ -4,23 +4,23 @@ use std::any::TypeId;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::captured::{Companions, Slot, Value};
+use super::captured::{CapturedValue, Companions, Value};
 use super::contract::Companion;
 use super::thread;
 use crate::catch::caught;
 use crate::identity::{Captured, SharedCompanions};
 
 /// A list that only grows, so that it is read without a lock.
-static REGISTERED: Link = Link::new();
+static REGISTERED: Next = Next::new();
 
 static ANY: AtomicBool = AtomicBool::new(false);
 
-type Link = OnceLock<Box<Registered>>;
+type Next = OnceLock<Box<Registered>>;
 
 struct Registered {
     id: TypeId,
     companion: &'static dyn Erased,
-    next: Link,
+    next: Next,
 }
 
 /// Whether any companion is registered.
@@ -42,7 +42,7 @@ pub(super) fn register<C: Companion>(companion: C) -> Result<(), ()> {
     let mut new = Box::new(Registered {
         id,
         companion: Box::leak(Box::new(companion)),
-        next: Link::new(),
+        next: Next::new(),
     });
     // Others may register theirs meanwhile.
     while let Err(back) = link.set(new) {
@@ -66,7 +66,7 @@ trait Erased: Send + Sync {
 impl<C: Companion> Erased for C {
     fn capture(&'static self) -> Option<Box<dyn Value>> {
         let value = Companion::capture(self)?;
-        Some(Box::new(Held {
+        Some(Box::new(BoundValue {
             companion: self,
             value,
         }))
@@ -78,12 +78,12 @@ impl<C: Companion> Erased for C {
 }
 
 /// A companion's value, and the companion.
-struct Held<C: Companion> {
+struct BoundValue<C: Companion> {
     companion: &'static C,
     value: C::Value,
 }
 
-impl<C: Companion> Value for Held<C> {
+impl<C: Companion> Value for BoundValue<C> {
     fn is_current(&self) -> bool {
         caught(|| self.companion.is_current(&self.value)).unwrap_or_default()
     }
@@ -135,7 +135,7 @@ fn capture_all(before: Option<&SharedCompanions>) -> Captured {
     }
 }
 
-fn collect(mut slots: impl Iterator<Item = Slot>) -> Captured {
+fn collect(mut slots: impl Iterator<Item = CapturedValue>) -> Captured {
     match slots.next() {
         Some(first) => Captured::Companions(SharedCompanions::new(Companions {
             first,
@@ -149,7 +149,7 @@ fn collect(mut slots: impl Iterator<Item = Slot>) -> Captured {
 fn differing(
     before: &Companions,
     registered: (usize, &'static Registered),
-) -> Option<(usize, Option<Slot>)> {
+) -> Option<(usize, Option<CapturedValue>)> {
     let index = registered.0;
     let had = before.value(index);
     if had.is_some_and(Value::is_current) {
@@ -159,9 +159,9 @@ fn differing(
     (had.is_some() || slot.is_some()).then_some((index, slot))
 }
 
-fn capture_slot((index, registered): (usize, &'static Registered)) -> Option<Slot> {
+fn capture_slot((index, registered): (usize, &'static Registered)) -> Option<CapturedValue> {
     let value = Some(capture_one(registered)?);
-    Some(Slot { index, value })
+    Some(CapturedValue { index, value })
 }
 
 /// Calls `f` while these companions are current, and nothing of the others is. `f` alone where no
@@ -179,7 +179,7 @@ pub(crate) fn enter(companions: Option<&Companions>, f: &mut dyn FnMut()) {
 }
 
 fn enter_all(
-    link: &'static Link,
+    link: &'static Next,
     index: usize,
     companions: Option<&Companions>,
     f: &mut dyn FnMut(),

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 /// None of it has a destructor, so that it is there as long as the thread is.
-struct State {
+struct ThreadUse {
     use_: Cell<Use>,
     is_capturing: Cell<bool>,
 }
@@ -18,8 +18,8 @@ enum Use {
 }
 
 thread_local! {
-    static STATE: State = const {
-        State {
+    static STATE: ThreadUse = const {
+        ThreadUse {
             use_: Cell::new(Use::None),
             is_capturing: Cell::new(false),
         }

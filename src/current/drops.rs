@@ -1,7 +1,7 @@
 //! Dropping contexts: where what is in them is dropped.
 //!
 //! - What was captured with a context, inside of the context's own values: a span that closes, for
-//!   example, is told of as what it was, and not as whatever the thread has to do with.
+//!   example, is reported with the values of its own request.
 //! - The values of work that has ended, in an empty context.
 //!
 //! Companions may keep contexts whose companions keep more, in a chain that is longer than the
@@ -32,14 +32,14 @@ impl Drop for Context {
     #[inline]
     fn drop(&mut self) {
         if self.identity().has_companions() {
-            drop_both(mem::take(self));
+            drop_with_companions(mem::take(self));
         }
     }
 }
 
 #[cold]
 #[inline(never)]
-fn drop_both(context: Context) {
+fn drop_with_companions(context: Context) {
     drop(drop_companions(context));
 }
 

@@ -85,7 +85,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// For work that has `context` to itself.
+    /// For work that has `context` to itself. It has no companions.
     #[inline]
     pub(crate) fn new(context: Context, users: Users) -> Frame {
         Frame {

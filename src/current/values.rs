@@ -219,7 +219,7 @@ pub(crate) fn pop(var: VarKey, context: u64, guard: Arc<Guard>, has_destructor: 
 
 /// Replaces the values of several variables at once. The caller has asked [`check_write`].
 pub(crate) fn replace_all(values: &Context) {
-    // Made here: nothing is allocated while the context changes, but by the context.
+    // Allocated before the change: during it, only the bindings themselves may allocate.
     let mut kept = Vec::with_capacity(values.len());
     change(|context| {
         context.ensure_id();

@@ -49,7 +49,7 @@ pub(crate) enum Reading {
 /// the value is alive, because the current context has its bindings. While one is read, user code
 /// runs, which may do anything, but:
 /// - Contexts that are not current stay as they are: the code that entered the next one has not
-///   returned. (One that was entered again has two frames, and is not current in neither.)
+///   returned. (One that was entered again has two frames, and is current in the inner one.)
 /// - All changes to the current one go through [`change`](Contexts::change). Before it releases
 ///   what somebody reads, it gives that to the reader: the slot, whose values are behind reference
 ///   counts of their own, where they stay.

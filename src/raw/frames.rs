@@ -26,7 +26,7 @@ pub(crate) struct Frames<T, K: 'static, O: 'static> {
 }
 
 /// The current scope.
-pub(crate) struct Scope<'a, O> {
+pub(crate) struct CurrentScope<'a, O> {
     /// A number that tells its frame from those around it. 0 for the root.
     pub(crate) frame: usize,
     pub(crate) scope: Option<&'a dyn Any>,
@@ -99,7 +99,7 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
     /// Calls `f` on the current scope: that of the innermost frame that has one, or what overrides
     /// it.
     #[inline]
-    pub(crate) fn scope<R>(&self, f: impl FnOnce(Scope<'_, O>) -> R) -> R {
+    pub(crate) fn scope<R>(&self, f: impl FnOnce(CurrentScope<'_, O>) -> R) -> R {
         let link = self.scope_link();
         let overriding = match link {
             Some(link) => &link.overriding,
@@ -113,7 +113,7 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
         // SAFETY: nobody replaces it while a count is added. It is not borrowed any longer, because
         // `f` may override the scope.
         let overriding = unsafe { &*overriding.as_ptr() }.as_ref().map(Rc::clone);
-        f(Scope {
+        f(CurrentScope {
             frame,
             scope,
             overriding,

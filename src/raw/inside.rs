@@ -126,9 +126,9 @@ impl<T, A: Around> Inside<T, A> {
     #[inline]
     pub(crate) fn project(self: Pin<&mut Self>) -> (&mut A, Pin<&mut T>) {
         // SAFETY: `inner` is pinned with `self`: `drop` has it dropped in place, by `A`, which must
-        // not forget it, or by unwinding from there; it is
-        // moved only out of what is not pinned (`into_parts`); nothing else gives a `&mut T` out of
-        // a pinned `self`; and `self` is `Unpin` only if `T` is. `around` is never pinned.
+        // not forget it, or by unwinding from there; it is moved only out of what is not pinned
+        // (`into_parts`); nothing else gives a `&mut T` out of a pinned `self`; and `self` is
+        // `Unpin` only if `T` is. `around` is never pinned.
         unsafe {
             let this = self.get_unchecked_mut();
             (&mut this.around, Pin::new_unchecked(&mut *this.inner))

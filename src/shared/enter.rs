@@ -80,37 +80,37 @@ impl task::Wake for Unpark {
 pub struct Waiter {
     /// `None` once moved out.
     shared: Option<SharedContext>,
-    ticket: Ticket,
+    ticket: WaitTicket,
 }
 
-/// Our place in the line, if we ever had to wait since we were last inside. Beside it, in the
-/// highest bit, whether what is current on a thread is hidden inside.
+/// The waiter's place in the queue, if it has had to wait since it was last inside. Beside it, in
+/// the highest bit, whether what is current on a thread is hidden inside.
 #[derive(Clone, Copy, Debug, Default)]
-struct Ticket(u64);
+struct WaitTicket(u64);
 
-impl Ticket {
+impl WaitTicket {
     const APART: u64 = 1 << 63;
 
     fn get(self) -> Option<NonZeroU64> {
-        NonZeroU64::new(self.0 & !Ticket::APART)
+        NonZeroU64::new(self.0 & !WaitTicket::APART)
     }
 
     fn set(&mut self, ticket: NonZeroU64) {
-        self.0 = ticket.get() | self.0 & Ticket::APART;
+        self.0 = ticket.get() | self.0 & WaitTicket::APART;
     }
 
     fn take(&mut self) -> Option<NonZeroU64> {
         let ticket = self.get();
-        self.0 &= Ticket::APART;
+        self.0 &= WaitTicket::APART;
         ticket
     }
 
     fn set_apart(&mut self) {
-        self.0 |= Ticket::APART;
+        self.0 |= WaitTicket::APART;
     }
 
     fn is_apart(self) -> bool {
-        self.0 & Ticket::APART != 0
+        self.0 & WaitTicket::APART != 0
     }
 }
 
@@ -118,7 +118,7 @@ impl From<SharedContext> for Waiter {
     fn from(shared: SharedContext) -> Waiter {
         Waiter {
             shared: Some(shared),
-            ticket: Ticket::default(),
+            ticket: WaitTicket::default(),
         }
     }
 }

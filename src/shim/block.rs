@@ -82,10 +82,8 @@ pub(crate) fn park_on(mut future: Pin<&mut dyn Future<Output = ()>>) -> Result<(
     Ok(())
 }
 
-/// Whether one of `futures`' executors runs on this thread. Their tasks are not all runnables of
-/// ours.
-/// Turns the panic with which a runtime refuses to block into an error. One of the future comes
-/// out.
+/// Turns the panic by which a runtime refuses to block into an error. A panic of the future goes
+/// on.
 #[allow(dead_code, reason = "there may be no runtime that does")]
 pub(crate) fn unless_refused(
     future: Pin<&mut dyn Future<Output = ()>>,
@@ -115,6 +113,8 @@ impl Future for NotePoll<'_> {
     }
 }
 
+/// Whether one of `futures`' executors runs on this thread. Their tasks are not all runnables of
+/// ours.
 fn is_in_futures_executor() -> bool {
     #[cfg(feature = "futures-executor")]
     return futures_executor::enter().is_err();

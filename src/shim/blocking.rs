@@ -25,7 +25,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// the thread that begins one looks again, so that nothing waits for work that does not end.
 const WAITING_PER_IDLE: usize = 5;
 
-type Work = Box<dyn FnOnce() + Send>;
+type BlockingJob = Box<dyn FnOnce() + Send>;
 
 /// Runs `work` on a thread that may block, soon.
 ///
@@ -74,7 +74,7 @@ struct Pool {
 }
 
 struct State {
-    queue: VecDeque<Work>,
+    queue: VecDeque<BlockingJob>,
     /// Those that run work and those that are idle.
     threads: usize,
     /// Those that wait for work, and those that are being started.
@@ -117,7 +117,7 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn submit(&'static self, work: Work) -> Result<(), NoThread> {
+    fn submit(&'static self, work: BlockingJob) -> Result<(), NoThread> {
         let grows = {
             let mut state = self.lock();
             state.queue.push_back(work);

@@ -51,7 +51,7 @@ impl Call {
         F: FnOnce() + Send + 'static,
     {
         let work = Work::new(context, fixed, f);
-        Call::Anywhere(Arc::new(Slot(Mutex::new(Some(work)))))
+        Call::Anywhere(Arc::new(PendingWork(Mutex::new(Some(work)))))
     }
 
     /// As [`new`](Call::new), for a closure that stays on this thread.
@@ -110,9 +110,9 @@ impl Call {
     }
 }
 
-struct Slot<F, C: TaskContext>(Mutex<Option<Work<F, C>>>);
+struct PendingWork<F, C: TaskContext>(Mutex<Option<Work<F, C>>>);
 
-impl<F, C: TaskContext> Slot<F, C> {
+impl<F, C: TaskContext> PendingWork<F, C> {
     fn lock(&self) -> MutexGuard<'_, Option<Work<F, C>>> {
         // No user code runs under this lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -134,7 +134,7 @@ fn take_to_run<F: FnOnce(), C: TaskContext>(
     }
 }
 
-impl<F, C> Pending for Slot<F, C>
+impl<F, C> Pending for PendingWork<F, C>
 where
     F: FnOnce() + Send + 'static,
     C: TaskContext,

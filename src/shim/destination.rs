@@ -204,9 +204,9 @@ fn handle<R: Listed, T: Send>(spawned: Spawned<R::Join<T>, T>) -> JoinHandle<T> 
 }
 
 /// An executor that a task holds.
-struct Held(Option<Arc<dyn Executor>>);
+struct HeldExecutor(Option<Arc<dyn Executor>>);
 
-impl Drop for Held {
+impl Drop for HeldExecutor {
     fn drop(&mut self) {
         let executor = self.0.take();
         // The task may be the last that holds it. `async-task` aborts the process if it panics
@@ -228,7 +228,7 @@ fn scheduler(executor: &ExecutorRef) -> impl Fn(async_task::Runnable) + Send + S
         },
         executor => (None, executor.name()),
     };
-    let held = Held(held);
+    let held = HeldExecutor(held);
     move |runnable| {
         let runnable = Runnable(runnable);
         let _scheduling = inline::scheduling();

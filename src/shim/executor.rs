@@ -346,7 +346,7 @@ impl LocalName {
         }
     }
 
-    /// Asked without upgrading, so that nobody's last reference is dropped here.
+    /// Does not upgrade: to drop the reference might be to destroy the executor.
     pub(crate) fn is_alive(&self) -> bool {
         match self {
             LocalName::Static(_) | LocalName::Strong(_) => true,
@@ -384,7 +384,8 @@ impl fmt::Debug for LocalName {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum QueueKey {
     /// An executor that is a value. Those without a size share addresses, but not with others of
-    /// their type.
+    /// their type. A driver keeps the address from being another's, as its task has a reference; a
+    /// queue whose driver has gone with the executor is not found any more.
     Value(TypeId, usize),
     /// An executor of a runtime with a number of its own, or the only one.
     Numbered(&'static str, u64),

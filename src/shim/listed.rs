@@ -14,7 +14,7 @@ use super::outcome::CatchPanic;
 use super::queue;
 use super::task_list::{ListEntry, Step};
 
-/// Puts a step into the line of its loop.
+/// Enqueues a step on its loop.
 #[inline]
 fn schedule(step: Runnable<Step>) {
     let queue = step.metadata().list.queue;

@@ -44,7 +44,8 @@ impl Queue {
         }
     }
 
-    /// Adds to the end of the line. `start` gets a driver if there is none.
+    /// Adds to the end of the line. `start` gets a driver if there is none. `entry` is called under
+    /// a lock or a borrow: it runs no user code.
     #[inline]
     pub(crate) fn push_entry(self: &Arc<Self>, entry: impl FnOnce() -> Entry, start: Start<'_>) {
         if let Err(entry) = local::push(self, entry) {
@@ -117,8 +118,8 @@ impl Queue {
         (!has_driver).then(|| Driver::new(Arc::clone(self)))
     }
 
-    /// Keeps a driver until a call comes that is to be added later, from any thread and without the
-    /// executor. `start` gets a driver if there is none.
+    /// Reserves a place for a call that is added later, from any thread and without the executor.
+    /// Until then there is a driver; `start` gets one if there is none.
     pub(crate) fn reserve(self: &Arc<Self>, start: Start<'_>) -> Reservation {
         self.lock().reserved += 1;
         let reservation = Reservation(Arc::clone(self));
@@ -130,7 +131,7 @@ impl Queue {
 /// Starts a driver.
 pub(crate) type Start<'a> = &'a mut dyn FnMut(Driver);
 
-/// Whether the calls that `which` tells go to the queue whose turns this thread is running.
+/// Whether this thread is running turns of the queue that serves `which`.
 #[inline]
 pub(crate) fn is_own(which: impl Fn(QueueScope) -> bool) -> bool {
     local::serves(which)

@@ -33,7 +33,7 @@ impl Inbox {
 pub(crate) type Schedule = Rc<dyn Fn(Runnable)>;
 
 /// A task that has not ended.
-struct Entry {
+struct WakeableTask {
     schedule: Schedule,
     /// `None` until it has been spawned. Cancels the task when it is dropped.
     handle: Option<Task<()>>,
@@ -42,7 +42,7 @@ struct Entry {
 /// The tasks of this thread, by the key that they know, and what wakes them from elsewhere.
 struct Tasks {
     inbox: Arc<Inbox>,
-    entries: RefCell<Slab<Entry>>,
+    entries: RefCell<Slab<WakeableTask>>,
 }
 
 thread_local! {
@@ -90,7 +90,7 @@ impl Drop for RemoveEntry {
 /// Where the thread's locals are gone, the task is dropped, which cancels it.
 pub(crate) fn spawn(task: LocalBoxFuture<'static, ()>, schedule: Schedule) {
     let entered = TASKS.try_with(|tasks| {
-        let entry = Entry {
+        let entry = WakeableTask {
             schedule,
             handle: None,
         };

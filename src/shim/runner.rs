@@ -40,14 +40,14 @@ use crate::task_context::TaskContext;
 /// assert_eq!(VISITS.get(), 0);
 /// ```
 pub struct Runner {
-    block: Box<BlockOn>,
+    block: Box<BlockFn>,
     /// The frame of the runs, unless `block` enters one.
     scope: Option<Rc<dyn Any>>,
     /// `None` before the first use.
     context: Option<SharedContext>,
 }
 
-type BlockOn = dyn FnMut(Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError>;
+type BlockFn = dyn FnMut(Pin<&mut dyn Future<Output = ()>>) -> Result<(), BlockOnError>;
 
 impl Runner {
     /// A runner with an event loop of its own. Tasks and callbacks that are left after a run go on

@@ -24,7 +24,7 @@ pub(crate) struct ExecutorScope {
     /// here.
     pub(crate) fixed: Option<Arc<Context>>,
     /// Whether the runtime itself has entered the frame, so that nobody has to ask if it runs on
-    /// this thread.
+    /// this thread. True within that frame only: what outlives it has `false`.
     pub(crate) is_entered_by_runtime: bool,
     /// The list that the executor's tasks are on, if it has one.
     pub(crate) list: Option<Weak<TaskList>>,
@@ -33,7 +33,7 @@ pub(crate) struct ExecutorScope {
 /// How a scope names its executor.
 #[derive(Clone)]
 pub(crate) enum ScopeExecutor {
-    /// Not at all: see the next step of the search.
+    /// Not at all: the search goes on.
     None,
     Runtime(RuntimeName),
     Value(ExecutorName),
@@ -196,7 +196,7 @@ impl<R: Listed> TaskScope for RuntimeScope<R> {
     }
 }
 
-/// That of a task of the runtime that its thread polls, by whatever means.
+/// That of a task which its thread polls while the runtime is entered, as a `LocalSet` does.
 pub(crate) struct ThreadScope<R: Listed>(PhantomData<fn() -> R>);
 
 impl<R: Listed> ThreadScope<R> {

@@ -209,6 +209,8 @@ pub(crate) fn local() -> Result<LocalScope, NoRuntime> {
         let local = local.filter(|local| local.is_alive());
         (scope.clone(), local.cloned())
     });
+    // A task keeps it, and is polled where that may not hold.
+    scope.is_entered_by_runtime = false;
     let local = local.or_else(|| {
         let executor = match scope.executor.upgrade() {
             Some(executor) => executor,

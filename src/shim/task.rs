@@ -51,21 +51,21 @@ pin_project! {
     /// It is two words larger than the future, where the scope needs no room.
     pub(crate) struct TaskFuture<F, P: EnterContext, S: TaskScope, O: FrameOwner = Task> {
         #[pin]
-        inside: Inside<F, Entry<P, S, O>>,
+        inside: Inside<F, TaskFrame<P, S, O>>,
     }
 }
 
 /// How the frame of a [`TaskFuture`] is entered.
-struct Entry<P, S, O> {
+struct TaskFrame<P, S, O> {
     context: P,
     scope: S,
     _owner: PhantomData<O>,
 }
 
-impl<P, S, O> Entry<P, S, O> {
+impl<P, S, O> TaskFrame<P, S, O> {
     #[inline]
     fn new(context: P, scope: S) -> Self {
-        Entry {
+        TaskFrame {
             context,
             scope,
             _owner: PhantomData,
@@ -78,7 +78,7 @@ impl<P, S, O> Entry<P, S, O> {
     where
         P: EnterContext,
     {
-        Entry::new(context.into_place().apart(), scope)
+        TaskFrame::new(context.into_place().apart(), scope)
     }
 }
 
@@ -87,7 +87,7 @@ impl<F, P: EnterContext, S: TaskScope> TaskFuture<F, P, S> {
     #[inline]
     pub(crate) fn new(context: impl TaskContext<Place = P>, scope: S, future: F) -> Self {
         TaskFuture {
-            inside: Inside::new(Entry::apart(context, scope), future),
+            inside: Inside::new(TaskFrame::apart(context, scope), future),
         }
     }
 }
@@ -96,7 +96,7 @@ impl<F, P: EnterContext, S: TaskScope> TaskFuture<F, P, S, BlockOn> {
     /// The future of a `block_on`.
     pub(crate) fn to_block_on(context: impl TaskContext<Place = P>, scope: S, future: F) -> Self {
         // What its caller has stays current, in a runner's context for example.
-        let entry = Entry::new(context.into_place(), scope);
+        let entry = TaskFrame::new(context.into_place(), scope);
         TaskFuture {
             inside: Inside::new(entry, future),
         }
@@ -128,7 +128,7 @@ where
     }
 }
 
-impl<P: EnterContext, S: TaskScope, O: FrameOwner> Entry<P, S, O> {
+impl<P: EnterContext, S: TaskScope, O: FrameOwner> TaskFrame<P, S, O> {
     /// Polls the future in the frame. The future is a trait object, so that this is compiled once for
     /// each output, kind of context and scope, and not for each future.
     #[inline(never)]
@@ -184,7 +184,7 @@ impl<F: Future> Future for Outlined<F> {
     }
 }
 
-impl<P: EnterContext, S: TaskScope, O: FrameOwner> Around for Entry<P, S, O> {
+impl<P: EnterContext, S: TaskScope, O: FrameOwner> Around for TaskFrame<P, S, O> {
     #[inline]
     fn around(&mut self, value: Undropped<'_>) {
         let entering = Entering::new(O::OWNER, self.scope.dropped()).to_drop();

@@ -77,7 +77,7 @@ struct Shared<E> {
 
 struct State<E> {
     /// The tasks that have not ended.
-    tasks: Slab<Task>,
+    tasks: Slab<MemberState>,
     aborting: bool,
     failures: Vec<TaskFailure<E>>,
     /// How many [`TaskGroup`]s there are of it.
@@ -86,7 +86,7 @@ struct State<E> {
 
 /// A task that has not ended.
 #[derive(Default)]
-struct Task {
+struct MemberState {
     /// `None` while it is being spawned.
     abort: Option<AbortHandle>,
     /// It is not aborted, so that its handle says how it ended. It may have got so far before its
@@ -144,7 +144,7 @@ impl<E: Send + 'static> TaskGroup<E> {
     where
         F: Future<Output = Result<R, E>>,
     {
-        let scope = Scope(TaskGroup::new());
+        let scope = AbortOnDrop(TaskGroup::new());
         let group = &scope.0;
         let outcome = {
             let mut body = pin!(body(group.clone()));
@@ -187,7 +187,8 @@ impl<E: Send + 'static> TaskGroup<E> {
     ///
     /// The handle gives `None` if the task has failed, and what it failed with is in the group's
     /// error. The handle may be dropped. In a group that is being aborted, the task is dropped
-    /// before its first poll.
+    /// before its first poll. (If the future has ended well, and then a value of its context panics
+    /// when it is dropped, that is no failure of the group: the handle alone gives the error.)
     ///
     /// # Panics
     ///
@@ -276,8 +277,8 @@ impl<E: Send + 'static> TaskGroup<E> {
     where
         F: Future<Output = Result<T, E>>,
     {
-        let entry = Entry {
-            key: self.shared.lock().tasks.insert(Task::default()),
+        let entry = Membership {
+            key: self.shared.lock().tasks.insert(MemberState::default()),
             shared: Arc::clone(&self.shared),
         };
         let key = entry.key;
@@ -344,9 +345,9 @@ impl<E: Send + 'static> TaskGroup<E> {
 }
 
 /// A group whose tasks end with the scope, whoever else has clones of it.
-struct Scope<E>(TaskGroup<E>);
+struct AbortOnDrop<E>(TaskGroup<E>);
 
-impl<E> Drop for Scope<E> {
+impl<E> Drop for AbortOnDrop<E> {
     fn drop(&mut self) {
         self.0.shared.abort();
     }
@@ -448,12 +449,12 @@ impl<E> Shared<E> {
 }
 
 /// A task's place in its group, until it has ended.
-struct Entry<E> {
+struct Membership<E> {
     key: usize,
     shared: Arc<Shared<E>>,
 }
 
-impl<E> Drop for Entry<E> {
+impl<E> Drop for Membership<E> {
     fn drop(&mut self) {
         let (task, is_last) = {
             let mut state = self.shared.lock();

@@ -74,7 +74,7 @@ pub(crate) type Note = Arc<dyn Any + Send + Sync>;
 
 #[derive(Default)]
 struct Slots {
-    tasks: Slab<Slot>,
+    tasks: Slab<ListedTask>,
     next_serial: u64,
     /// The serial numbers of the tasks that are to be aborted.
     aborted: BTreeSet<u64>,
@@ -84,7 +84,7 @@ struct Slots {
     ended: Vec<Note>,
 }
 
-struct Slot {
+struct ListedTask {
     waker: Waker,
     serial: u64,
 }
@@ -94,7 +94,7 @@ impl Slots {
         !(self.aborted.is_empty() && self.ended.is_empty())
     }
 
-    fn find(&self, id: ListedId) -> Option<&Slot> {
+    fn find(&self, id: ListedId) -> Option<&ListedTask> {
         let slot = self.tasks.get(id.key as usize);
         slot.filter(|slot| slot.serial == id.serial)
     }
@@ -123,7 +123,8 @@ impl TaskList {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lists the task that `spawn` makes of its metadata, whose [`ListEntry`] has the key.
+    /// Lists the task that `spawn` makes of its metadata, whose [`ListEntry`] has the key. It is
+    /// called under the lock: it moves the future, and runs no code of it.
     #[inline]
     pub(super) fn add<T>(
         self: &Arc<Self>,
@@ -148,7 +149,7 @@ impl TaskList {
             place,
         };
         let (runnable, task) = spawn(step, key);
-        vacant.insert(Slot {
+        vacant.insert(ListedTask {
             waker: runnable.waker(),
             serial,
         });
@@ -169,7 +170,7 @@ impl TaskList {
         self.closed.store(true, Ordering::Release);
     }
 
-    /// Puts a step into the line, from outside of the loop's turns.
+    /// Enqueues a step, from outside of the loop's turns.
     #[cold]
     #[inline(never)]
     pub(super) fn push(&self, step: Runnable<Step>) {

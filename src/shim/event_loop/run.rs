@@ -165,7 +165,7 @@ impl Turns for LoopTurns<'_> {
     }
 }
 
-/// Puts the main future into the line.
+/// Enqueues the main future.
 struct WakeMain {
     shared: Arc<Shared>,
     queued: AtomicBool,

@@ -66,12 +66,12 @@ pub(crate) struct Done {
 
 #[derive(Default)]
 struct State {
-    task: Task,
+    phase: Phase,
     notices: Vec<(DoneCallbackId, Notice)>,
 }
 
 #[derive(Default)]
-enum Task {
+enum Phase {
     #[default]
     Pending,
     /// It has ended, and somebody gives the notices: those that come in between as well, so that
@@ -90,9 +90,9 @@ impl Done {
     pub(crate) fn add(&self, notice: Notice) -> DoneCallbackId {
         let id = DoneCallbackId::next();
         let mut state = self.lock();
-        match state.task {
-            Task::Pending | Task::Ending => state.notices.push((id, notice)),
-            Task::Ended => {
+        match state.phase {
+            Phase::Pending | Phase::Ending => state.notices.push((id, notice)),
+            Phase::Ended => {
                 drop(state);
                 Notice::give([notice]);
             }
@@ -117,16 +117,16 @@ impl Done {
     pub(crate) fn end(&self) {
         {
             let mut state = self.lock();
-            match state.task {
-                Task::Pending => state.task = Task::Ending,
-                Task::Ending | Task::Ended => return,
+            match state.phase {
+                Phase::Pending => state.phase = Phase::Ending,
+                Phase::Ending | Phase::Ended => return,
             }
         }
         loop {
             let notices = {
                 let mut state = self.lock();
                 if state.notices.is_empty() {
-                    state.task = Task::Ended;
+                    state.phase = Phase::Ended;
                     return;
                 }
                 mem::take(&mut state.notices)

@@ -31,10 +31,10 @@ use crate::sync::{Mutex, MutexGuard};
 
 /// The handle of a task, which several may reach.
 pub(super) struct Shareable<T: 'static> {
-    state: Mutex<State<T>>,
+    state: Mutex<HandleState<T>>,
 }
 
-enum State<T: 'static> {
+enum HandleState<T: 'static> {
     Own(Own<T>),
     Local(LocalJoin<T>),
     /// On an event loop, where its output need not be `Send`. With its id, if anybody has asked for
@@ -77,7 +77,7 @@ impl<T: 'static> Shareable<T> {
         T: Send,
     {
         Shareable {
-            state: Mutex::new(State::Own(Own {
+            state: Mutex::new(HandleState::Own(Own {
                 task: AlwaysSend::new(task),
                 is_send: IsSend::new(),
                 awaiter: None,
@@ -88,21 +88,21 @@ impl<T: 'static> Shareable<T> {
 
     pub(super) fn local(task: LocalJoin<T>) -> Shareable<T> {
         Shareable {
-            state: Mutex::new(State::Local(task)),
+            state: Mutex::new(HandleState::Local(task)),
         }
     }
 
     #[inline]
     pub(super) fn listed(task: ListedJoin<T>) -> Shareable<T> {
         Shareable {
-            state: Mutex::new(State::Listed(task, None)),
+            state: Mutex::new(HandleState::Listed(task, None)),
         }
     }
 
     /// `task` must be that of a future with this output, which boxes it.
     pub(super) fn boxed(task: Arc<dyn BoxedJoin>) -> Shareable<T> {
         Shareable {
-            state: Mutex::new(State::Boxed(task)),
+            state: Mutex::new(HandleState::Boxed(task)),
         }
     }
 
@@ -113,11 +113,11 @@ impl<T: 'static> Shareable<T> {
             Err(poisoned) => poisoned.into_inner(),
         };
         match state {
-            State::Own(own) if !own.is_done => own.poll(cx),
-            State::Listed(task, id) => {
+            HandleState::Own(own) if !own.is_done => own.poll(cx),
+            HandleState::Listed(task, id) => {
                 let joined = task.poll(cx);
                 if joined.is_ready() {
-                    *state = State::Done(*id);
+                    *state = HandleState::Done(*id);
                 }
                 joined
             }
@@ -125,13 +125,13 @@ impl<T: 'static> Shareable<T> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+    fn lock(&self) -> MutexGuard<'_, HandleState<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn as_boxed(&self) -> Option<Arc<dyn BoxedJoin>> {
         match &*self.lock() {
-            State::Boxed(task) => Some(Arc::clone(task)),
+            HandleState::Boxed(task) => Some(Arc::clone(task)),
             _ => None,
         }
     }
@@ -141,12 +141,12 @@ impl<T: 'static> Shareable<T> {
             return task.is_finished();
         }
         let known = match &mut *self.lock() {
-            State::Own(own) if own.is_done => Some(true),
-            State::Own(own) => own.task.get_mut().is_finished(),
-            State::Local(task) => Some(task.is_finished()),
-            State::Listed(task, _) => task.is_finished(),
-            State::Shared(_) | State::Boxed(_) => None,
-            State::Done(_) => Some(true),
+            HandleState::Own(own) if own.is_done => Some(true),
+            HandleState::Own(own) => own.task.get_mut().is_finished(),
+            HandleState::Local(task) => Some(task.is_finished()),
+            HandleState::Listed(task, _) => task.is_finished(),
+            HandleState::Shared(_) | HandleState::Boxed(_) => None,
+            HandleState::Done(_) => Some(true),
         };
         known.unwrap_or_else(|| self.shared().is_none_or(|shared| shared.is_finished()))
     }
@@ -175,10 +175,10 @@ impl<T: 'static> Shareable<T> {
     /// The runtime's own abort handle, if it has one.
     fn native_abort(&self) -> Option<Arc<dyn Abort>> {
         match &mut *self.lock() {
-            State::Own(own) => own.task.get_mut().abort_handle(),
-            State::Local(task) => Some(task.ending()),
-            State::Listed(task, _) => task.abort_handle(),
-            State::Shared(_) | State::Boxed(_) | State::Done(_) => None,
+            HandleState::Own(own) => own.task.get_mut().abort_handle(),
+            HandleState::Local(task) => Some(task.ending()),
+            HandleState::Listed(task, _) => task.abort_handle(),
+            HandleState::Shared(_) | HandleState::Boxed(_) | HandleState::Done(_) => None,
         }
     }
 
@@ -203,7 +203,7 @@ impl<T: 'static> Shareable<T> {
             Notices::Boxed(task) => task.remove_notice(id),
             Notices::Watched => {
                 let shared = match &*self.lock() {
-                    State::Shared(shared) => Arc::clone(shared),
+                    HandleState::Shared(shared) => Arc::clone(shared),
                     _ => return false,
                 };
                 shared.remove_notice(id)
@@ -213,10 +213,10 @@ impl<T: 'static> Shareable<T> {
 
     fn notices(&self) -> Notices {
         match &*self.lock() {
-            State::Local(task) => Notices::Local(task.ending()),
-            State::Listed(task, _) => Notices::Listed(task.done()),
-            State::Boxed(task) => Notices::Boxed(Arc::clone(task)),
-            State::Own(_) | State::Shared(_) | State::Done(_) => Notices::Watched,
+            HandleState::Local(task) => Notices::Local(task.ending()),
+            HandleState::Listed(task, _) => Notices::Listed(task.done()),
+            HandleState::Boxed(task) => Notices::Boxed(Arc::clone(task)),
+            HandleState::Own(_) | HandleState::Shared(_) | HandleState::Done(_) => Notices::Watched,
         }
     }
 
@@ -225,10 +225,10 @@ impl<T: 'static> Shareable<T> {
             return task.id();
         }
         match &mut *self.lock() {
-            State::Done(id) => return *id.get_or_insert_with(TaskId::next),
-            State::Local(task) => return task.id(),
-            State::Listed(_, id) => return *id.get_or_insert_with(TaskId::next),
-            State::Own(_) | State::Shared(_) | State::Boxed(_) => {}
+            HandleState::Done(id) => return *id.get_or_insert_with(TaskId::next),
+            HandleState::Local(task) => return task.id(),
+            HandleState::Listed(_, id) => return *id.get_or_insert_with(TaskId::next),
+            HandleState::Own(_) | HandleState::Shared(_) | HandleState::Boxed(_) => {}
         }
         match self.shared() {
             Some(shared) => shared.id(),
@@ -240,21 +240,21 @@ impl<T: 'static> Shareable<T> {
     /// Moves the task to where others see it too. `None` if its outcome has been given out.
     fn shared(&self) -> Option<Arc<dyn SharedJoin<T>>> {
         let mut state = self.lock();
-        let shared = match mem::replace(&mut *state, State::Done(None)) {
+        let shared = match mem::replace(&mut *state, HandleState::Done(None)) {
             // What is left of it is dropped without the lock.
-            State::Own(own) if own.is_done => {
+            HandleState::Own(own) if own.is_done => {
                 drop(state);
                 drop(own);
                 return None;
             }
-            State::Own(own) => Arc::new(SharedTask::new(own.task, own.is_send, own.awaiter)),
-            State::Shared(shared) => shared,
+            HandleState::Own(own) => Arc::new(SharedTask::new(own.task, own.is_send, own.awaiter)),
+            HandleState::Shared(shared) => shared,
             other => {
                 *state = other;
                 return None;
             }
         };
-        *state = State::Shared(Arc::clone(&shared));
+        *state = HandleState::Shared(Arc::clone(&shared));
         Some(shared)
     }
 }
@@ -305,21 +305,21 @@ impl<T: 'static> Own<T> {
     }
 }
 
-impl<T: 'static> State<T> {
+impl<T: 'static> HandleState<T> {
     #[cold]
     #[inline(never)]
     fn poll_others(&mut self, cx: &mut task::Context<'_>) -> Poll<Joined<T>> {
         let (joined, id) = match self {
-            State::Local(task) => return task.poll(cx),
-            State::Listed(..) => unreachable!("it is polled where there is no call"),
-            State::Boxed(task) => return boxed::poll(task, cx),
-            State::Shared(shared) => (shared.poll(cx), shared.known_id()),
-            State::Own(_) | State::Done(_) => {
+            HandleState::Local(task) => return task.poll(cx),
+            HandleState::Listed(..) => unreachable!("it is polled where there is no call"),
+            HandleState::Boxed(task) => return boxed::poll(task, cx),
+            HandleState::Shared(shared) => (shared.poll(cx), shared.known_id()),
+            HandleState::Own(_) | HandleState::Done(_) => {
                 panic!("`JoinHandle` polled after it gave its result")
             }
         };
         if joined.is_ready() {
-            *self = State::Done(id);
+            *self = HandleState::Done(id);
         }
         joined
     }
@@ -329,7 +329,7 @@ impl<T: 'static> Drop for Shareable<T> {
     #[inline]
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let State::Shared(shared) = state {
+        if let HandleState::Shared(shared) = state {
             // Abort handles may stay; nobody will ask for the output.
             Arc::clone(shared).release();
         }

@@ -130,8 +130,8 @@ impl<T: 'static> Registered<T> {
         joined
     }
 
-    /// Polls the task for somebody else than the awaiter, who is returned if it has to hear of the
-    /// end.
+    /// Polls the task for somebody other than the awaiter. Returns the awaiter's waker if the task
+    /// has ended.
     fn look(&mut self) -> Option<Waker> {
         if self.has_ended() {
             return None;
@@ -195,7 +195,7 @@ impl<T: 'static> Registered<T> {
 
 /// A task that somebody works on. It is put back when this is dropped, also after a panic, of a
 /// user's waker for example.
-struct PutBack<'a, T: 'static> {
+struct TakenTask<'a, T: 'static> {
     shared: &'a SharedTask<T>,
     /// `None` once it is back.
     task: Option<Registered<T>>,
@@ -203,7 +203,7 @@ struct PutBack<'a, T: 'static> {
     woken: Vec<Waker>,
 }
 
-impl<T: 'static> PutBack<'_, T> {
+impl<T: 'static> TakenTask<'_, T> {
     fn get(&mut self) -> &mut Registered<T> {
         match &mut self.task {
             Some(task) => task,
@@ -212,7 +212,7 @@ impl<T: 'static> PutBack<'_, T> {
     }
 }
 
-impl<T: 'static> Drop for PutBack<'_, T> {
+impl<T: 'static> Drop for TakenTask<'_, T> {
     fn drop(&mut self) {
         let Some(task) = self.task.take() else {
             return;
@@ -278,7 +278,7 @@ impl<T: 'static> SharedTask<T> {
             }
         };
         // A waker that is replaced is dropped here, without the lock.
-        let mut task = PutBack {
+        let mut task = TakenTask {
             shared: self,
             task: Some(taken.ok()?),
             woken: Vec::new(),

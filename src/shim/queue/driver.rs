@@ -276,7 +276,7 @@ impl Driver {
         location
     }
 
-    /// Ends a driver that has nothing to do. Gives it back if something came in between.
+    /// Ends the driver if nothing is left to do, and returns whether it has.
     fn finish(&mut self) -> bool {
         // Added by the destructor of a waker, after the last look.
         let is_news = |local: &LocalQueue| !local.entries.is_empty();

@@ -80,7 +80,7 @@ pub(super) fn push_step(queue: usize, step: Runnable<Step>) -> Result<(), Runnab
     }
 }
 
-/// Whether this thread runs turns of a queue that the calls go to which `which` tells.
+/// Whether this thread is running turns of the queue that serves `which`.
 #[inline]
 pub(super) fn serves(which: impl Fn(QueueScope) -> bool) -> bool {
     let frame = match &*here() {

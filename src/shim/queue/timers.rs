@@ -61,7 +61,8 @@ impl Timers {
         }
     }
 
-    /// The first timer, unless it was cancelled.
+    /// The first timer, unless it was cancelled: then its closure and context have gone already,
+    /// and what is dropped here, under the queue's lock, runs no user code.
     fn pop(&mut self) -> Option<Call> {
         let call = self.heap.pop()?.call;
         if call.is_pending() {
