@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::shim::{
-    self, AbortHandle, ContextAwareExecutor, Executor, FromSchedule, Runnable, TaskGroup,
+    self, AbortHandle, ContextAwareExecutor, FromSchedule, Runnable, TaskGroup,
 };
 use aiocontextvars::{context_var, shim::JoinHandle};
 use futures::channel::oneshot;
@@ -482,53 +482,6 @@ fn a_done_callback_added_outside_of_the_executor() {
     let (other, seen) = receiver.recv().unwrap();
     assert_ne!(other, thread::current().id());
     assert_eq!(seen, Some(6));
-}
-
-#[test]
-fn a_done_callback_does_not_go_to_whoever_takes_its_executors_place() {
-    /// Keeps its steps until they are run, or dropped.
-    struct Steps(Mutex<Vec<Runnable>>);
-
-    impl Steps {
-        fn take(&self) -> Vec<Runnable> {
-            std::mem::take(&mut *self.0.lock().unwrap())
-        }
-
-        fn run(&self) {
-            loop {
-                match self.take() {
-                    steps if steps.is_empty() => return,
-                    steps => steps.into_iter().for_each(Runnable::run),
-                }
-            }
-        }
-    }
-
-    impl Executor for Steps {
-        fn schedule(&self, task: Runnable) {
-            self.0.lock().unwrap().push(task);
-        }
-    }
-
-    static STEPS: Steps = Steps(Mutex::new(Vec::new()));
-    let executor = ContextAwareExecutor::new(&STEPS);
-    let event_loop = EventLoop::new();
-    let (go, going) = oneshot::channel::<()>();
-    let task = event_loop.spawn(async { going.await.unwrap() });
-    let (called, calls) = mpsc::channel();
-    {
-        let _entered = executor.enter();
-        let called = called.clone();
-        task.add_done_callback(move || called.send("before").unwrap());
-    }
-    // The executor ends, and one at the same address begins.
-    drop(STEPS.take());
-    executor.call_soon(move || called.send("after").unwrap());
-    STEPS.run();
-    go.send(()).unwrap();
-    event_loop.run_until_complete(task).unwrap();
-    STEPS.run();
-    assert_eq!(calls.iter().collect::<Vec<_>>(), ["after"]);
 }
 
 #[test]

@@ -110,7 +110,8 @@ fn the_innermost_frame_then_the_default_then_the_global() {
 /// What goes to the default, whose fixed context has 7.
 fn all_starts_in_the_fixed_context() {
     let (sender, receiver) = mpsc::channel();
-    let seen = || (receiver.recv().unwrap(), receiver.recv().unwrap());
+    let next = || receiver.recv_timeout(Duration::from_secs(60)).unwrap();
+    let seen = || (next(), next());
     let tell_twice = || {
         let sender = sender.clone();
         move || {

@@ -128,8 +128,8 @@ impl Frame {
         enter_as(&mut self.context, &self.kind, scope, is_drop, f)
     }
 
-    /// Calls `f` in the frame, in this way. Without a frame, in one of its own for the current
-    /// context, which is that of these users: whoever entered that is not who runs now.
+    /// Calls `f` in the frame, in this way. Without a frame, in a new one for the current context,
+    /// whose users are those of `entering`: who runs now need not be who entered the context.
     pub(crate) fn enter_any<R>(
         frame: Option<Frame>,
         entering: Entering<'_>,

@@ -22,7 +22,7 @@
 //! would double the price of a `set`. A wait is one in which a worker runs jobs of others, and a
 //! run is that of an executor by a `block_on`, whose future has a frame of its own inside: tasks of
 //! others may run there as well. Closed is where destructors have set variables too often. A
-//! default is computed in a call, or in a poll if it is read in one.
+//! default is computed in a call, or in a poll if it is read where nobody asks which task runs.
 
 use crate::error::SetErrorKind;
 use crate::identity::SharedCompanions;

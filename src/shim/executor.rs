@@ -384,8 +384,9 @@ impl fmt::Debug for LocalName {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum QueueKey {
     /// An executor that is a value. Those without a size share addresses, but not with others of
-    /// their type. A driver keeps the address from being another's, as its task has a reference; a
-    /// queue whose driver has gone with the executor is not found any more.
+    /// their type. Unless the executor is a static, a driver keeps the address from being another's,
+    /// as its task has a reference. A reservation does not: with nothing else left of an executor,
+    /// one at its address takes the queue over.
     Value(TypeId, usize),
     /// An executor of a runtime with a number of its own, or the only one.
     Numbered(&'static str, u64),

@@ -194,7 +194,7 @@ thread_local! {
 /// something waits in it.
 pub(crate) fn queue_for(key: QueueKey, clock: impl FnOnce() -> Arc<dyn Clock>) -> Arc<Queue> {
     let last = LAST.try_with(|last| match &*last.borrow() {
-        Some((last, queue)) if *last == key => in_use(queue),
+        Some((last, queue)) if *last == key => queue.upgrade(),
         _ => None,
     });
     if let Some(queue) = last.ok().flatten() {
@@ -206,18 +206,13 @@ pub(crate) fn queue_for(key: QueueKey, clock: impl FnOnce() -> Arc<dyn Clock>) -
     queue
 }
 
-/// The queue, if it is there and its executor may be too.
-fn in_use(queue: &Weak<Queue>) -> Option<Arc<Queue>> {
-    queue.upgrade().filter(|queue| !queue.is_orphaned())
-}
-
 fn find_or_make(key: QueueKey, clock: impl FnOnce() -> Arc<dyn Clock>) -> Arc<Queue> {
     static QUEUES: StaticMutex<Option<HashMap<QueueKey, Weak<Queue>>>> = StaticMutex::new(None);
 
     let find = || {
         let mut queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
         let queues = queues.get_or_insert_default();
-        queues.get(&key).and_then(in_use)
+        queues.get(&key).and_then(Weak::upgrade)
     };
     if let Some(queue) = find() {
         return queue;
@@ -226,7 +221,7 @@ fn find_or_make(key: QueueKey, clock: impl FnOnce() -> Arc<dyn Clock>) -> Arc<Qu
     let new = Arc::new(Queue::new(clock()));
     let mut queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
     let queues = queues.get_or_insert_default();
-    if let Some(queue) = queues.get(&key).and_then(in_use) {
+    if let Some(queue) = queues.get(&key).and_then(Weak::upgrade) {
         return queue;
     }
     queues.retain(|_, queue| queue.strong_count() > 0);

@@ -62,7 +62,8 @@ struct Place {
     serial: u32,
 }
 
-/// Tells a task from all others that the list had and will have.
+/// Tells a task from all others that the list had and will have: also while it is being dropped,
+/// when `async-task` calls it finished.
 #[derive(Clone, Copy)]
 pub(crate) struct ListedId {
     key: u32,
@@ -80,8 +81,8 @@ struct Slots {
     aborted: BTreeSet<u64>,
     /// By the serial numbers of their tasks.
     notes: BTreeMap<u64, Note>,
-    /// The notes of tasks that have ended.
-    ended: Vec<Note>,
+    /// The notes of tasks that have ended, with the serial numbers of these, until they are taken.
+    ended: Vec<(u64, Note)>,
 }
 
 struct ListedTask {
@@ -222,9 +223,13 @@ impl TaskList {
         waker.wake();
     }
 
-    /// The note of a task, made now if it has none. `None` if the task has left the list.
+    /// The note of a task, made now if it has none. `None` if the task has left the list, and nobody
+    /// is to take the note yet.
     pub(super) fn note(&self, id: ListedId, make: impl FnOnce() -> Note) -> Option<Note> {
         let mut slots = self.lock();
+        if let Some((_, note)) = slots.ended.iter().find(|(serial, _)| *serial == id.serial) {
+            return Some(Arc::clone(note));
+        }
         slots.find(id)?;
         Some(Arc::clone(
             slots.notes.entry(id.serial).or_insert_with(make),
@@ -242,7 +247,7 @@ impl TaskList {
         let mut slots = self.lock();
         let ended = mem::take(&mut slots.ended);
         self.has_news.store(slots.has_news(), Ordering::Relaxed);
-        ended
+        ended.into_iter().map(|(_, note)| note).collect()
     }
 
     #[cold]
@@ -335,7 +340,7 @@ impl TaskList {
     fn forget(&self, slots: &mut Slots, serial: u64) {
         slots.aborted.remove(&serial);
         let note = slots.notes.remove(&serial);
-        slots.ended.extend(note);
+        slots.ended.extend(note.map(|note| (serial, note)));
         self.has_news.store(slots.has_news(), Ordering::Relaxed);
     }
 }

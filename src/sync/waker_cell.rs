@@ -36,10 +36,9 @@ impl WakerCell {
         }
     }
 
-    /// Has nobody woken any more.
-    pub(crate) fn clear(&self) {
-        let waker = self.lock().take();
-        drop(waker);
+    /// Has nobody woken any more. Returns who would have been.
+    pub(crate) fn clear(&self) -> Option<Waker> {
+        self.lock().take()
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Waker>> {

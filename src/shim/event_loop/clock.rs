@@ -7,6 +7,7 @@ use std::task::{self, Poll};
 
 use futures_core::future::BoxFuture;
 
+use crate::catch::in_destructor;
 use crate::context::Context;
 use crate::shim::call_handle::TimerHandle;
 use crate::shim::callback::Call;
@@ -141,8 +142,9 @@ impl Drop for LoopSleep {
     fn drop(&mut self) {
         if let SleepState::Waiting(timer, alarm) = &self.state {
             // Its task sleeps no more, and is not to be woken by the alarm's end.
-            alarm.waker.clear();
+            let waker = alarm.waker.clear();
             timer.cancel();
+            in_destructor(|| drop(waker));
         }
     }
 }

@@ -436,8 +436,6 @@ impl Drop for Driver {
             state.has_driver = self.is_only;
             state.driver.take()
         };
-        let is_orphaned = &self.queue().is_orphaned;
-        is_orphaned.store(!self.is_only, Ordering::Release);
         drop(waker);
         self.queue().empty();
     }

@@ -18,9 +18,6 @@ pub(crate) struct Queue {
     pub(super) has_ready: AtomicBool,
     /// Whether there may be timers. Changed under the lock of the state.
     pub(super) may_have_timers: AtomicBool,
-    /// Whether the executor has dropped a driver that had something to do. It has gone then, and
-    /// who has its key may be another one: that gets a queue of its own.
-    pub(super) is_orphaned: AtomicBool,
     clock: Arc<dyn Clock>,
 }
 
@@ -45,7 +42,6 @@ impl Queue {
             state: Mutex::default(),
             has_ready: AtomicBool::new(false),
             may_have_timers: AtomicBool::new(false),
-            is_orphaned: AtomicBool::new(false),
             clock,
         }
     }
@@ -74,10 +70,6 @@ impl Queue {
         };
         ready.into_iter().for_each(Entry::discard);
         timers.into_entries().for_each(Entry::discard);
-    }
-
-    pub(super) fn is_orphaned(&self) -> bool {
-        self.is_orphaned.load(Ordering::Acquire)
     }
 
     /// Whether a timer is pending. The first one is when a runtime's ability to serve it shows.
