@@ -7,7 +7,6 @@ use aiocontextvars::shim::ContextAwareExecutor;
 use aiocontextvars::{Context, ContextExt, SetErrorKind, shim};
 
 use super::fixtures::ID;
-use super::shared::shared;
 
 /// What a task of somebody else's finds, and whether it may write.
 fn look() -> (Option<u64>, Option<SetErrorKind>) {
@@ -47,7 +46,7 @@ fn tasks_of_others_on_smols_executor_that_is_run_in_a_shared_context() {
 
     let executor = Arc::new(smol::Executor::new());
     let aware = ContextAwareExecutor::new(Arc::clone(&executor));
-    let shared = shared();
+    let shared = Context::new().with_value(&ID, 1).share();
     let bare = executor.spawn(async {
         let copies = aiocontextvars::copy_context().len() + aiocontextvars::inherit_context().len();
         (look(), copies)
@@ -73,7 +72,7 @@ fn tasks_of_others_on_a_local_set_that_is_run_in_a_shared_context() {
     let _entered = runtime.enter();
     let set = Rc::new(LocalSet::new());
     let aware = ContextAwareExecutor::new(Rc::clone(&set));
-    let shared = shared();
+    let shared = Context::new().with_value(&ID, 1).share();
     let bare = set.spawn_local(async { look() });
     let own = set.spawn_local(async { (ID.get(), ID.set(2)).0 }.in_context(&shared));
     let seen = shared.run(|| {

@@ -13,7 +13,7 @@ fn add_one() -> (Option<u64>, Result<(), SetErrorKind>) {
 }
 
 /// A context in which [`ID`] is 1.
-pub(crate) fn shared() -> SharedContext {
+fn shared() -> SharedContext {
     let shared = SharedContext::new();
     shared.run(|| drop(ID.set(1))).unwrap();
     shared
