@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe};
+use std::task::Waker;
 use std::thread;
 
 /// Calls `f` and keeps its panic to itself. The panic hook has reported it.
@@ -17,6 +18,13 @@ pub(crate) fn caught<R>(f: impl FnOnce() -> R) -> Option<R> {
     let mut result = None;
     catch(|| result = Some(f()));
     result
+}
+
+/// Wakes all of them, also if one panics: the others have nobody else who would.
+pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    for waker in wakers {
+        catch(|| waker.wake());
+    }
 }
 
 /// Drops the payload of a panic, which may panic itself, with a payload that does too. That is for

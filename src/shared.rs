@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, TryLockError};
 
 use self::waiters::Waiters;
 
-use crate::catch::catch;
+use crate::catch::wake_all;
 use crate::context::Context;
 use crate::sync::{Mutex, MutexGuard};
 use crate::value;
@@ -253,11 +253,8 @@ impl SharedContext {
             state.entered = false;
             mem::take(&mut state.waiters)
         };
-        for waker in waiters.into_values() {
-            // This runs in destructors, and the others have to be woken too. The panic hook has
-            // reported it.
-            catch(|| waker.wake());
-        }
+        // This runs in destructors.
+        wake_all(waiters.into_values());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -81,7 +81,7 @@ impl<T> InJob<T> {
         (JobContext(context), inner)
     }
 
-    fn held(&self) -> JobContext {
+    fn job_context(&self) -> JobContext {
         JobContext(self.0.context().clone())
     }
 }
@@ -92,7 +92,7 @@ impl<T, C: Consumer<T>> Consumer<T> for InJob<C> {
     type Result = C::Result;
 
     fn split_at(self, index: usize) -> (Self, Self, Self::Reducer) {
-        let given = self.held();
+        let given = self.job_context();
         let (mut own, consumer) = self.take_apart();
         let (left, right, reducer) = own.enter(|| consumer.split_at(index));
         // One of the two is still what was given, or neither is needed any more.
@@ -112,12 +112,12 @@ impl<T, C: Consumer<T>> Consumer<T> for InJob<C> {
 
 impl<T, C: UnindexedConsumer<T>> UnindexedConsumer<T> for InJob<C> {
     fn split_off_left(&self) -> Self {
-        let context = self.held();
+        let context = self.job_context();
         context.around(context.copy().enter(|| self.0.inner().split_off_left()))
     }
 
     fn to_reducer(&self) -> Self::Reducer {
-        let context = self.held();
+        let context = self.job_context();
         context.around(context.copy().enter(|| self.0.inner().to_reducer()))
     }
 }

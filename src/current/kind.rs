@@ -74,6 +74,14 @@ pub(crate) enum Users {
     Closed,
 }
 
+/// Who may read a frame.
+enum Readers {
+    All,
+    /// What runs in this task alone.
+    Task(RunningTask),
+    Nobody,
+}
+
 /// Who enters a context, and so who may use its frame.
 #[derive(Clone, Copy)]
 pub(crate) enum Owner {
@@ -103,29 +111,28 @@ impl Users {
     /// In the frame of `self`, whether what runs now may read.
     #[inline]
     pub(super) fn reading(self) -> Reading {
-        match (self, self.only_task()) {
-            (Users::Run, _) => Reading::Nothing,
-            (_, None) => Reading::Free,
-            (_, Some(task)) if task == RunningTask::now() => Reading::Once,
-            (_, Some(_)) => Reading::Nothing,
+        match self.readers() {
+            Readers::All => Reading::Free,
+            Readers::Task(task) if task == RunningTask::now() => Reading::Once,
+            Readers::Task(_) | Readers::Nobody => Reading::Nothing,
         }
     }
 
     /// Whether a frame of `self` may be read by whatever comes to run in it.
     #[inline]
     pub(super) fn may_all_read(self) -> bool {
-        self.only_task().is_none() && !matches!(self, Users::Run)
+        matches!(self.readers(), Readers::All)
     }
 
-    /// The task that alone may read. `None` if all may.
     #[inline]
-    fn only_task(self) -> Option<RunningTask> {
+    fn readers(self) -> Readers {
         match self {
-            Users::Poll | Users::Call(_) | Users::Wait | Users::Run | Users::Closed => None,
+            Users::Poll | Users::Call(_) | Users::Wait | Users::Closed => Readers::All,
             // There is no other task to be found.
-            Users::Root | Users::BlockOn(_) if size_of::<RunningTask>() == 0 => None,
-            Users::Root => Some(RunningTask::NONE),
-            Users::BlockOn(task) => Some(task),
+            Users::Root | Users::BlockOn(_) if size_of::<RunningTask>() == 0 => Readers::All,
+            Users::Root => Readers::Task(RunningTask::NONE),
+            Users::BlockOn(task) => Readers::Task(task),
+            Users::Run => Readers::Nobody,
         }
     }
 

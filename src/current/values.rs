@@ -43,9 +43,9 @@ fn copy_by(
     quick: impl FnOnce(&Context) -> Option<Context>,
     thorough: impl FnOnce(&Context) -> Context,
 ) -> Context {
-    let copy = glance(|context, kind| match kind.users {
-        Users::Root | Users::BlockOn(_) | Users::Run => None,
-        _ => quick(context),
+    let copy = glance(|context, kind| match kind.users.may_all_read() {
+        true => quick(context),
+        false => None,
     });
     match copy {
         Some(Some(copy)) => copy,

@@ -62,7 +62,7 @@ pub fn now() -> Instant {
 /// shim::block_on(shim::sleep(Duration::from_millis(1)));
 /// ```
 pub fn sleep(duration: Duration) -> Sleep {
-    Sleep(SleepState::After(duration))
+    Sleep(SleepStage::After(duration))
 }
 
 /// Completes at `at`, on the clock of the executor that polls it first. See [`sleep`].
@@ -84,14 +84,14 @@ pub fn sleep(duration: Duration) -> Sleep {
 /// shim::block_on(async { shim::sleep_until(shim::now()).await });
 /// ```
 pub fn sleep_until(at: Instant) -> Sleep {
-    Sleep(SleepState::At(at))
+    Sleep(SleepStage::At(at))
 }
 
 /// Future of [`sleep`] and [`sleep_until`].
 #[must_use = "futures do nothing unless you `.await` or poll them"]
-pub struct Sleep(SleepState);
+pub struct Sleep(SleepStage);
 
-enum SleepState {
+enum SleepStage {
     After(Duration),
     At(Instant),
     Started(BoxFuture<'static, ()>),
@@ -102,14 +102,14 @@ impl Future for Sleep {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
         let started = match &mut self.0 {
-            SleepState::Started(sleep) => return sleep.as_mut().poll(cx),
-            SleepState::After(duration) => {
+            SleepStage::Started(sleep) => return sleep.as_mut().poll(cx),
+            SleepStage::After(duration) => {
                 let clock = clock();
                 clock.sleep_until(deadline(clock.now(), *duration))
             }
-            SleepState::At(at) => clock().sleep_until(*at),
+            SleepStage::At(at) => clock().sleep_until(*at),
         };
-        self.0 = SleepState::Started(started);
+        self.0 = SleepStage::Started(started);
         self.poll(cx)
     }
 }

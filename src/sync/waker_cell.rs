@@ -30,8 +30,7 @@ impl WakerCell {
 
     /// Wakes the task that is registered. It is not any more then.
     pub(crate) fn wake(&self) {
-        let waker = self.lock().take();
-        if let Some(waker) = waker {
+        if let Some(waker) = self.clear() {
             waker.wake();
         }
     }

@@ -18,7 +18,7 @@ use std::task::{self, Poll, Wake, Waker};
 
 use super::done::{Done, DoneCallbackId, Notice};
 use super::id::TaskId;
-use crate::catch::catch;
+use crate::catch::{catch, wake_all};
 use crate::raw::{AlwaysSend, IsSend};
 use crate::shim::dispatch::NativeJoin;
 use crate::shim::join_error::JoinError;
@@ -227,13 +227,6 @@ impl<T: 'static> Drop for TakenTask<'_, T> {
             catch(|| self.shared.look());
         }
         wake_all(self.woken.drain(..).chain(awaiter));
-    }
-}
-
-/// Wakes all of them, also if one panics: the others have nobody else who would.
-fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
-    for waker in wakers {
-        catch(|| waker.wake());
     }
 }
 
