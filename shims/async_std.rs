@@ -9,8 +9,9 @@ use ::async_std::task::{self as native_task, JoinHandle as NativeHandle};
 use futures_core::future::LocalBoxFuture;
 
 use crate::shim::block::{self, BlockOnError};
-use crate::shim::executor::{Adapter, Executor, ExecutorName, Hooks};
-use crate::shim::executor::{LocalExecutor, LocalName, QueueKey};
+use crate::shim::executor::{
+    Adapter, Executor, ExecutorName, Hooks, LocalExecutor, LocalName, QueueKey,
+};
 use crate::shim::join_error::JoinError;
 use crate::shim::join_task::{Cancel, JoinTask};
 use crate::shim::outcome::{CatchPanic, Joined, Outcome};

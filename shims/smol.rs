@@ -11,8 +11,9 @@ use futures_core::future::{BoxFuture, LocalBoxFuture};
 
 use crate::shim::block::{self, BlockOnError};
 use crate::shim::clock::Clock;
-use crate::shim::executor::{Adapter, Executor, ExecutorName, Hooks};
-use crate::shim::executor::{LocalExecutor, LocalName, QueueKey};
+use crate::shim::executor::{
+    Adapter, Executor, ExecutorName, Hooks, LocalExecutor, LocalName, QueueKey,
+};
 use crate::shim::join_task::NoJoin;
 use crate::shim::outcome::CatchPanic;
 use crate::shim::runnable::{Job, LocalRunnable, Runnable};

@@ -14,8 +14,9 @@ use futures_core::future::LocalBoxFuture;
 use crate::id::BuildIdHasher;
 use crate::shim::block::{self, BlockOnError};
 use crate::shim::clock::Clock;
-use crate::shim::executor::{Adapter, Executor, ExecutorName, Hooks};
-use crate::shim::executor::{LocalExecutor, LocalName, QueueKey};
+use crate::shim::executor::{
+    Adapter, Executor, ExecutorName, Hooks, LocalExecutor, LocalName, QueueKey,
+};
 use crate::shim::join_error::JoinError;
 use crate::shim::join_task::{Abort, Cancel, JoinTask};
 use crate::shim::outcome::Joined;

@@ -9,8 +9,9 @@ use wasm_bindgen_futures::spawn_local;
 
 use crate::id;
 use crate::shim::block::BlockOnError;
-use crate::shim::executor::{Adapter, Executor, ExecutorName, Hooks};
-use crate::shim::executor::{LocalExecutor, LocalName, QueueKey};
+use crate::shim::executor::{
+    Adapter, Executor, ExecutorName, Hooks, LocalExecutor, LocalName, QueueKey,
+};
 use crate::shim::join_task::NoJoin;
 use crate::shim::outcome::CatchPanic;
 use crate::shim::runnable::{LocalRunnable, Runnable};

@@ -65,9 +65,13 @@ impl Context {
     /// assert!(Context::new().is_empty());
     /// ```
     pub const fn new() -> Context {
+        Context::of(None, Identity::NONE)
+    }
+
+    const fn of(node: Option<NodeRef>, identity: Identity) -> Context {
         Context {
-            node: None,
-            identity: ManuallyDrop::new(Identity::NONE),
+            node,
+            identity: ManuallyDrop::new(identity),
         }
     }
 
@@ -383,10 +387,7 @@ impl Context {
 
     /// A copy without companions.
     pub(crate) fn values_only(&self) -> Context {
-        Context {
-            node: node::copy(&self.node, self.id()),
-            identity: ManuallyDrop::new(Identity::NONE),
-        }
+        Context::of(node::copy(&self.node, self.id()), Identity::NONE)
     }
 
     /// A copy without companions, if that takes no more than a count.
@@ -396,10 +397,7 @@ impl Context {
             Some(node) => Some(node::quick_copy(node)?),
             None => None,
         };
-        Some(Context {
-            node,
-            identity: ManuallyDrop::new(Identity::NONE),
-        })
+        Some(Context::of(node, Identity::NONE))
     }
 
     /// What [`inherit`](Self::inherit) gives, if that takes no more than a count.
@@ -409,27 +407,18 @@ impl Context {
             Some(node) => Some(node::quick_inherit(node)?),
             None => None,
         };
-        Some(Context {
-            node,
-            identity: ManuallyDrop::new(Identity::NONE),
-        })
+        Some(Context::of(node, Identity::NONE))
     }
 
     #[inline]
     pub(crate) fn inherit(&self) -> Context {
-        Context {
-            node: node::inherit(&self.node, self.id()),
-            identity: ManuallyDrop::new(Identity::NONE),
-        }
+        Context::of(node::inherit(&self.node, self.id()), Identity::NONE)
     }
 
     /// The same context, id included, for a shared context and the frame in which it is entered.
     /// Without companions: a shared context that nobody is in keeps none.
     pub(crate) fn alias(&self) -> Context {
-        Context {
-            node: self.node.clone(),
-            identity: ManuallyDrop::new(self.identity.alone()),
-        }
+        Context::of(self.node.clone(), self.identity.alone())
     }
 
     /// What is in the context, if no other context has the same.
@@ -454,10 +443,7 @@ impl Default for Context {
 impl Clone for Context {
     /// PEP 567's `copy()`: the same bindings and [companions](crate::companion), a new identity.
     fn clone(&self) -> Context {
-        Context {
-            node: node::copy(&self.node, self.id()),
-            identity: ManuallyDrop::new(self.identity.copy()),
-        }
+        Context::of(node::copy(&self.node, self.id()), self.identity.copy())
     }
 }
 

@@ -285,6 +285,39 @@ impl Drop for Drops {
     }
 }
 
+/// The loop and its handles have one line.
+#[test]
+fn callbacks_of_the_loop_and_of_its_handles_keep_their_order() {
+    let event_loop = EventLoop::new();
+    let handle = event_loop.handle();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let push = |n| {
+        let order = Arc::clone(&order);
+        move || order.lock().unwrap().push(n)
+    };
+    for n in 0..3 {
+        event_loop.call_soon(push(3 * n));
+        handle.call_soon_threadsafe(push(3 * n + 1));
+        event_loop.call_soon_in(Context::new(), push(3 * n + 2));
+    }
+    event_loop.run_until_complete(shim::yield_now());
+    assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
+/// A job is on another thread, and knows the executor of who submits it.
+#[test]
+fn a_job_of_the_main_future_spawns_on_the_loop() {
+    let event_loop = EventLoop::new();
+    let here = thread::current().id();
+    let ran_on = event_loop.run_until_complete(async {
+        ID.set(7);
+        let job =
+            shim::spawn_blocking(|| shim::try_spawn(async { (ID.get(), thread::current().id()) }));
+        job.await.unwrap().unwrap().await.unwrap()
+    });
+    assert_eq!(ran_on, (Some(7), here));
+}
+
 #[test]
 fn a_task_of_a_handle_spawns_on_the_loops_thread() {
     let event_loop = EventLoop::new();

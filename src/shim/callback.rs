@@ -14,7 +14,7 @@ pub(crate) use self::local::drop_remote_cancelled;
 pub(crate) use self::work::RunOutcome;
 
 use self::local::Ticket;
-use self::work::Work;
+use self::work::{Pending, Work};
 use crate::catch::catch;
 use crate::context::Context;
 use crate::current::Frame;
@@ -23,24 +23,7 @@ use crate::task_context::TaskContext;
 
 /// A callback that waits for its turn: one of the references to it.
 #[derive(Clone)]
-pub(crate) enum Call {
-    /// Any thread may run it.
-    Anywhere(Arc<dyn Pending>),
-    /// Its closure stays on the thread that scheduled it.
-    Here(Arc<Ticket>),
-}
-
-/// What is left to do of a callback, until somebody takes it.
-pub(crate) trait Pending: Send + Sync {
-    fn run(&self) -> RunOutcome;
-    /// The same where nobody has a handle any more, which needs no lock.
-    fn run_mut(&mut self) -> RunOutcome;
-    fn run_in(&self, frame: Option<Frame>) -> RunOutcome;
-    fn is_pending(&self) -> bool;
-    /// Drops the closure, inside its context, and then the context. Returns whether they were
-    /// there.
-    fn discard(&self) -> bool;
-}
+pub(crate) struct Call(Arc<dyn Pending>);
 
 impl Call {
     /// A callback for an executor that has this fixed context, if any.
@@ -51,7 +34,7 @@ impl Call {
         F: FnOnce() + Send + 'static,
     {
         let work = Work::new(context, fixed, f);
-        Call::Anywhere(Arc::new(PendingWork(Mutex::new(Some(work)))))
+        Call(Arc::new(PendingWork(Mutex::new(Some(work)))))
     }
 
     /// As [`new`](Call::new), for a closure that stays on this thread.
@@ -61,37 +44,28 @@ impl Call {
         C: TaskContext,
         F: FnOnce() + 'static,
     {
-        Call::Here(Arc::new(Ticket::new(Work::new(context, fixed, f))))
+        Call(Arc::new(Ticket::new(Work::new(context, fixed, f))))
     }
 
     /// Calls the closure in its context, unless it was cancelled or has to wait for a shared
     /// context.
     #[inline]
     pub(crate) fn run(&mut self) -> RunOutcome {
-        match self {
-            Call::Anywhere(call) => match Arc::get_mut(call) {
-                Some(call) => call.run_mut(),
-                None => call.run(),
-            },
-            Call::Here(call) => call.run(),
+        match Arc::get_mut(&mut self.0) {
+            Some(call) => call.run_mut(),
+            None => self.0.run(),
         }
     }
 
     /// Calls the closure, unless it was cancelled, in this frame, which is its shared context's;
     /// `None` says that the thread's innermost is.
     pub(crate) fn run_in(&self, frame: Option<Frame>) -> RunOutcome {
-        match self {
-            Call::Anywhere(call) => call.run_in(frame),
-            Call::Here(call) => call.run_in(frame),
-        }
+        self.0.run_in(frame)
     }
 
     /// Whether it has been neither called nor cancelled.
     pub(crate) fn is_pending(&self) -> bool {
-        match self {
-            Call::Anywhere(call) => call.is_pending(),
-            Call::Here(call) => call.is_pending(),
-        }
+        self.0.is_pending()
     }
 
     /// Drops the closure and its context, if they are there, and keeps their panics to itself.
@@ -103,13 +77,11 @@ impl Call {
 
     /// Cancels the callback. Returns whether that came in time.
     pub(crate) fn discard(&self) -> bool {
-        match self {
-            Call::Anywhere(call) => call.discard(),
-            Call::Here(call) => call.discard(),
-        }
+        self.0.discard()
     }
 }
 
+/// A closure that any thread may call.
 struct PendingWork<F, C: TaskContext>(Mutex<Option<Work<F, C>>>);
 
 impl<F, C: TaskContext> PendingWork<F, C> {

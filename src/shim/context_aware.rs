@@ -350,8 +350,7 @@ impl<E: Executor> ContextAwareExecutor<E> {
         context: C,
         f: impl FnOnce() + Send + 'static,
     ) -> CallHandle {
-        self.destination()
-            .call_soon(Call::new(context, self.fixed.clone(), f))
+        self.destination().call_soon_in(context, f)
     }
 
     /// Schedules `f` for when `delay` has passed, in a copy of the current context, taken now.
@@ -406,9 +405,7 @@ impl<E: Executor> ContextAwareExecutor<E> {
         delay: Duration,
         f: impl FnOnce() + Send + 'static,
     ) -> TimerHandle {
-        let when = deadline(self.inner.clock().now(), delay);
-        self.destination()
-            .call_at(when, Call::new(context, self.fixed.clone(), f))
+        self.destination().call_later_in(context, delay, f)
     }
 
     /// Schedules `f` for `when`, on the executor's clock, in a copy of the current context, taken
@@ -464,8 +461,7 @@ impl<E: Executor> ContextAwareExecutor<E> {
         when: Instant,
         f: impl FnOnce() + Send + 'static,
     ) -> TimerHandle {
-        self.destination()
-            .call_at(when, Call::new(context, self.fixed.clone(), f))
+        self.destination().call_at_in(context, when, f)
     }
 }
 

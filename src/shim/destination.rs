@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use super::call_handle::{CallHandle, TimerHandle};
 use super::callback::Call;
-use super::clock::Clock;
-use super::clock::StdClock;
+use super::clock::{Clock, StdClock};
 use super::dispatch::{self, Listed, Native, SpawnedJoin, Visitor};
 use super::executor::{self, Executor, ExecutorName, Hooks};
 use super::inline;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::call_handle::{CallHandle, TimerHandle};
 use super::callback::Call;
-use super::clock;
+use super::clock::deadline;
 use super::destination::Destination;
 use super::platform::Instant;
 use super::queue;
@@ -45,8 +45,8 @@ pub fn call_soon(f: impl FnOnce() + Send + 'static) -> CallHandle {
         return CallHandle::new(call);
     }
     let destination = search::expect_destination();
-    let call = Call::new(destination.new_context(), destination.fixed(), f);
-    destination.call_soon(call)
+    let context = destination.new_context();
+    destination.call_soon_in(context, f)
 }
 
 /// Schedules `f` to be called soon, in `context`.
@@ -75,9 +75,7 @@ pub fn call_soon(f: impl FnOnce() + Send + 'static) -> CallHandle {
 /// ```
 #[track_caller]
 pub fn call_soon_in<C: TaskContext>(context: C, f: impl FnOnce() + Send + 'static) -> CallHandle {
-    let destination = search::expect_destination();
-    let call = Call::new(context, destination.fixed(), f);
-    destination.call_soon(call)
+    search::expect_destination().call_soon_in(context, f)
 }
 
 /// Schedules `f` to be called soon on this thread, by the local executor that is entered, in a copy
@@ -143,7 +141,7 @@ pub fn call_soon_local(f: impl FnOnce() + 'static) -> CallHandle {
 pub fn call_later(delay: Duration, f: impl FnOnce() + Send + 'static) -> TimerHandle {
     let destination = search::expect_destination();
     let context = destination.new_context();
-    call_later_at(destination, context, delay, f)
+    destination.call_later_in(context, delay, f)
 }
 
 /// As [`call_later`], in `context`.
@@ -169,19 +167,7 @@ pub fn call_later_in<C: TaskContext>(
     delay: Duration,
     f: impl FnOnce() + Send + 'static,
 ) -> TimerHandle {
-    call_later_at(search::expect_destination(), context, delay, f)
-}
-
-#[track_caller]
-fn call_later_at<C: TaskContext>(
-    destination: Destination,
-    context: C,
-    delay: Duration,
-    f: impl FnOnce() + Send + 'static,
-) -> TimerHandle {
-    let when = clock::deadline(destination.clock().now(), delay);
-    let call = Call::new(context, destination.fixed(), f);
-    destination.call_at(when, call)
+    search::expect_destination().call_later_in(context, delay, f)
 }
 
 /// Schedules `f` to be called at `when` on the executor's clock, in a copy of the current context,
@@ -204,8 +190,8 @@ fn call_later_at<C: TaskContext>(
 #[track_caller]
 pub fn call_at(when: Instant, f: impl FnOnce() + Send + 'static) -> TimerHandle {
     let destination = search::expect_destination();
-    let call = Call::new(destination.new_context(), destination.fixed(), f);
-    destination.call_at(when, call)
+    let context = destination.new_context();
+    destination.call_at_in(context, when, f)
 }
 
 /// As [`call_at`], in `context`.
@@ -229,7 +215,39 @@ pub fn call_at_in<C: TaskContext>(
     when: Instant,
     f: impl FnOnce() + Send + 'static,
 ) -> TimerHandle {
-    let destination = search::expect_destination();
-    let call = Call::new(context, destination.fixed(), f);
-    destination.call_at(when, call)
+    search::expect_destination().call_at_in(context, when, f)
+}
+
+impl Destination {
+    #[track_caller]
+    pub(crate) fn call_soon_in<C: TaskContext>(
+        self,
+        context: C,
+        f: impl FnOnce() + Send + 'static,
+    ) -> CallHandle {
+        let call = Call::new(context, self.fixed(), f);
+        self.call_soon(call)
+    }
+
+    #[track_caller]
+    pub(crate) fn call_later_in<C: TaskContext>(
+        self,
+        context: C,
+        delay: Duration,
+        f: impl FnOnce() + Send + 'static,
+    ) -> TimerHandle {
+        let when = deadline(self.clock().now(), delay);
+        self.call_at_in(context, when, f)
+    }
+
+    #[track_caller]
+    pub(crate) fn call_at_in<C: TaskContext>(
+        self,
+        context: C,
+        when: Instant,
+        f: impl FnOnce() + Send + 'static,
+    ) -> TimerHandle {
+        let call = Call::new(context, self.fixed(), f);
+        self.call_at(when, call)
+    }
 }

@@ -11,8 +11,7 @@ use std::time::Duration;
 use futures_core::future::BoxFuture;
 use pin_project_lite::pin_project;
 
-use super::clock::Clock;
-use super::clock::{StdClock, deadline};
+use super::clock::{Clock, StdClock, deadline};
 use super::search;
 use crate::shim::platform::Instant;
 

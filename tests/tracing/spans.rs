@@ -9,8 +9,7 @@ use aiocontextvars::shim::{self, ContextAwareExecutor, Runnable, Runner};
 use aiocontextvars::{
     Carried, Context, ContextVar, channel, context_var, copy_context, inherit_context,
 };
-use futures::channel::mpsc;
-use futures::channel::oneshot;
+use futures::channel::{mpsc, oneshot};
 use tracing::{Instrument, Span, info, info_span};
 
 use super::recorder::Recorder;

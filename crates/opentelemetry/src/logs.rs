@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use aiocontextvars::Fields;
-use opentelemetry::logs::AnyValue;
-use opentelemetry::logs::LogRecord;
+use opentelemetry::logs::{AnyValue, LogRecord};
 use opentelemetry::{InstrumentationScope, Value};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord};

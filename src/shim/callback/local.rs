@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, atomic};
 
 use slab::Slab;
 
-use super::work::{RunOutcome, Work};
+use super::work::{Pending, RunOutcome, Work};
 use crate::catch::catch;
 use crate::current::Frame;
 use crate::id;
@@ -76,8 +76,8 @@ impl Drop for Waiting {
     }
 }
 
-/// A ticket for a closure of one thread.
-pub(crate) struct Ticket {
+/// A closure that stays on the thread that scheduled it.
+pub(super) struct Ticket {
     home: u64,
     /// Stays this closure's until it is taken out.
     key: usize,
@@ -117,8 +117,17 @@ impl Ticket {
         here.is_ok_and(|here| here == self.home)
     }
 
+    fn take(&self) -> Option<Box<dyn LocalWork>> {
+        if self.taken.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        take(self.key)
+    }
+}
+
+impl Pending for Ticket {
     /// At home only.
-    pub(super) fn run(&self) -> RunOutcome {
+    fn run(&self) -> RunOutcome {
         if !self.is_pending() || !self.is_home() {
             return RunOutcome::Cancelled;
         }
@@ -130,7 +139,7 @@ impl Ticket {
     }
 
     /// At home only.
-    pub(super) fn run_in(&self, frame: Option<Frame>) -> RunOutcome {
+    fn run_in(&self, frame: Option<Frame>) -> RunOutcome {
         if !self.is_home() {
             return RunOutcome::Cancelled;
         }
@@ -138,29 +147,20 @@ impl Ticket {
         work.map_or(RunOutcome::Cancelled, |work| work.run_in(frame))
     }
 
-    fn take(&self) -> Option<Box<dyn LocalWork>> {
-        if self.taken.swap(true, Ordering::AcqRel) {
-            return None;
-        }
-        take(self.key)
-    }
-
-    pub(super) fn is_pending(&self) -> bool {
+    fn is_pending(&self) -> bool {
         !self.taken.load(Ordering::Acquire)
     }
 
     /// From elsewhere, the closure is dropped at home, at the next turn of a queue.
-    pub(super) fn discard(&self) -> bool {
+    fn discard(&self) -> bool {
         if self.taken.swap(true, Ordering::AcqRel) {
             return false;
         }
         if self.is_home() {
             drop(take(self.key));
-        } else {
-            if let Some(keys) = trash().get_mut(&self.home) {
-                keys.push(self.key);
-                ANY_TRASH.store(true, Ordering::Release);
-            }
+        } else if let Some(keys) = trash().get_mut(&self.home) {
+            keys.push(self.key);
+            ANY_TRASH.store(true, Ordering::Release);
         }
         true
     }

@@ -23,6 +23,23 @@ pub(crate) enum RunOutcome {
     Enter(SharedContext),
 }
 
+/// What is left to do of a callback, until somebody takes it.
+pub(super) trait Pending: Send + Sync {
+    fn run(&self) -> RunOutcome;
+
+    /// The same where nobody has a handle any more, so that no lock is needed.
+    fn run_mut(&mut self) -> RunOutcome {
+        self.run()
+    }
+
+    fn run_in(&self, frame: Option<Frame>) -> RunOutcome;
+    fn is_pending(&self) -> bool;
+
+    /// Drops the closure, inside its context, and then the context. Returns whether they were
+    /// there.
+    fn discard(&self) -> bool;
+}
+
 /// A closure in its context. Dropped, called or not, inside it.
 pub(super) struct Work<F, C: TaskContext> {
     f: WithContext<F, C>,
