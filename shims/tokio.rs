@@ -19,7 +19,7 @@ use crate::shim::executor::{
 };
 use crate::shim::join_error::JoinError;
 use crate::shim::join_task::{Abort, Cancel, JoinTask};
-use crate::shim::outcome::Joined;
+use crate::shim::outcome::{Joined, ToClaim, Unclaimed};
 use crate::shim::runnable::{Job, LocalRunnable, Runnable};
 use crate::shim::runtime::{self, Spawned};
 use crate::shim::thread_state;
@@ -84,6 +84,7 @@ impl runtime::Runtime for Runtime {
     where
         F: Future<Output: Send> + Send + 'static,
     {
+        let task = ToClaim::new(task);
         Spawned::Own(Join(match handle {
             Some(handle) => handle.spawn(task),
             None => ::tokio::spawn(task),
@@ -97,11 +98,11 @@ impl runtime::Runtime for Runtime {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        Spawned::Own(Join(::tokio::spawn(task)))
+        Spawned::Own(Join(::tokio::spawn(ToClaim::new(task))))
     }
 }
 
-pub(crate) struct Join<T>(native_task::JoinHandle<T>);
+pub(crate) struct Join<T>(native_task::JoinHandle<Unclaimed<T>>);
 
 impl<T: 'static> JoinTask<T> for Join<T> {
     #[inline]
@@ -112,7 +113,7 @@ impl<T: 'static> JoinTask<T> for Join<T> {
             // tokio would wake at once, and again at each poll within the same budget.
             pin!(coop::unconstrained(&mut self.0)).poll(cx)
         };
-        joined.map_err(error)
+        joined.map_ok(Unclaimed::claim).map_err(error)
     }
 
     fn is_finished(&self) -> Option<bool> {

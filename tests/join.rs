@@ -77,6 +77,58 @@ fn an_unread_output_that_panics_harms_nobody() {
     });
 }
 
+/// Notes the id that it finds when it is dropped, and sets one.
+#[derive(Debug)]
+struct Meddles(Arc<Mutex<Vec<Option<u64>>>>);
+
+impl Drop for Meddles {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().push(ID.get());
+        ID.set(9);
+    }
+}
+
+#[test]
+fn what_nobody_asks_of_a_task_that_failed_goes_in_an_empty_context() {
+    struct FailsInDrop(Option<Meddles>);
+    impl Drop for FailsInDrop {
+        fn drop(&mut self) {
+            panic::resume_unwind(Box::new(self.0.take()));
+        }
+    }
+    async fn fail(payload: Meddles) {
+        ID.set(2);
+        panic::resume_unwind(Box::new(payload))
+    }
+    let seen = Arc::default();
+    let next = || Meddles(Arc::clone(&seen));
+    EventLoop::new().run_until_complete(async {
+        ID.set(1);
+        for _ in 0..2 {
+            shim::spawn(fail(next())).detach();
+            let failed = shim::spawn_local(fail(next()));
+            let fails = FailsInDrop(Some(next()));
+            let aborted = shim::spawn(async move {
+                let _fails = fails;
+                future::pending::<()>().await;
+            });
+            let group = TaskGroup::new();
+            let error = next();
+            let member = group.spawn(async { Err::<(), _>(error) });
+            while !member.is_finished() {
+                shim::yield_now().await;
+            }
+            aborted.abort();
+            while !(failed.is_finished() && aborted.is_finished()) {
+                shim::yield_now().await;
+            }
+        }
+        assert_eq!(ID.get(), Some(1));
+    });
+    assert_eq!((ID.get(), seen.lock().unwrap().len()), (None, 8));
+    assert!(seen.lock().unwrap().iter().all(Option::is_none));
+}
+
 /// Awaits tasks while another thread asks whether they have finished.
 fn asked_beside_the_await(abort: bool, spawn: impl Fn() -> JoinHandle<()>) {
     for _ in 0..2000 {

@@ -31,9 +31,11 @@ use super::runnable_join::RunnableJoin;
 /// running.
 ///
 /// The same on every runtime: awaiting gives the output, or a [`JoinError`] if the task panicked or
-/// was aborted. The output belongs to the awaiter: a value that nobody awaits is dropped outside
-/// the task's context, by the runtime, or with the handle if that goes later. To be able to abort a
-/// task later, and nothing else, keep an [`AbortHandle`].
+/// was aborted. The output belongs to the awaiter. One that nobody awaits is dropped by the runtime,
+/// or with the handle if that goes later, in an empty context: its destructor finds nothing of
+/// another request there, and leaves nothing. (The payload of a task's panic, on tokio, is dropped
+/// in what is current there.) To be able to abort a task later, and nothing else, keep an
+/// [`AbortHandle`].
 ///
 /// Values that a task has set come back with its output, if it returns them: `spawn(async {
 /// (work().await, copy_context()) })`. See [`Context::apply`](crate::Context::apply).

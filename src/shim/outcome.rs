@@ -1,6 +1,8 @@
-//! [`Outcome`]: how a task ended, for executors on which a panic must stay within the task.
+//! [`Outcome`]: how a task ended, for executors on which a panic must stay within the task;
+//! [`Unclaimed`]: an output, for the others.
 
 use std::future::Future;
+use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
 use std::task::{self, Poll};
@@ -9,14 +11,13 @@ use pin_project_lite::pin_project;
 
 use super::join_error::JoinError;
 use crate::catch::catch;
+use crate::current;
 
 /// What a task gives to whoever awaits it.
 pub(crate) type Joined<T> = Result<T, JoinError>;
 
-/// The output or the panic of a task, until it is claimed.
-///
-/// If nobody claims it, the panic of its destructor is caught: `async-task` aborts the process when
-/// an output panics while it is dropped.
+/// The output or the panic of a task, until it is claimed. If nobody does, it is dropped by
+/// [`drop_unclaimed`].
 pub(crate) struct Outcome<T>(Option<Joined<T>>);
 
 impl<T> Outcome<T> {
@@ -37,10 +38,78 @@ impl<T> Outcome<T> {
 impl<T> Drop for Outcome<T> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(joined) = self.0.take() {
-            catch(|| drop(joined));
+        match self.0.take() {
+            Some(Ok(output)) if !mem::needs_drop::<T>() => drop(output),
+            Some(joined) => drop_unclaimed(joined),
+            None => {}
         }
     }
+}
+
+/// The output of a task on a runtime that keeps the panics of tasks itself, until it is claimed. If
+/// nobody does, it is dropped by [`drop_unclaimed`].
+#[allow(dead_code, reason = "there may be no such runtime")]
+pub(crate) struct Unclaimed<T>(Option<T>);
+
+#[allow(dead_code, reason = "as above")]
+impl<T> Unclaimed<T> {
+    #[inline]
+    pub(crate) fn claim(mut self) -> T {
+        match self.0.take() {
+            Some(output) => output,
+            None => unreachable!("claiming takes the value"),
+        }
+    }
+}
+
+impl<T> Drop for Unclaimed<T> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(output) = self.0.take() {
+            if mem::needs_drop::<T>() {
+                drop_unclaimed(output);
+            }
+        }
+    }
+}
+
+pin_project! {
+    /// A future whose output is there to be claimed.
+    #[allow(dead_code, reason = "as above")]
+    pub(crate) struct ToClaim<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+#[allow(dead_code, reason = "as above")]
+impl<F> ToClaim<F> {
+    #[inline]
+    pub(crate) fn new(future: F) -> ToClaim<F> {
+        ToClaim { future }
+    }
+}
+
+impl<F: Future> Future for ToClaim<F> {
+    type Output = Unclaimed<F::Output>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let output = self.project().future.poll(cx);
+        output.map(|output| Unclaimed(Some(output)))
+    }
+}
+
+/// Drops what a task has left and nobody has claimed, in an empty context: it is the runtime that
+/// drops it, wherever it is then, or whoever had the handle. A destructor must not find there what
+/// is another request's, nor leave there what it sets.
+///
+/// Its panic is caught: `async-task` aborts the process when an output panics while it is dropped.
+#[cold]
+#[inline(never)]
+pub(crate) fn drop_unclaimed<T>(value: T) {
+    // The outer one is for what a destructor has set, which goes with the context.
+    catch(|| current::enter_empty(|| catch(|| drop(value))));
 }
 
 pin_project! {
@@ -57,7 +126,7 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             // Nobody waits for this task's outcome any more.
             if this.future.is_some() {
-                catch(|| drop(this.drop_future()));
+                this.drop_future().unwrap_or_else(drop_unclaimed);
             }
         }
     }

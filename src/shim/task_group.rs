@@ -17,7 +17,7 @@ pub use self::error::{TaskFailure, TaskGroupError};
 
 use super::join::done::Notice;
 use super::join::{AbortHandle, JoinHandle, TaskId};
-use super::outcome::CatchPanic;
+use super::outcome::{CatchPanic, drop_unclaimed};
 use super::spawning;
 use crate::sync::{Mutex, MutexGuard, WakerCell};
 use crate::task_context::TaskContext;
@@ -445,6 +445,16 @@ impl<E> Shared<E> {
         }
         self.abort();
         self.waiter.wake();
+    }
+}
+
+impl<E> Drop for Shared<E> {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let failures = mem::take(&mut state.failures);
+        if !failures.is_empty() {
+            drop_unclaimed(failures);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What every runtime must look like: how tasks end, and what their handles tell.
 
+use std::any::Any;
 use std::future;
 use std::panic::{self, AssertUnwindSafe};
 
@@ -124,6 +125,77 @@ pub(crate) fn table_an_unread_output_is_dropped(on: On) {
         on.spawn(async move { held }).detach();
         until(|| drops.count() >= 2).await;
     });
+}
+
+/// Whoever drops it: the runtime, in the midst of what is not the task's, or who has the handle.
+pub(crate) fn table_an_unread_output_is_dropped_in_an_empty_context(on: On) {
+    /// Notes what it finds, and leaves something there.
+    struct Meddles(Log<Option<u64>>);
+    impl Drop for Meddles {
+        fn drop(&mut self) {
+            self.0.push(ID.get());
+            ID.set(9);
+        }
+    }
+    on.start().block_on(async {
+        ID.set(1);
+        let seen = Log::new();
+        let next = || Meddles(seen.clone());
+        let mut expected = 0;
+        for has_ended in [false, true] {
+            // The second finds what the first has left, if that is anywhere.
+            for _ in 0..2 {
+                let (one, two) = (next(), next());
+                let three: Box<dyn Any + Send> = Box::new(next());
+                let task = on.spawn(async move {
+                    ID.set(2);
+                    one
+                });
+                let job = shim::spawn_blocking(move || {
+                    ID.set(3);
+                    two
+                });
+                let failing = shim::spawn_blocking(|| panic::resume_unwind(three));
+                if has_ended {
+                    until(|| task.is_finished() && job.is_finished() && failing.is_finished())
+                        .await;
+                    ID.set(4);
+                }
+                task.detach();
+                job.detach();
+                failing.detach();
+                expected += 3;
+                until(|| seen.len() == expected).await;
+            }
+        }
+        // Where several have the task, another way leads there.
+        let (go, going) = oneshot::channel::<()>();
+        let one = next();
+        let task = on.spawn(async move {
+            going.await.unwrap();
+            ID.set(2);
+            one
+        });
+        let (done, wait) = oneshot::channel();
+        task.add_done_callback(|| done.send(()).unwrap());
+        task.detach();
+        go.send(()).unwrap();
+        wait.await.unwrap();
+        until(|| seen.len() > expected).await;
+        if on.has_local == Some(true) {
+            let two = next();
+            let task = shim::spawn_local(async move {
+                ID.set(3);
+                two
+            });
+            until(|| task.is_finished()).await;
+            task.detach();
+            until(|| seen.len() > expected + 1).await;
+        }
+        assert!(seen.take().iter().all(Option::is_none));
+        assert_eq!(ID.get(), Some(4));
+    });
+    assert_eq!(ID.get(), None);
 }
 
 pub(crate) fn table_local_variables_stay_behind(on: On) {

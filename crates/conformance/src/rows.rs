@@ -289,6 +289,7 @@ macro_rules! __rows {
                 table_abort_waits_for_the_destructors
                 table_a_finished_task_is_not_aborted
                 table_an_unread_output_is_dropped
+                table_an_unread_output_is_dropped_in_an_empty_context
                 table_local_variables_stay_behind
                 table_ambient_spawn_local
                 r_05_a_value_that_goes_with_its_work_may_set_variables

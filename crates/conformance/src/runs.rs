@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 
 use aiocontextvars::{Context, SharedContext, copy_context, shim};
+use futures::channel::oneshot;
 
 use crate::executor::On;
 use crate::fixtures::{Drops, ID, Log, SeesOnDrop};
@@ -176,9 +177,15 @@ pub(crate) fn r_08_nested_block_on(on: On) {
 pub(crate) fn r_10_a_panic_leaves_the_thread_as_it_was(on: On) {
     let harness = on.start();
     ID.set(1);
+    let (go, going) = oneshot::channel::<()>();
+    let mut other = None;
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
         harness.block_on(async {
             ID.set(2);
+            other = Some(on.spawn(async {
+                going.await.unwrap();
+                ID.get()
+            }));
             shim::yield_now().await;
             panic::resume_unwind(Box::new("main"));
         })
@@ -192,7 +199,9 @@ pub(crate) fn r_10_a_panic_leaves_the_thread_as_it_was(on: On) {
             panic::resume_unwind(Box::new("task"));
         });
         assert!(failing.await.unwrap_err().is_panic());
-        ID.get()
+        go.send(()).unwrap();
+        let other = other.unwrap().await;
+        (ID.get(), other.unwrap())
     });
-    assert_eq!((inside, ID.get()), (Some(1), Some(1)));
+    assert_eq!((inside, ID.get()), ((Some(1), Some(2)), Some(1)));
 }

@@ -23,7 +23,7 @@ use crate::raw::{AlwaysSend, IsSend};
 use crate::shim::dispatch::NativeJoin;
 use crate::shim::join_error::JoinError;
 use crate::shim::join_task::{Abort, Cancel, JoinTask};
-use crate::shim::outcome::Joined;
+use crate::shim::outcome::{Joined, drop_unclaimed};
 use crate::sync::{Mutex, MutexGuard};
 
 /// A task that several may reach.
@@ -334,8 +334,9 @@ impl<T: 'static> SharedJoin<T> for SharedTask<T> {
     fn release(self: Arc<Self>) {
         let waker = Waker::from(Arc::new(Release(Arc::downgrade(&self))));
         let joined = self.poll(&mut task::Context::from_waker(&waker));
-        // Whoever ends the task is not to hear of a panic of its output's destructor.
-        catch(|| drop(joined));
+        if let Poll::Ready(joined) = joined {
+            drop_unclaimed(joined);
+        }
     }
 
     fn add_notice(self: Arc<Self>, notice: Notice) -> DoneCallbackId {
