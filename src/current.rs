@@ -29,6 +29,6 @@ pub(crate) use self::values::{
 };
 #[allow(unused_imports, reason = "which adapters there are is not known here")]
 pub(crate) use self::{
-    frame::enter_wait,
+    frame::{enter_outer, enter_wait},
     values::{accompany, inherit_values},
 };

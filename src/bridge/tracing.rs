@@ -36,11 +36,12 @@
 //! # Other spans on the thread
 //!
 //! Where work runs while its thread is in another span, as a stolen job or a task of an inline
-//! executor does, that span is left meanwhile and entered again afterwards, and layers hear of
-//! both. So the span of the work is the current one, though it may be entered further out as well.
-//! (Entered within itself, a registry would not take it for the current one.) It is the same where
-//! what a context keeps is dropped, as when a request drops the last message of another one: the
-//! other's span closes in no span.
+//! executor does, that span is left meanwhile and entered again afterwards. Layers hear of both in
+//! a copy of the values around, so that they find the variables of that span's own request. So the
+//! span of the work is the current one, though it may be entered further out as well. (Entered
+//! within itself, a registry would not take it for the current one.) It is the same where what a
+//! context keeps is dropped, as when a request drops the last message of another one: the other's
+//! span closes in no span.
 
 use std::fmt::{self, Write};
 use std::mem;
@@ -55,6 +56,7 @@ use ::tracing::span::{self, Span};
 use ::tracing::subscriber::NoSubscriber;
 
 use crate::companion::Companion;
+use crate::current;
 
 /// The current span of `tracing`, as a [companion](crate::companion).
 ///
@@ -79,35 +81,49 @@ impl Companion for CurrentSpan {
     }
 
     fn enter<R>(&self, span: &Span, f: impl FnOnce() -> R) -> R {
-        self.enter_unless_current(span, f)
+        enter(span, Place::Here, f)
     }
 
     #[inline]
-    fn enter_unless_current<R>(&self, span: &Span, f: impl FnOnce() -> R) -> R {
-        let around = span.with_subscriber(|(id, dispatch)| match dispatch.current_span().id() {
-            None => Around::Nothing,
-            Some(current) if current == id => Around::Same,
-            // Asked for again by `leave`, which is cold, so that nothing is cloned here.
-            Some(_) => Around::Others,
-        });
-        match around {
-            None | Some(Around::Nothing) => span.in_scope(f),
-            Some(Around::Same) => f(),
-            Some(Around::Others) => {
-                let _left = span.with_subscriber(|(_, dispatch)| Left::leave(dispatch));
-                span.in_scope(f)
-            }
-        }
+    fn enter_in_frame<R>(&self, span: &Span, f: impl FnOnce() -> R) -> R {
+        enter(span, Place::Outside, f)
     }
 
-    #[inline]
     fn enter_none<R>(&self, f: impl FnOnce() -> R) -> R {
-        if !dispatcher::get_default(|dispatch| dispatch.current_span().id().is_some()) {
-            return f();
-        }
-        let _left = dispatcher::get_default(Left::leave);
-        f()
+        enter_none(Place::Here, f)
     }
+
+    #[inline]
+    fn enter_none_in_frame<R>(&self, f: impl FnOnce() -> R) -> R {
+        enter_none(Place::Outside, f)
+    }
+}
+
+#[inline]
+fn enter<R>(span: &Span, place: Place, f: impl FnOnce() -> R) -> R {
+    let around = span.with_subscriber(|(id, dispatch)| match dispatch.current_span().id() {
+        None => Around::Nothing,
+        Some(current) if current == id => Around::Same,
+        // Asked for again by `leave`, which is cold, so that nothing is cloned here.
+        Some(_) => Around::Others,
+    });
+    match around {
+        None | Some(Around::Nothing) => span.in_scope(f),
+        Some(Around::Same) => f(),
+        Some(Around::Others) => {
+            let _left = span.with_subscriber(|(_, dispatch)| Left::leave(dispatch, place));
+            span.in_scope(f)
+        }
+    }
+}
+
+#[inline]
+fn enter_none<R>(place: Place, f: impl FnOnce() -> R) -> R {
+    if !dispatcher::get_default(|dispatch| dispatch.current_span().id().is_some()) {
+        return f();
+    }
+    let _left = dispatcher::get_default(|dispatch| Left::leave(dispatch, place));
+    f()
 }
 
 /// What is current where a span is to be.
@@ -118,10 +134,30 @@ enum Around {
     Others,
 }
 
+/// In which context spans are left and entered again, so that layers which hear of it find the
+/// variables of the work that is in these spans.
+#[derive(Clone, Copy)]
+enum Place {
+    /// The current one.
+    Here,
+    /// That around the current one, which has just been entered.
+    Outside,
+}
+
+impl Place {
+    fn call<R>(self, f: impl FnOnce() -> R) -> R {
+        match self {
+            Place::Here => f(),
+            Place::Outside => current::enter_outer(f),
+        }
+    }
+}
+
 /// Spans that were current, innermost first, and are to be so again.
 struct Left {
     dispatch: Dispatch,
     ids: Vec<span::Id>,
+    place: Place,
 }
 
 impl Left {
@@ -131,34 +167,41 @@ impl Left {
     const MOST_IN_A_ROW: usize = 1_000;
 
     #[cold]
-    fn leave(dispatch: &Dispatch) -> Left {
+    fn leave(dispatch: &Dispatch, place: Place) -> Left {
         let mut left = Left {
             dispatch: dispatch.clone(),
             ids: Vec::new(),
+            place,
         };
+        place.call(|| left.leave_all());
+        left
+    }
+
+    fn leave_all(&mut self) {
         let mut in_a_row = 0;
-        while let Some(id) = dispatch.current_span().id().cloned() {
-            in_a_row = match left.ids.last() {
+        while let Some(id) = self.dispatch.current_span().id().cloned() {
+            in_a_row = match self.ids.last() {
                 Some(last) if *last == id => in_a_row + 1,
                 _ => 0,
             };
-            if in_a_row == Left::MOST_IN_A_ROW || left.ids.len() == Left::MOST {
+            if in_a_row == Left::MOST_IN_A_ROW || self.ids.len() == Left::MOST {
                 break;
             }
             // Kept open meanwhile.
-            left.ids.push(dispatch.clone_span(&id));
-            dispatch.exit(&id);
+            self.ids.push(self.dispatch.clone_span(&id));
+            self.dispatch.exit(&id);
         }
-        left
     }
 }
 
 impl Drop for Left {
     fn drop(&mut self) {
-        while let Some(id) = self.ids.pop() {
-            self.dispatch.enter(&id);
-            self.dispatch.try_close(id);
-        }
+        self.place.call(|| {
+            while let Some(id) = self.ids.pop() {
+                self.dispatch.enter(&id);
+                self.dispatch.try_close(id);
+            }
+        });
     }
 }
 

@@ -43,11 +43,12 @@ pub trait Companion: Send + Sync + 'static {
     /// The only way to an `R` is to call `f`, so that this cannot be forgotten or done twice.
     fn enter<R>(&self, value: &Self::Value, f: impl FnOnce() -> R) -> R;
 
-    /// [`enter`](Self::enter), or `f` alone where `value` is current: for those that find out about
-    /// both at once.
+    /// [`enter`](Self::enter), or `f` alone where `value` is current, in the frame of the context,
+    /// which has just been entered: for those that find out about both at once, and those for which
+    /// it matters in which context they leave what was current.
     #[doc(hidden)]
     #[inline]
-    fn enter_unless_current<R>(&self, value: &Self::Value, f: impl FnOnce() -> R) -> R {
+    fn enter_in_frame<R>(&self, value: &Self::Value, f: impl FnOnce() -> R) -> R {
         match caught(|| self.is_current(value)).unwrap_or_default() {
             true => f(),
             false => self.enter(value, f),
@@ -61,5 +62,12 @@ pub trait Companion: Send + Sync + 'static {
     /// context has kept. Without an implementation, what the thread has stays current.
     fn enter_none<R>(&self, f: impl FnOnce() -> R) -> R {
         f()
+    }
+
+    /// [`enter_none`](Self::enter_none), in the frame of the context, which has just been entered.
+    #[doc(hidden)]
+    #[inline]
+    fn enter_none_in_frame<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.enter_none(f)
     }
 }

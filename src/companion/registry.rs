@@ -73,7 +73,7 @@ impl<C: Companion> Erased for C {
     }
 
     fn enter_none(&self, f: &mut dyn FnMut()) {
-        Companion::enter_none(self, f);
+        Companion::enter_none_in_frame(self, f);
     }
 }
 
@@ -89,7 +89,7 @@ impl<C: Companion> Value for BoundValue<C> {
     }
 
     fn enter(&self, f: &mut dyn FnMut()) {
-        self.companion.enter_unless_current(&self.value, f);
+        self.companion.enter_in_frame(&self.value, f);
     }
 }
 

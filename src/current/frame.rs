@@ -7,6 +7,7 @@ use super::drops::drop_values;
 use super::enter::{Entering, enter_as};
 use super::kind::{Kind, Origin, Owner, Users};
 use super::thread::{contexts, glance};
+use super::values::copy_outer;
 use crate::context::Context;
 use crate::shared::SharedContext;
 
@@ -34,6 +35,13 @@ pub(crate) fn enter_again<R>(scope: &dyn Any, f: impl FnOnce() -> R) -> R {
 pub(crate) fn enter_empty<R>(f: impl FnOnce() -> R) -> R {
     let frame = Frame::new(Context::new().apart(), Owner::Call.users());
     frame.enter_scope(None, true, f)
+}
+
+/// Calls `f` in a copy of the values around the innermost frame, which has just been entered: as
+/// code there would have been called before.
+#[allow(dead_code, reason = "which companions there are is not known here")]
+pub(crate) fn enter_outer<R>(f: impl FnOnce() -> R) -> R {
+    Frame::new(copy_outer(), Owner::Call.users()).enter(f)
 }
 
 /// Calls `f`, whose result everybody will see, in an empty context, so that it is no request's.

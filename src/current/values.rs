@@ -68,6 +68,18 @@ pub(crate) fn copy() -> Context {
     copy_by(Context::quick_copy, Context::values_only)
 }
 
+/// A copy of the values around the innermost frame, as code there would have them.
+pub(super) fn copy_outer() -> Context {
+    let users = contexts().peek_outer(|_, kind| kind.users);
+    let copy = match users.map(Users::reading) {
+        None | Some(Reading::Nothing) => None,
+        Some(Reading::Once | Reading::Free) => {
+            contexts().peek_outer(|context, _| context.values_only())
+        }
+    };
+    copy.unwrap_or_default()
+}
+
 /// A copy of the current context for a new unit of work: without `local` variables.
 #[inline(always)]
 pub(crate) fn inherit() -> Context {

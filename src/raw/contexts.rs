@@ -209,7 +209,12 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
         self.frames.peek(f)
     }
 
-    /// The same for an `f` that does not even allocate.
+    /// The same for the context around the current one, if there is one.
+    pub(crate) fn peek_outer<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
+        self.frames.peek_outer(f)
+    }
+
+    /// As [`peek`](Contexts::peek), for an `f` that does not even allocate.
     #[inline]
     pub(crate) fn glance<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
         self.frames.glance(f)

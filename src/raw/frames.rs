@@ -168,7 +168,21 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
     pub(super) fn innermost(&self) -> (NonNull<T>, NonNull<K>) {
         // SAFETY: if it is not null, `enter_link` has set it and not returned, so that the link is
         // alive. That stays so: a handler that comes in between leaves what it enters.
-        match unsafe { self.innermost.get().as_ref() } {
+        self.parts(unsafe { self.innermost.get().as_ref() })
+    }
+
+    /// The frame around the innermost one, if that is not the root.
+    fn outer(&self) -> Option<(NonNull<T>, NonNull<K>)> {
+        // SAFETY: as in `innermost`.
+        let link = unsafe { self.innermost.get().as_ref() }?;
+        // SAFETY: as in `scope_link`.
+        Some(self.parts(unsafe { link.outer.as_ref() }))
+    }
+
+    /// Of the root, if there is no link.
+    #[inline]
+    fn parts(&self, link: Option<&Link<T, K, O>>) -> (NonNull<T>, NonNull<K>) {
+        match link {
             Some(link) => (link.value, link.kind),
             // `UnsafeCell` and `ManuallyDrop` have the layout of what they hold.
             None => (
@@ -182,7 +196,11 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
     /// handler. No user code may be called meanwhile.
     #[inline]
     pub(super) fn make_busy(&self) -> Option<Busy<'_, T, K>> {
-        let (value, kind) = self.innermost();
+        self.make_this_busy(self.innermost())
+    }
+
+    #[inline]
+    fn make_this_busy(&self, (value, kind): (NonNull<T>, NonNull<K>)) -> Option<Busy<'_, T, K>> {
         if self.busy.get_put_back() == value.as_ptr() {
             return None;
         }
@@ -204,7 +222,14 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
         Some(f(value, kind))
     }
 
-    /// The same for an `f` that does not even allocate.
+    /// The same for the frame around the innermost one, if there is one.
+    pub(super) fn peek_outer<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
+        let busy = self.make_this_busy(self.outer()?)?;
+        let (value, kind) = busy.parts();
+        Some(f(value, kind))
+    }
+
+    /// As [`peek`](Frames::peek), for an `f` that does not even allocate.
     #[inline]
     pub(super) fn glance<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
         let (value, kind) = self.innermost();

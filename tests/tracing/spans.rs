@@ -1,5 +1,7 @@
 //! The current span.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 #[cfg(feature = "rayon")]
@@ -10,7 +12,10 @@ use aiocontextvars::{
     Carried, Context, ContextVar, channel, context_var, copy_context, inherit_context,
 };
 use futures::channel::{mpsc, oneshot};
-use tracing::{Instrument, Span, info, info_span};
+use tracing::span::Id;
+use tracing::{Instrument, Span, Subscriber, info, info_span};
+use tracing_subscriber::layer::{Context as Layers, Layer, SubscriberExt};
+use tracing_subscriber::registry::{LookupSpan, Registry};
 
 use super::recorder::Recorder;
 use super::set_up;
@@ -216,6 +221,83 @@ fn work_that_runs_deep_in_other_spans_is_in_its_own() {
         ];
         assert_eq!(recorder.events(), owned(expected));
     });
+}
+
+/// Notes which request a layer finds when it hears of a span, and sets another if it is to.
+#[derive(Clone, Default)]
+struct Requests(Arc<Mutex<Vec<(String, Option<u64>)>>>, Arc<AtomicBool>);
+
+impl Requests {
+    fn note<S>(&self, what: &str, id: &Id, layers: Layers<'_, S>)
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let span = layers.span(id).unwrap().name();
+        let mut noted = self.0.lock().unwrap();
+        noted.push((format!("{what} {span}"), REQUEST.get()));
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Requests {
+    fn on_enter(&self, id: &Id, layers: Layers<'_, S>) {
+        self.note("enter", id, layers);
+    }
+
+    fn on_exit(&self, id: &Id, layers: Layers<'_, S>) {
+        self.note("exit", id, layers);
+        // It stays neither here nor in the context that is being entered.
+        if self.1.load(Relaxed) && REQUEST.get() == Some(1) {
+            REQUEST.set(9);
+        }
+    }
+
+    fn on_close(&self, id: Id, layers: Layers<'_, S>) {
+        self.note("close", &id, layers);
+    }
+}
+
+#[test]
+fn layers_hear_of_a_span_in_the_context_of_its_request() {
+    set_up();
+    let requests = Requests::default();
+    let subscriber = Registry::default().with(requests.clone());
+    tracing::subscriber::with_default(subscriber, || {
+        let of = |request, name| {
+            // The span is entered by its context only.
+            let span = || match name {
+                "one" => info_span!("one"),
+                _ => info_span!("two"),
+            };
+            let context = Context::new().with_value(&REQUEST, request);
+            context.call(|| span().in_scope(|| (inherit_context(), Carried::new(()))))
+        };
+        let (one, _) = of(1, "one");
+        let (two, message) = of(2, "two");
+        let (_, unread) = of(2, "two");
+        let none = Context::new().with_value(&REQUEST, 3);
+        requests.0.lock().unwrap().clear();
+        let inline = ContextAwareExecutor::from_schedule(Runnable::run);
+        one.call(|| {
+            requests.1.store(true, Relaxed);
+            message.run(|()| assert_eq!(REQUEST.get(), Some(2)));
+            two.call(|| two.call(|| ()));
+            drop(unread);
+            inline
+                .spawn_in(none, async { assert_eq!(REQUEST.get(), Some(3)) })
+                .detach();
+            inline
+                .spawn_in(two, async { shim::yield_now().await })
+                .detach();
+            requests.1.store(false, Relaxed);
+        });
+        drop(one);
+    });
+    let noted = requests.0.lock().unwrap();
+    assert!(noted.iter().filter(|(what, _)| what == "exit one").count() > 5);
+    for (what, request) in noted.iter() {
+        let expected = if what.ends_with("one") { 1 } else { 2 };
+        assert_eq!(*request, Some(expected), "{what} of {noted:?}");
+    }
 }
 
 /// What it captures is everybody's: also the subscriber is that of all.
