@@ -223,9 +223,15 @@ fn work_that_runs_deep_in_other_spans_is_in_its_own() {
     });
 }
 
+/// What happened to which span, and the request that was found.
+type Noted = (String, Option<u64>);
+
 /// Notes which request a layer finds when it hears of a span, and sets another if it is to.
 #[derive(Clone, Default)]
-struct Requests(Arc<Mutex<Vec<(String, Option<u64>)>>>, Arc<AtomicBool>);
+struct Requests {
+    noted: Arc<Mutex<Vec<Noted>>>,
+    sets: Arc<AtomicBool>,
+}
 
 impl Requests {
     fn note<S>(&self, what: &str, id: &Id, layers: Layers<'_, S>)
@@ -233,7 +239,7 @@ impl Requests {
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
         let span = layers.span(id).unwrap().name();
-        let mut noted = self.0.lock().unwrap();
+        let mut noted = self.noted.lock().unwrap();
         noted.push((format!("{what} {span}"), REQUEST.get()));
     }
 }
@@ -246,7 +252,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Requests {
     fn on_exit(&self, id: &Id, layers: Layers<'_, S>) {
         self.note("exit", id, layers);
         // It stays neither here nor in the context that is being entered.
-        if self.1.load(Relaxed) && REQUEST.get() == Some(1) {
+        if self.sets.load(Relaxed) && REQUEST.get() == Some(1) {
             REQUEST.set(9);
         }
     }
@@ -275,10 +281,10 @@ fn layers_hear_of_a_span_in_the_context_of_its_request() {
         let (two, message) = of(2, "two");
         let (_, unread) = of(2, "two");
         let none = Context::new().with_value(&REQUEST, 3);
-        requests.0.lock().unwrap().clear();
+        requests.noted.lock().unwrap().clear();
         let inline = ContextAwareExecutor::from_schedule(Runnable::run);
         one.call(|| {
-            requests.1.store(true, Relaxed);
+            requests.sets.store(true, Relaxed);
             message.run(|()| assert_eq!(REQUEST.get(), Some(2)));
             two.call(|| two.call(|| ()));
             drop(unread);
@@ -288,11 +294,11 @@ fn layers_hear_of_a_span_in_the_context_of_its_request() {
             inline
                 .spawn_in(two, async { shim::yield_now().await })
                 .detach();
-            requests.1.store(false, Relaxed);
+            requests.sets.store(false, Relaxed);
         });
         drop(one);
     });
-    let noted = requests.0.lock().unwrap();
+    let noted = requests.noted.lock().unwrap();
     assert!(noted.iter().filter(|(what, _)| what == "exit one").count() > 5);
     for (what, request) in noted.iter() {
         let expected = if what.ends_with("one") { 1 } else { 2 };
