@@ -190,7 +190,7 @@ pub(crate) trait Adapter {
     }
 
     /// The local executor that this thread runs the executor's tasks on, if they all stay on one
-    /// thread.
+    /// thread. Asked on any thread: `None` on all others.
     fn local(&self) -> Option<LocalName> {
         None
     }
