@@ -222,8 +222,12 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
         Some(f(value, kind))
     }
 
-    /// The same for the frame around the innermost one, if there is one.
+    /// The same for the frame around the innermost one. `None` if there is none, or any frame is
+    /// busy: `busy` tells only of the last one, which that need not be.
     pub(super) fn peek_outer<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
+        if !self.busy.get_put_back().is_null() {
+            return None;
+        }
         let busy = self.make_this_busy(self.outer()?)?;
         let (value, kind) = busy.parts();
         Some(f(value, kind))
@@ -245,8 +249,8 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
     }
 }
 
-/// The innermost frame, which is busy as long as this is there: whoever comes in between does not
-/// touch it.
+/// A frame, mostly the innermost one, which is busy as long as this is there: whoever comes in
+/// between does not touch it.
 pub(super) struct Busy<'a, T, K> {
     value: NonNull<T>,
     kind: NonNull<K>,
@@ -270,7 +274,8 @@ impl<T, K> Busy<'_, T, K> {
     #[inline]
     fn parts(&self) -> (&T, &K) {
         // SAFETY: both are alive as above. There is no `&mut` to the value: that of a `Busy` around
-        // this has made it busy, and none is made as long as this is there. There may be other
+        // this has made it busy (or, for an outer frame, there is none), and none is made as long
+        // as this is there. There may be other
         // shared references, of a `glance` that a signal handler has interrupted.
         unsafe { (self.value.as_ref(), self.kind.as_ref()) }
     }
