@@ -1,7 +1,10 @@
 //! Rows TH: threads and blocking jobs.
 
+use std::future::Future;
 use std::panic;
-use std::sync::{Barrier, mpsc};
+use std::pin::Pin;
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::task::{self, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -185,38 +188,44 @@ pub(crate) fn th_05_a_worker_keeps_nothing(on: On) {
     });
 }
 
-/// An output that nobody reads is dropped where it came about, outside of the context of its task
-/// or job. What it sees there is the worker's own.
+/// Who awaits a task or a job is woken where that has ended, outside of its context. What the waker
+/// finds there is the worker's own.
 pub(crate) fn th_05_a_worker_has_nothing_in_its_own_context(on: OnRemote) {
-    struct Looks(Option<oneshot::Sender<usize>>);
-    impl Drop for Looks {
-        fn drop(&mut self) {
-            let found = copy_context().len();
-            self.0.take().unwrap().send(found).unwrap();
+    struct Looks(Mutex<Option<oneshot::Sender<usize>>>);
+    impl Wake for Looks {
+        fn wake(self: Arc<Self>) {
+            let found = self.0.lock().unwrap().take();
+            if let Some(found) = found {
+                found.send(copy_context().len()).unwrap();
+            }
         }
     }
-    fn looks() -> (Looks, oneshot::Receiver<usize>) {
+    /// Awaits what has to wait, and is told what the waker finds.
+    fn look(task: &mut (impl Future + Unpin)) -> oneshot::Receiver<usize> {
         let (found, wait) = oneshot::channel();
-        (Looks(Some(found)), wait)
+        let waker = Waker::from(Arc::new(Looks(Mutex::new(Some(found)))));
+        let cx = &mut task::Context::from_waker(&waker);
+        assert!(Pin::new(task).poll(cx).is_pending());
+        wait
     }
     let harness = on.start();
     let wrapper = harness.wrapper();
     harness.block_on(async {
         for _ in 0..30 {
             on.spawn(async { drop(ID.set(1)) }).await.unwrap();
-            let (output, found) = looks();
-            let (detached, wait) = oneshot::channel::<()>();
-            let task = wrapper.spawn(async { wait.await.map(|()| output) });
-            task.detach();
-            detached.send(()).unwrap();
+            let (go, going) = oneshot::channel::<()>();
+            let mut task = wrapper.spawn(async { going.await.unwrap() });
+            let found = look(&mut task);
+            go.send(()).unwrap();
             assert_eq!(found.await, Ok(0), "where a step is run");
+            task.await.unwrap();
             shim::spawn_blocking(|| drop(ID.set(1))).await.unwrap();
-            let (output, found) = looks();
-            let (detached, wait) = mpsc::channel();
-            let job = shim::spawn_blocking(move || wait.recv().map(|()| output));
-            job.detach();
-            detached.send(()).unwrap();
+            let (go, going) = mpsc::channel::<()>();
+            let mut job = shim::spawn_blocking(move || going.recv().unwrap());
+            let found = look(&mut job);
+            go.send(()).unwrap();
             assert_eq!(found.await, Ok(0), "where a job is run");
+            job.await.unwrap();
         }
     });
 }
