@@ -20,9 +20,10 @@ use std::time::Duration;
 
 use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::shim::{
-    self, AbortHandle, ContextAwareExecutor, FromSchedule, Runnable, TaskGroup,
+    self, AbortHandle, ContextAwareExecutor, FromSchedule, JoinSet, Runnable, TaskGroup,
 };
 use aiocontextvars::{context_var, shim::JoinHandle};
+use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::executor::block_on;
 
@@ -127,6 +128,71 @@ fn what_nobody_asks_of_a_task_that_failed_goes_in_an_empty_context() {
     });
     assert_eq!((ID.get(), seen.lock().unwrap().len()), (None, 8));
     assert!(seen.lock().unwrap().iter().all(Option::is_none));
+}
+
+/// A group whose body panics, which is all that its caller hears, and whose task has failed with
+/// this before.
+fn fails_and_panics<E: Send + 'static>(error: E) {
+    let pool = pool();
+    let id = pool.block_on(async {
+        ID.set(1);
+        let scope = TaskGroup::<E>::scope(async |group| {
+            let member = group.spawn(async { Err::<(), _>(error) });
+            // The body is not dropped at an await then.
+            while !member.is_finished() {
+                thread::yield_now();
+            }
+            if member.is_finished() {
+                panic::resume_unwind(Box::new("the body"));
+            }
+            Ok(())
+        });
+        let outcome = AssertUnwindSafe(scope).catch_unwind().await;
+        let payload = outcome.err().unwrap();
+        assert_eq!(payload.downcast_ref(), Some(&"the body"));
+        ID.get()
+    });
+    assert_eq!(id, Some(1));
+}
+
+#[test]
+fn what_a_group_drops_for_a_panic_goes_in_an_empty_context() {
+    let seen = Arc::default();
+    fails_and_panics(Meddles(Arc::clone(&seen)));
+    assert_eq!(*seen.lock().unwrap(), [None]);
+    // It would end the process while the body's panic unwinds.
+    fails_and_panics(Bomb);
+}
+
+#[test]
+fn what_a_set_drops_goes_in_an_empty_context() {
+    let seen = Arc::default();
+    let next = || Meddles(Arc::clone(&seen));
+    let pool = pool();
+    pool.block_on(async {
+        ID.set(1);
+        let mut set = JoinSet::new();
+        let output = next();
+        let ended = set.spawn_on(&pool, async { output });
+        while !ended.is_finished() {
+            shim::yield_now().await;
+        }
+        set.shutdown().await;
+        assert_eq!((set.len(), ID.get()), (0, Some(1)));
+        let output = next();
+        set.spawn_on(&pool, async { output });
+        set.spawn_on(&pool, async { panic::resume_unwind(Box::new("a task")) });
+        let all = AssertUnwindSafe(set.join_all()).catch_unwind().await;
+        assert_eq!(all.unwrap_err().downcast_ref(), Some(&"a task"));
+        assert_eq!(ID.get(), Some(1));
+        // It would end the process.
+        let mut set = JoinSet::new();
+        set.spawn_on(&pool, async { Bomb });
+        set.spawn_on(&pool, async { panic::resume_unwind(Box::new("a task")) });
+        let all = AssertUnwindSafe(set.join_all()).catch_unwind().await;
+        assert!(all.is_err());
+    });
+    assert_eq!(*seen.lock().unwrap(), [None, None]);
 }
 
 /// Awaits tasks while another thread asks whether they have finished.

@@ -40,7 +40,8 @@ pub trait Companion: Send + Sync + 'static {
     /// Calls `f` while `value` is current: at each poll, call, job and drop inside the context.
     /// What was current before is so again afterwards, also after a panic.
     ///
-    /// The only way to an `R` is to call `f`, so that this cannot be forgotten or done twice.
+    /// The only way to an `R` is to call `f`, so that this cannot be forgotten or done twice. Call it
+    /// in the context in which this is called: what the work writes goes to the current one.
     fn enter<R>(&self, value: &Self::Value, f: impl FnOnce() -> R) -> R;
 
     /// [`enter`](Self::enter), or `f` alone where `value` is current, in the frame of the context,

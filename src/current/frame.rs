@@ -37,8 +37,9 @@ pub(crate) fn enter_empty<R>(f: impl FnOnce() -> R) -> R {
     frame.enter_scope(None, true, f)
 }
 
-/// Calls `f` in a copy of the values around the innermost frame, which has just been entered: as
-/// code there would have been called before.
+/// Calls `f` in a copy of the values of the frame around the innermost one, for code that is told of
+/// what is left there. Empty if what runs now may not read that frame. The scope stays that of the
+/// innermost one.
 #[allow(dead_code, reason = "which companions there are is not known here")]
 pub(crate) fn enter_outer<R>(f: impl FnOnce() -> R) -> R {
     Frame::new(copy_outer(), Owner::Call.users()).enter(f)

@@ -209,9 +209,14 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
         self.frames.peek(f)
     }
 
-    /// The same for the context around the current one, if there is one.
-    pub(crate) fn peek_outer<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
-        self.frames.peek_outer(f)
+    /// The same for the context of the next frame around the innermost one that is not passed over.
+    /// `None` too if the innermost one is the root.
+    pub(crate) fn peek_outer<R>(
+        &self,
+        is_passed: impl Fn(&K) -> bool,
+        f: impl FnOnce(&T, &K) -> R,
+    ) -> Option<R> {
+        self.frames.peek_outer(is_passed, f)
     }
 
     /// As [`peek`](Contexts::peek), for an `f` that does not even allocate.

@@ -171,12 +171,20 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
         self.parts(unsafe { self.innermost.get().as_ref() })
     }
 
-    /// The frame around the innermost one, if that is not the root.
-    fn outer(&self) -> Option<(NonNull<T>, NonNull<K>)> {
+    /// The next frame around the innermost one that is not passed over. `None` if the innermost one
+    /// is the root.
+    fn outer(&self, is_passed: impl Fn(&K) -> bool) -> Option<(NonNull<T>, NonNull<K>)> {
         // SAFETY: as in `innermost`.
-        let link = unsafe { self.innermost.get().as_ref() }?;
-        // SAFETY: as in `scope_link`.
-        Some(self.parts(unsafe { link.outer.as_ref() }))
+        let mut link = unsafe { self.innermost.get().as_ref() }?;
+        loop {
+            // SAFETY: as in `scope_link`.
+            let outer = unsafe { link.outer.as_ref() };
+            match outer {
+                // SAFETY: `enter` has borrowed it and not returned, and it is only ever shared.
+                Some(outer) if is_passed(unsafe { outer.kind.as_ref() }) => link = outer,
+                _ => return Some(self.parts(outer)),
+            }
+        }
     }
 
     /// Of the root, if there is no link.
@@ -222,13 +230,18 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
         Some(f(value, kind))
     }
 
-    /// The same for the frame around the innermost one. `None` if there is none, or any frame is
-    /// busy: `busy` tells only of the last one, which that need not be.
-    pub(super) fn peek_outer<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
+    /// The same for the next frame around the innermost one that is not passed over. `None` if the
+    /// innermost one is the root, or any frame is busy: `busy` tells only of the last one, which
+    /// that need not be.
+    pub(super) fn peek_outer<R>(
+        &self,
+        is_passed: impl Fn(&K) -> bool,
+        f: impl FnOnce(&T, &K) -> R,
+    ) -> Option<R> {
         if !self.busy.get_put_back().is_null() {
             return None;
         }
-        let busy = self.make_this_busy(self.outer()?)?;
+        let busy = self.make_this_busy(self.outer(is_passed)?)?;
         let (value, kind) = busy.parts();
         Some(f(value, kind))
     }
@@ -275,8 +288,8 @@ impl<T, K> Busy<'_, T, K> {
     fn parts(&self) -> (&T, &K) {
         // SAFETY: both are alive as above. There is no `&mut` to the value: that of a `Busy` around
         // this has made it busy (or, for an outer frame, there is none), and none is made as long
-        // as this is there. There may be other
-        // shared references, of a `glance` that a signal handler has interrupted.
+        // as this is there. There may be other shared references, of a `glance` that a signal
+        // handler has interrupted.
         unsafe { (self.value.as_ref(), self.kind.as_ref()) }
     }
 }

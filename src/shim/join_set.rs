@@ -15,6 +15,7 @@ use super::context_aware::ContextAwareExecutor;
 use super::executor::{Executor, LocalExecutor};
 use super::join::{AbortHandle, JoinHandle, TaskId};
 use super::join_error::JoinError;
+use super::outcome::drop_unclaimed;
 use super::spawning;
 use crate::task_context::TaskContext;
 
@@ -449,10 +450,18 @@ impl<T: 'static> JoinSet<T> {
     pub async fn join_all(mut self) -> Vec<T> {
         let mut outputs = Vec::with_capacity(self.len());
         while let Some(result) = self.join_next().await {
-            match result.map_err(JoinError::try_into_panic) {
-                Ok(output) => outputs.push(output),
-                Err(Ok(payload)) => std::panic::resume_unwind(payload),
-                Err(Err(error)) => panic!("`JoinSet::join_all`: {error}"),
+            let error = match result {
+                Ok(output) => {
+                    outputs.push(output);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            // Not while this unwinds: one whose destructor panics would end the process.
+            drop_unclaimed(outputs);
+            match error.try_into_panic() {
+                Ok(payload) => std::panic::resume_unwind(payload),
+                Err(error) => panic!("`JoinSet::join_all`: {error}"),
             }
         }
         outputs
@@ -478,7 +487,9 @@ impl<T: 'static> JoinSet<T> {
     /// ```
     pub async fn shutdown(&mut self) {
         self.abort_all();
-        while self.join_next().await.is_some() {}
+        while let Some(result) = self.join_next().await {
+            drop_unclaimed(result);
+        }
     }
 
     /// Starts to abort all tasks. They stay in the set, and their results can be awaited.

@@ -171,7 +171,9 @@ impl<E: Send + 'static> TaskGroup<E> {
             Some(Err(payload)) => {
                 group.abort();
                 // The panic comes before what the tasks have to tell.
-                let _failures = group.shared.ended().await;
+                if let Err(failures) = group.shared.ended().await {
+                    drop_unclaimed(failures);
+                }
                 panic::resume_unwind(payload);
             }
             None => None,
