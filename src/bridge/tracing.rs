@@ -37,11 +37,11 @@
 //!
 //! Where work runs while its thread is in another span, as a stolen job or a task of an inline
 //! executor does, that span is left meanwhile and entered again afterwards. Layers hear of both in
-//! a copy of the values around, which are those of that span's request, and not those of the work.
-//! (They find none where what runs now may not read there, as in a span around a runtime's own
-//! `block_on`.) So the span of the work is the current one, though it may be entered further out as
-//! well. (Entered within itself, a registry would not take it for the current one.) It is the same
-//! where what a context keeps is dropped, as when a request drops the last message of another one:
+//! a copy of the values around, those that an event would have found there, and not in those of the
+//! work. (They find none where what runs now may not read there, as in a span around a `block_on`.)
+//! So the span of the work is the current one, though it may be entered further out as well.
+//! (Entered within itself, a registry would not take it for the current one.) It is the same where
+//! what a context keeps is dropped, as when a request drops the last message of another one:
 //! the other's span closes in no span.
 
 use std::fmt::{self, Write};

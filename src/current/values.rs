@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use triomphe::Arc;
 
-use super::kind::{Kind, Origin, Users};
+use super::kind::{Origin, Users};
 use super::thread::{contexts, free_at_thread_exit, glance};
 use crate::companion;
 use crate::context::Context;
@@ -69,14 +69,13 @@ pub(crate) fn copy() -> Context {
 }
 
 /// A copy of the values of the frame around the innermost one, empty if what runs now may not read
-/// there. A frame in which an executor runs has none of its own.
+/// there: also where an executor runs in between, since its tasks may be others'.
 pub(super) fn copy_outer() -> Context {
-    let is_run = |kind: &Kind| matches!(kind.users, Users::Run);
-    let users = contexts().peek_outer(is_run, |_, kind| kind.users);
+    let users = contexts().peek_outer(|_, kind| kind.users);
     let copy = match users.map(Users::reading) {
         None | Some(Reading::Nothing) => None,
         Some(Reading::Once | Reading::Free) => {
-            contexts().peek_outer(is_run, |context, _| context.values_only())
+            contexts().peek_outer(|context, _| context.values_only())
         }
     };
     copy.unwrap_or_default()

@@ -209,14 +209,10 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
         self.frames.peek(f)
     }
 
-    /// The same for the context of the next frame around the innermost one that is not passed over.
-    /// `None` too if the innermost one is the root.
-    pub(crate) fn peek_outer<R>(
-        &self,
-        is_passed: impl Fn(&K) -> bool,
-        f: impl FnOnce(&T, &K) -> R,
-    ) -> Option<R> {
-        self.frames.peek_outer(is_passed, f)
+    /// The same for the context of the frame around the innermost one. `None` too if the innermost
+    /// one is the root, or any frame is busy.
+    pub(crate) fn peek_outer<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
+        self.frames.peek_outer(f)
     }
 
     /// As [`peek`](Contexts::peek), for an `f` that does not even allocate.

@@ -171,20 +171,12 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
         self.parts(unsafe { self.innermost.get().as_ref() })
     }
 
-    /// The next frame around the innermost one that is not passed over. `None` if the innermost one
-    /// is the root.
-    fn outer(&self, is_passed: impl Fn(&K) -> bool) -> Option<(NonNull<T>, NonNull<K>)> {
+    /// The frame around the innermost one. `None` if the innermost one is the root.
+    fn outer(&self) -> Option<(NonNull<T>, NonNull<K>)> {
         // SAFETY: as in `innermost`.
-        let mut link = unsafe { self.innermost.get().as_ref() }?;
-        loop {
-            // SAFETY: as in `scope_link`.
-            let outer = unsafe { link.outer.as_ref() };
-            match outer {
-                // SAFETY: `enter` has borrowed it and not returned, and it is only ever shared.
-                Some(outer) if is_passed(unsafe { outer.kind.as_ref() }) => link = outer,
-                _ => return Some(self.parts(outer)),
-            }
-        }
+        let link = unsafe { self.innermost.get().as_ref() }?;
+        // SAFETY: as in `scope_link`.
+        Some(self.parts(unsafe { link.outer.as_ref() }))
     }
 
     /// Of the root, if there is no link.
@@ -230,18 +222,13 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
         Some(f(value, kind))
     }
 
-    /// The same for the next frame around the innermost one that is not passed over. `None` if the
-    /// innermost one is the root, or any frame is busy: `busy` tells only of the last one, which
-    /// that need not be.
-    pub(super) fn peek_outer<R>(
-        &self,
-        is_passed: impl Fn(&K) -> bool,
-        f: impl FnOnce(&T, &K) -> R,
-    ) -> Option<R> {
+    /// The same for the frame around the innermost one. `None` if the innermost one is the root, or
+    /// any frame is busy: `busy` names only the one that was made busy last.
+    pub(super) fn peek_outer<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
         if !self.busy.get_put_back().is_null() {
             return None;
         }
-        let busy = self.make_this_busy(self.outer(is_passed)?)?;
+        let busy = self.make_this_busy(self.outer()?)?;
         let (value, kind) = busy.parts();
         Some(f(value, kind))
     }

@@ -294,13 +294,6 @@ fn layers_hear_of_a_span_in_the_context_of_its_request() {
             let event_loop = EventLoop::new();
             let task = event_loop.spawn_in(two.clone(), async { shim::yield_now().await });
             event_loop.run_until_complete(async { task.await.unwrap() });
-            #[cfg(feature = "smol")]
-            {
-                let executor =
-                    ContextAwareExecutor::new(std::rc::Rc::new(smol::LocalExecutor::new()));
-                let task = executor.spawn_local_in(two.clone(), async { shim::yield_now().await });
-                executor.block_on_local(async { task.await.unwrap() });
-            }
             inline
                 .spawn_in(two, async { shim::yield_now().await })
                 .detach();
