@@ -180,14 +180,21 @@ fn what_a_set_drops_goes_in_an_empty_context() {
         set.shutdown().await;
         assert_eq!((set.len(), ID.get()), (0, Some(1)));
         let output = next();
-        set.spawn_on(&pool, async { output });
+        let ended = set.spawn_on(&pool, async { output });
+        // So that its output is taken before the other's panic.
+        while !ended.is_finished() {
+            shim::yield_now().await;
+        }
         set.spawn_on(&pool, async { panic::resume_unwind(Box::new("a task")) });
         let all = AssertUnwindSafe(set.join_all()).catch_unwind().await;
         assert_eq!(all.unwrap_err().downcast_ref(), Some(&"a task"));
         assert_eq!(ID.get(), Some(1));
         // It would end the process.
         let mut set = JoinSet::new();
-        set.spawn_on(&pool, async { Bomb });
+        let ended = set.spawn_on(&pool, async { Bomb });
+        while !ended.is_finished() {
+            shim::yield_now().await;
+        }
         set.spawn_on(&pool, async { panic::resume_unwind(Box::new("a task")) });
         let all = AssertUnwindSafe(set.join_all()).catch_unwind().await;
         assert!(all.is_err());

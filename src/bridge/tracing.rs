@@ -41,8 +41,8 @@
 //! work. (They find none where what runs now may not read there, as in a span around a `block_on`.)
 //! So the span of the work is the current one, though it may be entered further out as well.
 //! (Entered within itself, a registry would not take it for the current one.) It is the same where
-//! what a context keeps is dropped, as when a request drops the last message of another one:
-//! the other's span closes in no span.
+//! what a context keeps is dropped, as when a request drops the last message of another one: the
+//! other's span closes in no span.
 
 use std::fmt::{self, Write};
 use std::mem;

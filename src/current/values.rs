@@ -71,14 +71,11 @@ pub(crate) fn copy() -> Context {
 /// A copy of the values of the frame around the innermost one, empty if what runs now may not read
 /// there: also where an executor runs in between, since its tasks may be others'.
 pub(super) fn copy_outer() -> Context {
-    let users = contexts().peek_outer(|_, kind| kind.users);
-    let copy = match users.map(Users::reading) {
-        None | Some(Reading::Nothing) => None,
-        Some(Reading::Once | Reading::Free) => {
-            contexts().peek_outer(|context, _| context.values_only())
-        }
-    };
-    copy.unwrap_or_default()
+    match contexts().peek_outer(|context, kind| (context.values_only(), kind.users)) {
+        // Asked outside of `peek_outer`: the answer may come from code of runtimes.
+        Some((copy, users)) if users.reading() != Reading::Nothing => copy,
+        _ => Context::new(),
+    }
 }
 
 /// A copy of the current context for a new unit of work: without `local` variables.

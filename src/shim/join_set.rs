@@ -450,18 +450,16 @@ impl<T: 'static> JoinSet<T> {
     pub async fn join_all(mut self) -> Vec<T> {
         let mut outputs = Vec::with_capacity(self.len());
         while let Some(result) = self.join_next().await {
-            let error = match result {
-                Ok(output) => {
-                    outputs.push(output);
-                    continue;
+            match result {
+                Ok(output) => outputs.push(output),
+                Err(error) => {
+                    // Not while this unwinds: one whose destructor panics would end the process.
+                    drop_unclaimed(outputs);
+                    match error.try_into_panic() {
+                        Ok(payload) => std::panic::resume_unwind(payload),
+                        Err(error) => panic!("`JoinSet::join_all`: {error}"),
+                    }
                 }
-                Err(error) => error,
-            };
-            // Not while this unwinds: one whose destructor panics would end the process.
-            drop_unclaimed(outputs);
-            match error.try_into_panic() {
-                Ok(payload) => std::panic::resume_unwind(payload),
-                Err(error) => panic!("`JoinSet::join_all`: {error}"),
             }
         }
         outputs

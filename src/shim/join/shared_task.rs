@@ -333,8 +333,7 @@ impl<T: 'static> SharedJoin<T> for SharedTask<T> {
 
     fn release(self: Arc<Self>) {
         let waker = Waker::from(Arc::new(Release(Arc::downgrade(&self))));
-        let joined = self.poll(&mut task::Context::from_waker(&waker));
-        if let Poll::Ready(joined) = joined {
+        if let Poll::Ready(joined) = self.poll(&mut task::Context::from_waker(&waker)) {
             drop_unclaimed(joined);
         }
     }
