@@ -273,10 +273,10 @@ impl<T, K> Busy<'_, T, K> {
 
     #[inline]
     fn parts(&self) -> (&T, &K) {
-        // SAFETY: both are alive as above. There is no `&mut` to the value: that of a `Busy` around
-        // this has made it busy (or, for an outer frame, there is none), and none is made as long
-        // as this is there. There may be other shared references, of a `glance` that a signal
-        // handler has interrupted.
+        // SAFETY: both are alive as above. There is no `&mut` to the value: a `Busy` around this that
+        // had one would have made it busy, which `make_busy` has looked for (`peek_outer` for that
+        // of any frame), and none is made as long as this is there. There may be other shared
+        // references, of a `glance` that a signal handler has interrupted.
         unsafe { (self.value.as_ref(), self.kind.as_ref()) }
     }
 }

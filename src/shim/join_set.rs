@@ -437,12 +437,12 @@ impl<T: 'static> JoinSet<T> {
     /// # Panics
     ///
     /// If a task panicked, with its panic; if one was aborted, with a message. The other tasks are
-    /// aborted then. For a form that does not panic, call [`join_next`](Self::join_next) until it
-    /// gives `None`.
+    /// aborted then, and the outputs so far dropped, in an empty context. For a form that does not
+    /// panic and keeps them, call [`join_next`](Self::join_next) until it gives `None`.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future aborts the tasks.
+    /// Dropping the future aborts the tasks, and drops the outputs so far where it is dropped.
     ///
     /// # Examples
     ///

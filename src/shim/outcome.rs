@@ -1,5 +1,6 @@
-//! [`Outcome`]: how a task ended, for executors on which a panic must stay within the task;
-//! [`Unclaimed`]: an output, for the others.
+//! What a task leaves until somebody awaits it: [`Outcome`], for executors on which a panic must
+//! stay within the task, and [`Unclaimed`], for runtimes that keep panics themselves. What nobody
+//! awaits is dropped in an empty context.
 
 use std::future::Future;
 use std::mem;
