@@ -366,6 +366,25 @@ fn a_schedule_closure_that_panics_cancels_the_task() {
 }
 
 #[test]
+fn the_last_task_may_drop_an_executor_that_panics() {
+    let (sender, steps) = mpsc::channel::<Runnable>();
+    let bomb = Bomb;
+    let executor = ContextAwareExecutor::from_schedule(move |step| {
+        let _dropped_with_this = &bomb;
+        drop(sender.send(step));
+    });
+    let task = executor.spawn(async { 1 });
+    drop(executor);
+    steps.recv().unwrap().run();
+    assert_eq!(steps.try_recv().err(), Some(mpsc::TryRecvError::Empty));
+    assert_eq!(block_on(task).unwrap(), 1);
+    assert_eq!(
+        steps.try_recv().err(),
+        Some(mpsc::TryRecvError::Disconnected)
+    );
+}
+
+#[test]
 #[should_panic(expected = "polled after it gave its result")]
 fn polled_again_a_handle_panics() {
     let event_loop = EventLoop::new();
