@@ -73,7 +73,9 @@
 //!   [itself](crate::Carried).
 //! - what `flat_map` and `flatten` have a parallel iterator of their own for, and all that follows
 //!   these. That is another hop: use the adapter again, on the inner iterator for its closures, and
-//!   after `flat_map` for those that follow. `flat_map_iter` and `flatten_iter` make no jobs.
+//!   after `flat_map` for those that follow. (Without it, the inner one waits within the context,
+//!   and bare jobs of others that run there read it and can change it.) `flat_map_iter` and
+//!   `flatten_iter` make no jobs.
 //!
 //! ```
 //! # use aiocontextvars::{ContextExt, context_var};

@@ -632,6 +632,70 @@ fn all_that_is_ready_runs_in_the_turn_that_stops() {
     assert_eq!(count.get(), 200);
 }
 
+/// The callbacks and tasks that have run: which one, and what it has read.
+type Ran = Rc<RefCell<Vec<(&'static str, Option<u64>)>>>;
+
+/// Schedules, and has what is run schedule more.
+async fn schedules_last(ran: Ran) {
+    let note = move |what| {
+        let ran = Rc::clone(&ran);
+        move || ran.borrow_mut().push((what, ID.get()))
+    };
+    ID.set(1);
+    let (first, second) = (note("callback"), note("callback's callback"));
+    shim::call_soon_local(move || {
+        first();
+        ID.set(3);
+        shim::call_soon_local(second);
+    });
+    let (first, second) = (note("step"), note("second step"));
+    shim::spawn_local(async move {
+        first();
+        shim::yield_now().await;
+        second();
+    })
+    .detach();
+    ID.set(2);
+}
+
+#[test]
+fn ru_07_what_the_future_schedules_last_is_run_in_one_more_turn() {
+    for panics in [false, true] {
+        let event_loop = EventLoop::new();
+        let ran = Ran::default();
+        let main = schedules_last(Rc::clone(&ran)).map(|()| {
+            if panics {
+                panic::resume_unwind(Box::new("main"));
+            }
+        });
+        let run = panic::catch_unwind(AssertUnwindSafe(|| event_loop.run_until_complete(main)));
+        assert_eq!(run.is_err(), panics);
+        assert_eq!(ID.get(), None);
+        assert_eq!(
+            ran.take(),
+            [("callback", Some(1)), ("step", Some(1))],
+            "{panics}"
+        );
+        event_loop.run_until_complete(async {});
+        let left = [("callback's callback", Some(3)), ("second step", Some(1))];
+        assert_eq!(ran.take(), left, "{panics}");
+        drop(event_loop);
+        assert_eq!(Rc::strong_count(&ran), 1);
+    }
+}
+
+#[test]
+fn ru_07_a_stop_leaves_what_is_scheduled_in_its_turn() {
+    let event_loop = EventLoop::new();
+    let ran = Ran::default();
+    let handle = event_loop.handle();
+    let main = schedules_last(Rc::clone(&ran)).inspect(move |()| handle.stop());
+    event_loop.run_until_complete(main);
+    assert_eq!(*ran.borrow(), []);
+    event_loop.run_until_complete(async {});
+    assert_eq!(ran.borrow().len(), 4);
+}
+
 #[test]
 fn a_blocking_job_may_block() {
     let seen = EventLoop::new().run_until_complete(async {

@@ -1,7 +1,7 @@
 //! Running a loop: its turns, and its main future.
 
 use std::future::Future;
-use std::panic::Location;
+use std::panic::{self, AssertUnwindSafe, Location};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Waker};
@@ -31,8 +31,8 @@ pub(super) fn start_running() -> Result<Marked, BlockOnError> {
 }
 
 impl EventLoop {
-    /// Turns until `main` is done or somebody calls `stop`, and returns whether `main` is. It is
-    /// asked when its turn comes.
+    /// Turns until the turn after `main` is done, or that in which somebody calls `stop`, and
+    /// returns whether `main` is done. It is asked when its turn comes.
     pub(super) fn run(&self, main: &mut dyn FnMut() -> bool) -> bool {
         current::enter_again(&self.scope(), || self.run_entered(main))
     }
@@ -53,13 +53,15 @@ impl EventLoop {
         };
         let mut running = driver.start();
         loop {
+            let is_last = turns.done;
             // All that is ready, as asyncio does.
             let any = running.turn(usize::MAX, &mut turns);
             // A stop is over with its run.
             let stop = shared.take_stop();
-            if turns.done || stop {
+            if is_last || stop {
                 return turns.done;
             }
+            // One more turn, as in asyncio: for what `main` has scheduled in its last step.
             if any {
                 continue;
             }
@@ -86,13 +88,21 @@ impl EventLoop {
         });
         let waker = Waker::from(Arc::clone(&main));
         waker.wake_by_ref();
+        let mut panicked = None;
         let done = self.run(&mut || {
             // Not a store: this has to see what was done before the mark was set, by those who left
             // it at that.
             main.queued.swap(false, Ordering::AcqRel);
             let mut cx = task::Context::from_waker(&waker);
-            future.as_mut().poll(&mut cx).is_ready()
+            let poll = AssertUnwindSafe(|| future.as_mut().poll(&mut cx).is_ready());
+            panic::catch_unwind(poll).unwrap_or_else(|payload| {
+                panicked = Some(payload);
+                true
+            })
         });
+        if let Some(payload) = panicked {
+            panic::resume_unwind(payload);
+        }
         if done {
             Ok(())
         } else {
