@@ -106,10 +106,11 @@
 //!
 //! # Features
 //!
-//! None is on by default, all combine, and none changes what another does, with one exception: if
-//! exactly one of `tokio`, `async-std` and `smol` is on, [`shim::block_on`] runs on that runtime
-//! where the [search](shim#which-executor) finds no executor, and `shim::spawn` goes to it if it is
-//! smol or async-std.
+//! None is on by default, all combine, and none changes what another does, with three exceptions,
+//! which [libraries](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/libraries.md) list. The one that shows: if exactly one of `tokio`, `async-std`
+//! and `smol` is on, [`shim::block_on`] runs on that runtime where the
+//! [search](shim#which-executor) finds no executor, and `shim::spawn` goes to it if it is smol or
+//! async-std.
 //!
 //! - `tokio`, `async-std`, `smol`: the adapter of that runtime, `shim::tokio` and so on.
 //!   `shim::tokio::task` takes the place of `tokio::task`.

@@ -11,7 +11,9 @@ use std::thread;
 
 use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::shim::{self, ContextAwareExecutor, FromSchedule, Runner};
-use aiocontextvars::{Context, SharedContext, context_var};
+use aiocontextvars::{Context, ContextExt, SharedContext, context_var};
+use futures::executor::LocalPool;
+use futures::task::LocalSpawnExt;
 
 use drops::Drops;
 
@@ -109,6 +111,33 @@ fn a_run_on_an_executor_where_blocking_is_refused() {
         text.starts_with("cannot block on a future here: "),
         "{text}"
     );
+}
+
+#[test]
+fn a_runtime_that_is_run_by_its_own_means_runs_apart() {
+    let mut pool = LocalPool::new();
+    let spawner = pool.spawner();
+    ID.set(1);
+    let mut runner = Runner::from_block_on(move |future| pool.run_until(future));
+    let bare = || {
+        let task = async { (ID.get(), ID.try_set(3).is_ok()) };
+        spawner.spawn_local_with_handle(task).unwrap()
+    };
+    // One that was there, and one of the run.
+    let other = bare();
+    let seen = runner.run(async {
+        let inside = bare();
+        let seen = (other.await, inside.await, ID.get());
+        ID.set(2);
+        seen
+    });
+    assert_eq!(seen, ((None, false), (None, false), Some(1)));
+    assert_eq!((runner.context().get(&ID), ID.get()), (Some(2), Some(1)));
+    // One in a context of its own can write, and is alone with it.
+    let own = async { (ID.try_set(3).is_ok(), ID.get()) }.in_context(Context::new());
+    let own = spawner.spawn_local_with_handle(own).unwrap();
+    assert_eq!(runner.run(own), (true, Some(3)));
+    assert_eq!((runner.context().get(&ID), ID.get()), (Some(2), Some(1)));
 }
 
 #[test]

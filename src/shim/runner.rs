@@ -107,7 +107,10 @@ impl Runner {
     }
 
     /// A runner on whatever `block_on` runs futures on, as a runtime that has to be driven by its
-    /// own `block_on`.
+    /// own `block_on`, or one that this crate does not know.
+    ///
+    /// The closure is called apart from the caller's context: what else the runtime runs there, as
+    /// tasks that the shim did not spawn, finds no values and cannot set any.
     ///
     /// # Examples
     ///
@@ -125,7 +128,7 @@ impl Runner {
     ) -> Runner {
         Runner::with(
             move |future| {
-                block_on(future);
+                current::enter_run(|| block_on(future));
                 Ok(())
             },
             None,
