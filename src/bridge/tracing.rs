@@ -36,13 +36,18 @@
 //! # Other spans on the thread
 //!
 //! Where work runs while its thread is in another span, as a stolen job or a task of an inline
-//! executor does, that span is left meanwhile and entered again afterwards. Layers hear of both in
-//! a copy of the values around, those that an event would have found there, and not in those of the
-//! work. (They find none where what runs now may not read there, as in a span around a `block_on`.)
-//! So the span of the work is the current one, though it may be entered further out as well.
-//! (Entered within itself, a registry would not take it for the current one.) It is the same where
-//! what a context keeps is dropped, as when a request drops the last message of another one: the
-//! other's span closes in no span.
+//! executor does, its own span is entered inside of that one, and is the current one.
+//!
+//! The spans around are left meanwhile, and entered again afterwards, where there is no other way:
+//! for work without a span, and for one whose span is entered further out as well. (Entered within
+//! itself, a registry would not take it for the current one.) Layers hear of both in a copy of the
+//! values around, those that an event would have found there, and not in those of the work. (They
+//! find none where what runs now may not read there, as in a span around a `block_on`.) It is the
+//! same where what a context keeps is dropped, as when a request drops the last message of another
+//! one: the other's span closes in no span.
+//!
+//! What a layer makes current in a span, as OpenTelemetry's does, is then made current anew. If a
+//! program has made something else current inside of the span, by hand, that comes to lie below.
 
 use std::fmt::{self, Write};
 use std::mem;
@@ -56,6 +61,7 @@ use ::tracing::dispatcher::{self, Dispatch};
 use ::tracing::span::{self, Span};
 use ::tracing::subscriber::NoSubscriber;
 
+use crate::catch::catch;
 use crate::companion::Companion;
 use crate::current;
 
@@ -105,13 +111,18 @@ fn enter<R>(span: &Span, place: Place, f: impl FnOnce() -> R) -> R {
     let around = span.with_subscriber(|(id, dispatch)| match dispatch.current_span().id() {
         None => Around::Nothing,
         Some(current) if current == id => Around::Same,
-        // Asked for again by `leave`, which is cold, so that nothing is cloned here.
         Some(_) => Around::Others,
     });
     match around {
         None | Some(Around::Nothing) => span.in_scope(f),
         Some(Around::Same) => f(),
         Some(Around::Others) => {
+            let entered = span.enter();
+            if CurrentSpan.is_current(span) {
+                return f();
+            }
+            // It is entered further out as well, which a registry goes by.
+            drop(entered);
             let _left = span.with_subscriber(|(_, dispatch)| Left::leave(dispatch, place));
             span.in_scope(f)
         }
@@ -197,10 +208,20 @@ impl Left {
 
 impl Drop for Left {
     fn drop(&mut self) {
-        self.place.call(|| {
-            while let Some(id) = self.ids.pop() {
-                self.dispatch.enter(&id);
-                self.dispatch.try_close(id);
+        let Left {
+            dispatch,
+            ids,
+            place,
+        } = self;
+        place.call(|| {
+            while let Some(id) = ids.pop() {
+                // A layer's panic is for the others not to hear of.
+                catch(|| {
+                    // Unless it has gone: whoever had entered it has left it in between.
+                    if !dispatch.try_close(id.clone()) {
+                        dispatch.enter(&id);
+                    }
+                });
             }
         });
     }

@@ -21,7 +21,8 @@ pub trait Companion: Send + Sync + 'static {
     /// The last context that keeps it drops it inside itself: whoever hears of the drop, as a
     /// subscriber does of the end of a span, finds the variables of that context, on whatever
     /// thread. The values of companions that were registered before this one are current, as where
-    /// it is entered, and of the others nothing is (see [`enter_none`](Companion::enter_none)).
+    /// it is entered, and of the others nothing is (see [`enter_none`](Companion::enter_none)), but
+    /// for those whose values [are current](Self::is_current) anyway.
     type Value: Send + Sync + 'static;
 
     /// What is current on this thread, if there is anything to be taken along.
@@ -30,8 +31,9 @@ pub trait Companion: Send + Sync + 'static {
     /// companions.
     fn capture(&self) -> Option<Self::Value>;
 
-    /// Whether `value` is what is current on this thread already. Then it is neither entered again
-    /// nor captured anew: the new context shares what the current one has.
+    /// Whether `value` is what is current on this thread already, and so kept by the thread. Then it
+    /// is neither entered again nor captured anew: the new context shares what the current one has.
+    /// Nor is it left where the last context that keeps it is dropped.
     fn is_current(&self, value: &Self::Value) -> bool {
         let _ = value;
         false

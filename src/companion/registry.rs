@@ -135,12 +135,9 @@ fn capture_all(before: Option<&SharedCompanions>) -> Captured {
     }
 }
 
-fn collect(mut slots: impl Iterator<Item = CapturedValue>) -> Captured {
-    match slots.next() {
-        Some(first) => Captured::Companions(SharedCompanions::new(Companions {
-            first,
-            others: slots.collect(),
-        })),
+fn collect(slots: impl Iterator<Item = CapturedValue>) -> Captured {
+    match Companions::of(slots) {
+        Some(companions) => Captured::Companions(SharedCompanions::new(companions)),
         None => Captured::Nothing,
     }
 }

@@ -161,7 +161,8 @@ impl Drop for Frame {
         }
         drop_values(mem::take(&mut self.context));
         if let Origin::Shared(shared) = origin {
-            shared.into_last().into_iter().for_each(drop_values);
+            let last = shared.into_last().map(Context::apart);
+            last.into_iter().for_each(drop_values);
         }
     }
 }

@@ -1,16 +1,18 @@
 //! The current span.
 
+use std::cell::RefCell;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-#[cfg(feature = "rayon")]
 use aiocontextvars::ContextExt;
 use aiocontextvars::event_loop::EventLoop;
 use aiocontextvars::shim::{self, ContextAwareExecutor, Runnable, Runner};
 use aiocontextvars::{
     Carried, Context, ContextVar, channel, context_var, copy_context, inherit_context,
 };
+use futures::FutureExt;
 use futures::channel::{mpsc, oneshot};
 use tracing::span::Id;
 use tracing::{Instrument, Span, Subscriber, info, info_span};
@@ -268,6 +270,7 @@ fn layers_hear_of_a_span_in_the_context_of_its_request() {
     let requests = Requests::default();
     let subscriber = Registry::default().with(requests.clone());
     tracing::subscriber::with_default(subscriber, || {
+        let in_none = inherit_context();
         let of = |request, name| {
             // The span is entered by its context only.
             let span = || match name {
@@ -287,6 +290,9 @@ fn layers_hear_of_a_span_in_the_context_of_its_request() {
             requests.sets.store(true, Relaxed);
             message.run(|()| assert_eq!(REQUEST.get(), Some(2)));
             two.call(|| two.call(|| ()));
+            for _ in 0..3 {
+                in_none.call(|| two.call(|| ()));
+            }
             drop(unread);
             inline
                 .spawn_in(none, async { assert_eq!(REQUEST.get(), Some(3)) })
@@ -302,11 +308,139 @@ fn layers_hear_of_a_span_in_the_context_of_its_request() {
         drop(one);
     });
     let noted = requests.noted.lock().unwrap();
-    assert!(noted.iter().filter(|(what, _)| what == "exit one").count() > 5);
+    let count = |what| noted.iter().filter(|(noted, _)| noted == what).count();
+    // For what is in no span, and for what is dropped; and at the end.
+    assert_eq!(count("exit one"), 5);
+    assert_eq!(count("enter one"), 5);
+    assert!(count("enter two") > 5);
     for (what, request) in noted.iter() {
         let expected = if what.ends_with("one") { 1 } else { 2 };
         assert_eq!(*request, Some(expected), "{what} of {noted:?}");
     }
+}
+
+thread_local! {
+    /// What is attached on this thread, innermost last: by `Attaches` in its spans, and by hand.
+    static ATTACHED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Attaches the number of a span that is entered, as OpenTelemetry's layer does with its context.
+struct Attaches;
+
+impl<S: Subscriber> Layer<S> for Attaches {
+    fn on_enter(&self, id: &Id, _: Layers<'_, S>) {
+        ATTACHED.with_borrow_mut(|attached| attached.push(id.into_u64()));
+    }
+
+    fn on_exit(&self, id: &Id, _: Layers<'_, S>) {
+        ATTACHED.with_borrow_mut(|attached| {
+            let last = attached.iter().rposition(|other| *other == id.into_u64());
+            attached.remove(last.unwrap());
+        });
+    }
+}
+
+/// Does something, given a context that was captured in a span of another request.
+type Act = fn(&Context);
+
+#[test]
+fn what_is_attached_by_hand_inside_of_a_span_stays_on_top() {
+    const BY_HAND: u64 = u64::MAX;
+    const ACTS: &[(&str, Act)] = &[
+        ("a capture dropped", |_| drop(inherit_context())),
+        ("a call", |_| inherit_context().call(|| ())),
+        ("a call that sets", |_| {
+            inherit_context().call(|| drop(REQUEST.set(1)))
+        }),
+        ("a call of another's", |other| other.call(|| ())),
+        ("another's call that sets", |other| {
+            other.call(|| drop(REQUEST.set(1)))
+        }),
+        ("a bound closure", |_| shim::bind(|| ())()),
+        ("a message dropped", |_| drop(Carried::new(()))),
+        ("a message", |_| {
+            Carried::new(()).run(|()| drop(REQUEST.set(1)))
+        }),
+        ("a future", |_| {
+            let future = async { drop(REQUEST.set(1)) }.in_current_context();
+            future.now_or_never().unwrap();
+        }),
+        ("a future of another's", |other| {
+            async {}.in_context(other.clone()).now_or_never().unwrap();
+        }),
+        ("a scope", |_| {
+            REQUEST.scope(1, async {}).now_or_never().unwrap();
+        }),
+        ("a scope dropped", |_| drop(REQUEST.scope(1, async {}))),
+        ("a timer cancelled", |_| {
+            let event_loop = EventLoop::new();
+            event_loop
+                .call_later(Duration::from_secs(1), || ())
+                .cancel();
+        }),
+    ];
+    set_up();
+    tracing::subscriber::with_default(Registry::default().with(Attaches), || {
+        let other = info_span!("other").in_scope(inherit_context);
+        for (what, act) in ACTS {
+            info_span!("request").in_scope(|| {
+                ATTACHED.with_borrow_mut(|attached| attached.push(BY_HAND));
+                let before = ATTACHED.with_borrow(Vec::clone);
+                act(&other);
+                assert_eq!(ATTACHED.with_borrow(Vec::clone), before, "{what}");
+                // In the other's span, that is on top.
+                other.call(|| {
+                    let top = ATTACHED.with_borrow(|attached| attached.last().copied());
+                    assert_eq!(top, Span::current().id().map(|id| id.into_u64()), "{what}");
+                });
+                let top = ATTACHED.with_borrow_mut(Vec::pop);
+                assert_eq!(top, Some(BY_HAND), "{what}");
+            });
+        }
+    });
+    assert!(ATTACHED.with_borrow(Vec::is_empty));
+}
+
+#[test]
+fn a_span_that_is_left_for_good_meanwhile_is_not_entered_again() {
+    recorded(|_| {
+        let nobody = inherit_context();
+        let outer = info_span!("outer").entered();
+        let inner = info_span!("inner").entered();
+        nobody.call(move || drop(inner));
+        assert_eq!(Span::current().metadata().unwrap().name(), "outer");
+        drop(outer);
+    });
+}
+
+/// Panics where a span is entered, once it is armed.
+#[derive(Clone, Default)]
+struct Panics(Arc<AtomicBool>);
+
+impl<S: Subscriber> Layer<S> for Panics {
+    fn on_enter(&self, _: &Id, _: Layers<'_, S>) {
+        if self.0.load(Relaxed) {
+            panic::resume_unwind(Box::new("a layer"));
+        }
+    }
+}
+
+#[test]
+fn a_layer_that_panics_while_the_work_unwinds_ends_no_process() {
+    set_up();
+    let panics = Panics::default();
+    let subscriber = Registry::default().with(panics.clone());
+    tracing::subscriber::with_default(subscriber, || {
+        let nobody = inherit_context();
+        let work = || {
+            panics.0.store(true, Relaxed);
+            panic::resume_unwind(Box::new("the work"));
+        };
+        let run = || info_span!("outer").in_scope(|| nobody.call(work));
+        let payload = panic::catch_unwind(AssertUnwindSafe(run)).unwrap_err();
+        assert_eq!(payload.downcast_ref(), Some(&"the work"));
+        assert!(Span::current().is_none());
+    });
 }
 
 /// What it captures is everybody's: also the subscriber is that of all.
