@@ -5,8 +5,8 @@ pub(crate) mod done;
 mod id;
 pub(crate) mod listed;
 pub(crate) mod local;
-mod shareable;
 mod shared_task;
+mod state;
 
 use std::fmt;
 use std::future::Future;
@@ -17,15 +17,12 @@ use std::task::{self, Poll};
 pub use self::done::DoneCallbackId;
 pub use self::id::TaskId;
 
-use self::boxed::{BoxedJoin, BoxedOutput};
 use self::done::Notice;
-use self::listed::ListedJoin;
-use self::local::LocalJoin;
-use self::shareable::Shareable;
-use super::dispatch::NativeJoin;
+use self::listed::Ended;
+use self::state::{HandleState, Notices};
 use super::join_error::JoinError;
-use super::join_task::Abort;
-use super::runnable_join::RunnableJoin;
+use super::join_task::{Abort, JoinTask};
+use crate::sync::Mutex;
 
 /// Waits for a task, aborts it, or detaches it. Dropping the handle detaches the task: it keeps
 /// running.
@@ -56,58 +53,10 @@ use super::runnable_join::RunnableJoin;
 /// ```
 #[must_use = "dropping the handle detaches the task; call `detach` to say so, or await it"]
 pub struct JoinHandle<T: 'static> {
-    task: Shareable<T>,
-}
-
-/// The handle of a task whose output is in a box, of whichever type.
-pub(crate) struct BoxedHandle(Arc<dyn BoxedJoin>);
-
-impl From<JoinHandle<BoxedOutput>> for BoxedHandle {
-    fn from(handle: JoinHandle<BoxedOutput>) -> BoxedHandle {
-        BoxedHandle(Arc::new(handle.task))
-    }
+    state: Mutex<HandleState<T>>,
 }
 
 impl<T> JoinHandle<T> {
-    #[inline]
-    pub(crate) fn native(task: NativeJoin<T>) -> JoinHandle<T>
-    where
-        T: Send + 'static,
-    {
-        JoinHandle {
-            task: Shareable::new(task),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn runnable(task: RunnableJoin<T>) -> JoinHandle<T>
-    where
-        T: Send + 'static,
-    {
-        JoinHandle::native(NativeJoin::Runnable(task))
-    }
-
-    #[inline]
-    pub(crate) fn listed(task: ListedJoin<T>) -> JoinHandle<T> {
-        JoinHandle {
-            task: Shareable::listed(task),
-        }
-    }
-
-    pub(crate) fn local(task: LocalJoin<T>) -> JoinHandle<T> {
-        JoinHandle {
-            task: Shareable::local(task),
-        }
-    }
-
-    /// `handle` must be that of a [`BoxingFuture`](boxed::BoxingFuture) with this output.
-    #[inline]
-    pub(crate) fn boxed(handle: BoxedHandle) -> JoinHandle<T> {
-        JoinHandle {
-            task: Shareable::boxed(handle.0),
-        }
-    }
-
     /// Starts to abort the task: it is dropped inside its context, soon, unless it completes first.
     ///
     /// Awaiting the handle waits until the task's destructors have run. It then gives an error
@@ -127,7 +76,13 @@ impl<T> JoinHandle<T> {
     /// });
     /// ```
     pub fn abort(&self) {
-        self.task.abort()
+        if let Some(task) = self.as_boxed() {
+            return task.abort();
+        }
+        match self.native_abort() {
+            Some(native) => native.abort(),
+            None => self.shared().into_iter().for_each(|shared| shared.abort()),
+        }
     }
 
     /// A handle that can abort the task, and does not wait for it.
@@ -152,7 +107,14 @@ impl<T> JoinHandle<T> {
     /// The same, where the task is known by this id and nobody asks the handle for it: drawing one
     /// moves the task to where several reach it.
     pub(crate) fn abort_handle_as(&self, id: TaskId) -> AbortHandle {
-        let task = self.task.abort_handle();
+        if let Some(task) = self.as_boxed() {
+            return task.abort_handle_as(id);
+        }
+        let native = self.native_abort();
+        let task = native.unwrap_or_else(|| match self.shared() {
+            Some(shared) => shared.into_abort(),
+            None => Arc::new(Ended),
+        });
         AbortHandle { task, id }
     }
 
@@ -172,7 +134,17 @@ impl<T> JoinHandle<T> {
     /// });
     /// ```
     pub fn is_finished(&self) -> bool {
-        self.task.is_finished()
+        if let Some(task) = self.as_boxed() {
+            return task.is_finished();
+        }
+        let known = match &mut *self.lock() {
+            HandleState::Own(own) => own.is_finished(),
+            HandleState::Local(task) => Some(task.is_finished()),
+            HandleState::Listed(task, _) => task.is_finished(),
+            HandleState::Shared(_) | HandleState::Boxed(_) => None,
+            HandleState::Done(_) => Some(true),
+        };
+        known.unwrap_or_else(|| self.shared().is_none_or(|shared| shared.is_finished()))
     }
 
     /// Tells the task from all others of the process. It is drawn when it is first asked for.
@@ -189,7 +161,20 @@ impl<T> JoinHandle<T> {
     /// });
     /// ```
     pub fn id(&self) -> TaskId {
-        self.task.id()
+        if let Some(task) = self.as_boxed() {
+            return task.id();
+        }
+        match &mut *self.lock() {
+            HandleState::Done(id) => return *id.get_or_insert_with(TaskId::next),
+            HandleState::Local(task) => return task.id(),
+            HandleState::Listed(_, id) => return *id.get_or_insert_with(TaskId::next),
+            HandleState::Own(_) | HandleState::Shared(_) | HandleState::Boxed(_) => {}
+        }
+        match self.shared() {
+            Some(shared) => shared.id(),
+            // Given out, while it was `Own`.
+            None => self.id(),
+        }
     }
 
     /// Drops a callback that was added by [`add_done_callback`](Self::add_done_callback), with its
@@ -208,12 +193,32 @@ impl<T> JoinHandle<T> {
     /// });
     /// ```
     pub fn remove_done_callback(&self, id: DoneCallbackId) -> bool {
-        self.task.remove_notice(id)
+        match self.notices() {
+            Notices::Local(ending) => ending.done().remove(id),
+            Notices::Listed(done) => done.is_some_and(|done| done.remove(id)),
+            Notices::Boxed(task) => task.remove_done_callback(id),
+            Notices::Watched => {
+                let shared = match &*self.lock() {
+                    HandleState::Shared(shared) => Arc::clone(shared),
+                    _ => return false,
+                };
+                shared.remove_notice(id)
+            }
+        }
     }
 
     /// Has `notice` given when the task has ended.
     pub(crate) fn add_notice(&self, notice: Notice) -> DoneCallbackId {
-        self.task.add_notice(notice)
+        match self.notices() {
+            Notices::Local(ending) => ending.done().add(notice),
+            Notices::Listed(Some(done)) => done.add(notice),
+            Notices::Listed(None) => done::at_once(notice),
+            Notices::Boxed(task) => task.add_notice(notice),
+            Notices::Watched => match self.shared() {
+                Some(shared) => shared.add_notice(notice),
+                None => done::at_once(notice),
+            },
+        }
     }
 
     /// Detaches the task: it keeps running in the background. Equivalent to dropping the handle.
@@ -257,7 +262,21 @@ impl<T> Future for JoinHandle<T> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
-        self.task.poll(cx)
+        let state = match self.state.get_mut() {
+            Ok(state) => state,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        match state {
+            HandleState::Own(own) if !own.is_done() => own.poll(cx),
+            HandleState::Listed(task, id) => {
+                let joined = task.poll(cx);
+                if joined.is_ready() {
+                    *state = HandleState::Done(*id);
+                }
+                joined
+            }
+            _ => state.poll_others(cx),
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! Spawning on the executor that the search finds: tasks, and jobs on threads that may block.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use futures_core::future::BoxFuture;
 
 use super::destination;
-use super::join::boxed::{BoxedOutput, BoxingFuture};
-use super::join::{BoxedHandle, JoinHandle};
+use super::join::JoinHandle;
+use super::join::boxed::{BoxedHandle, BoxedOutput, BoxingFuture};
 use super::local;
 use super::onto_list;
 use super::search::{self, First, NoRuntime};
@@ -172,7 +173,7 @@ fn spawn_boxed_in<T: Send + 'static>(
 fn spawn_any(future: BoxFuture<'static, BoxedOutput>) -> Result<BoxedHandle, NoRuntime> {
     let destination = search::destination()?;
     let context = destination.new_context();
-    Ok(BoxedHandle::from(destination.spawn(context, future)))
+    Ok(Arc::new(destination.spawn(context, future)))
 }
 
 /// The same in `context`. Separate from [`spawn_any`], so that a program which gives no context to
@@ -183,7 +184,7 @@ fn spawn_any_in(
     future: BoxFuture<'static, BoxedOutput>,
 ) -> Result<BoxedHandle, NoRuntime> {
     let destination = search::destination()?;
-    Ok(BoxedHandle::from(match context {
+    Ok(Arc::new(match context {
         AnyContext::Own(context) => destination.spawn(context, future),
         AnyContext::Shared(context) => destination.spawn(context, future),
     }))

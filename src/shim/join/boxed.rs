@@ -9,9 +9,7 @@ use std::task::{self, Poll};
 
 use futures_core::future::BoxFuture;
 
-use super::done::{DoneCallbackId, Notice};
-use super::id::TaskId;
-use crate::shim::join_task::Abort;
+use super::JoinHandle;
 use crate::shim::outcome::Joined;
 
 /// An output, in a box.
@@ -35,27 +33,27 @@ impl<T: Send + 'static> Future for BoxingFuture<T> {
     }
 }
 
-/// The handle of such a task, whatever is in the box.
-pub(super) trait BoxedJoin: Send + Sync {
-    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Joined<BoxedOutput>>;
-    fn is_finished(&self) -> bool;
-    fn abort(&self);
-    fn abort_handle(&self) -> Arc<dyn Abort>;
-    fn add_notice(&self, notice: Notice) -> DoneCallbackId;
-    fn remove_notice(&self, id: DoneCallbackId) -> bool;
-    fn id(&self) -> TaskId;
-}
+/// The handle of such a task.
+pub(crate) type BoxedHandle = Arc<JoinHandle<BoxedOutput>>;
 
 /// Polls a task whose output is a `T` in a box, for the owner of the only handle.
 pub(super) fn poll<T: 'static>(
-    task: &mut Arc<dyn BoxedJoin>,
+    task: &mut BoxedHandle,
     cx: &mut task::Context<'_>,
 ) -> Poll<Joined<T>> {
     let Some(task) = Arc::get_mut(task) else {
         unreachable!("it is shared within calls by reference, which the poll excludes");
     };
-    task.poll(cx).map_ok(|output| match output.downcast() {
+    poll_boxed(task, cx).map_ok(|output| match output.downcast() {
         Ok(output) => *output,
         Err(_) => unreachable!("the task has boxed an output of this type"),
     })
+}
+
+/// Not generic, so that it is compiled here.
+fn poll_boxed(
+    task: &mut JoinHandle<BoxedOutput>,
+    cx: &mut task::Context<'_>,
+) -> Poll<Joined<BoxedOutput>> {
+    Pin::new(task).poll(cx)
 }
