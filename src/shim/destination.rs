@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::call_handle::{CallHandle, TimerHandle};
 use super::callback::Call;
 use super::clock::{Clock, StdClock};
-use super::dispatch::{self, Listed, Native, SpawnedJoin, Visitor};
+use super::dispatch::{Listed, Native, SpawnedJoin, Visitor};
 use super::executor::{self, Executor, ExecutorName, Hooks};
 use super::inline;
 use super::job;
@@ -196,9 +196,12 @@ where
 /// The handle of a task. Without `#[inline]`, so that it is compiled once for each output. With it,
 /// its body would be copied into what is compiled for each future.
 fn handle<R: Listed, T: Send>(spawned: Spawned<R::Join<T>, T>) -> JoinHandle<T> {
-    match dispatch::to_join::<R, T>(spawned) {
-        SpawnedJoin::Native(join) => JoinHandle::native(join),
-        SpawnedJoin::OfEventLoop(join) => JoinHandle::listed(join),
+    match spawned {
+        Spawned::Own(join) => match R::to_join(join) {
+            SpawnedJoin::Native(join) => JoinHandle::native(join),
+            SpawnedJoin::OfEventLoop(join) => JoinHandle::listed(join),
+        },
+        Spawned::Runnable(join) => JoinHandle::runnable(join),
     }
 }
 

@@ -11,7 +11,7 @@ use super::executor::Executor;
 use super::join_task::{Abort, Cancel, JoinTask};
 use super::outcome::Joined;
 use super::runnable_join::RunnableJoin;
-use super::runtime::{Runtime, Spawned};
+use super::runtime::Runtime;
 use crate::runtimes::runtimes;
 
 /// A runtime in [`RuntimeName`].
@@ -251,13 +251,4 @@ pub(crate) enum SpawnedJoin<T: 'static> {
     Native(NativeJoin<T>),
     /// Kept apart: its output need not be `Send`.
     OfEventLoop(<adapters::event_loop::Runtime as Runtime>::Join<T>),
-}
-
-/// Makes what a runtime's own spawn has given into what a handle keeps.
-#[inline]
-pub(crate) fn to_join<R: Listed, T: 'static>(spawned: Spawned<R::Join<T>, T>) -> SpawnedJoin<T> {
-    match spawned {
-        Spawned::Own(join) => R::to_join(join),
-        Spawned::Runnable(join) => SpawnedJoin::Native(NativeJoin::Runnable(join)),
-    }
 }
