@@ -11,7 +11,7 @@ use super::call_handle::{CallHandle, TimerHandle};
 use super::callback::Call;
 use super::clock::deadline;
 use super::destination::{Destination, OnExecutor};
-use super::executor::{Executor, ExecutorName, Hooks, LocalExecutor, LocalName, QueueKey};
+use super::executor::{Adapter, Executor, ExecutorName, Hooks, LocalExecutor, LocalName, QueueKey};
 use super::join::JoinHandle;
 use super::local;
 use super::naming::name_beside;
@@ -471,10 +471,11 @@ impl<E: LocalExecutor> ContextAwareExecutor<E> {
         // The executor's own answers, not those of the pointer.
         let executor: &E = &self.inner;
         let hooks = executor.hooks();
-        let local = hooks.local().or_else(|| hooks.pointer_name());
+        let local = hooks.adapter.and_then(Adapter::local);
+        let local = local.or_else(|| hooks.pointer_name());
         let local = local.unwrap_or_else(|| {
             let inner: Arc<dyn LocalExecutor> = self.inner.clone();
-            if hooks.is_handle() {
+            if hooks.adapter.is_some_and(Adapter::is_handle) {
                 LocalName::Strong(inner)
             } else {
                 LocalName::Weak(Arc::downgrade(&inner))

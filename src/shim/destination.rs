@@ -7,7 +7,7 @@ use super::call_handle::{CallHandle, TimerHandle};
 use super::callback::Call;
 use super::clock::{Clock, StdClock};
 use super::dispatch::{Listed, Native, SpawnedJoin, Visitor};
-use super::executor::{self, Executor, ExecutorName, Hooks};
+use super::executor::{self, Adapter, Executor, ExecutorName, Hooks};
 use super::inline;
 use super::job;
 use super::join::JoinHandle;
@@ -123,7 +123,8 @@ where
     #[inline]
     #[track_caller]
     fn by(self, hooks: Hooks<'_, ExecutorName>) -> JoinHandle<F::Output> {
-        match hooks.native().and_then(Native::of) {
+        let native = hooks.adapter.and_then(Adapter::native);
+        match native.and_then(Native::of) {
             Some(native) => native.visit(self),
             None => self.by_runnables(),
         }
@@ -371,7 +372,7 @@ impl Destination {
 
 /// The callback queue of an executor with these hooks.
 fn queue_of<N>(hooks: &Hooks<'_, N>, clock: impl FnOnce() -> Arc<dyn Clock>) -> Arc<Queue> {
-    match hooks.own_queue().map(Arc::downcast) {
+    match hooks.adapter.and_then(Adapter::queue).map(Arc::downcast) {
         Some(Ok(queue)) => queue,
         _ => queue_for(hooks.queue, clock),
     }

@@ -173,7 +173,7 @@ pub trait LocalExecutor: 'static {
 pub struct Hooks<'a, N> {
     /// What tells the executor's callback queue from others.
     pub(crate) queue: QueueKey,
-    adapter: Option<&'a dyn Adapter>,
+    pub(crate) adapter: Option<&'a dyn Adapter>,
     pointer: Option<&'a dyn Pointer<N>>,
 }
 
@@ -247,30 +247,6 @@ impl<'a, N> Hooks<'a, N> {
             pointer: self.pointer.or(Some(pointer)),
             ..self
         }
-    }
-
-    pub(crate) fn native(&self) -> Option<&'a dyn Any> {
-        self.adapter?.native()
-    }
-
-    pub(crate) fn local(&self) -> Option<LocalName> {
-        self.adapter?.local()
-    }
-
-    pub(crate) fn own_queue(&self) -> Option<Arc<dyn Any + Send + Sync>> {
-        self.adapter?.queue()
-    }
-
-    pub(crate) fn executor(&self) -> Option<ExecutorName> {
-        self.adapter?.executor()
-    }
-
-    pub(crate) fn task_list(&self) -> Option<&'a Arc<TaskList>> {
-        self.adapter?.task_list()
-    }
-
-    pub(crate) fn is_handle(&self) -> bool {
-        self.adapter.is_some_and(Adapter::is_handle)
     }
 
     /// The name that a pointer gives to the executor.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_core::future::LocalBoxFuture;
 
-use super::executor::LocalName;
+use super::executor::{Adapter, LocalName};
 use super::join::JoinHandle;
 use super::join::local::local_task;
 use super::listed::{self, Listed};
@@ -29,7 +29,7 @@ where
     F::Output: 'static,
 {
     if let Some(executor) = scope.upgrade() {
-        if let Some(list) = executor.hooks().task_list() {
+        if let Some(list) = executor.hooks().adapter.and_then(Adapter::task_list) {
             let list = Arc::clone(list);
             if scope.scope.fixed.is_none() {
                 return onto_list::spawn_local(list, context, future);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::dispatch::{Native, RuntimeName};
-use super::executor::{Executor, ExecutorName, Hooks, LocalName};
+use super::executor::{Adapter, Executor, ExecutorName, Hooks, LocalName};
 use super::scope::{ExecutorRef, ScopeExecutor};
 
 impl ExecutorRef {
@@ -52,7 +52,7 @@ impl ExecutorRef {
 
 /// The runtime whose name the tasks of an executor know it by.
 fn native_name<N>(hooks: &Hooks<'_, N>) -> Option<RuntimeName> {
-    Native::of(hooks.native()?)?.name()
+    Native::of(hooks.adapter?.native()?)?.name()
 }
 
 /// How scopes name an executor, if not by the value that is at hand.
@@ -60,13 +60,17 @@ pub(crate) fn known_name(hooks: &Hooks<'_, ExecutorName>) -> Option<ScopeExecuto
     if let Some(name) = native_name(hooks) {
         return Some(ScopeExecutor::Runtime(name));
     }
-    let name = hooks.executor().or_else(|| hooks.pointer_name());
+    let name = hooks.adapter.and_then(Adapter::executor);
+    let name = name.or_else(|| hooks.pointer_name());
     name.map(ScopeExecutor::Value)
 }
 
 /// How the scopes of a local executor's tasks name the executor that other work goes to.
 pub(crate) fn name_beside(hooks: &Hooks<'_, LocalName>) -> ScopeExecutor {
-    match (native_name(hooks), hooks.executor()) {
+    match (
+        native_name(hooks),
+        hooks.adapter.and_then(Adapter::executor),
+    ) {
         (Some(name), _) => ScopeExecutor::Runtime(name),
         (None, Some(executor)) => ScopeExecutor::Value(executor),
         (None, None) => ScopeExecutor::None,

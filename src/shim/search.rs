@@ -220,7 +220,7 @@ pub(crate) fn local() -> Result<LocalScope, NoRuntime> {
                 ExecutorRef::Runtime(name)
             }
         };
-        executor.with(|executor| (*executor).hooks().local())
+        executor.with(|executor| executor.hooks().adapter?.local())
     });
     match local {
         Some(local) => Ok(LocalScope { scope, local }),
