@@ -133,7 +133,7 @@ where
     /// Spawns the task on an executor that can run runnables, and no more.
     fn by_runnables(self) -> JoinHandle<F::Output> {
         let schedule = scheduler(&self.on.executor);
-        let task = TaskFuture::new(self.context, self.on.scope(), self.future);
+        let task = TaskFuture::to_spawn(self.context, self.on.scope(), self.future);
         let (runnable, task) = async_task::spawn(CatchPanic::new(task), schedule);
         runnable.schedule();
         JoinHandle::runnable(RunnableJoin::new(task))
@@ -153,7 +153,7 @@ where
         match R::scope(native).filter(|_| self.on.fixed.is_none()) {
             Some(scope) => spawn_native::<R, C, F>(native, scope, self.context, self.future),
             None => {
-                let task = TaskFuture::new(self.context, self.on.scope(), self.future);
+                let task = TaskFuture::to_spawn(self.context, self.on.scope(), self.future);
                 handle::<R, _>(R::spawn(native, task))
             }
         }
@@ -173,7 +173,7 @@ where
     C: TaskContext,
     F: Future<Output: Send> + Send + 'static,
 {
-    let make = |scope| TaskFuture::new(context, RuntimeScope::<R>(scope), future);
+    let make = |scope| TaskFuture::to_spawn(context, RuntimeScope::<R>(scope), future);
     handle::<R, _>(R::spawn_in(native, scope, make))
 }
 
@@ -190,7 +190,7 @@ where
     C: TaskContext,
     F: Future<Output: Send> + Send + 'static,
 {
-    let task = TaskFuture::new(context, RuntimeScope::<R>(scope), future);
+    let task = TaskFuture::to_spawn(context, RuntimeScope::<R>(scope), future);
     handle::<R, _>(name.spawn_by_name(task))
 }
 

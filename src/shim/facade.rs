@@ -162,7 +162,7 @@ where
     R: Listed + Runtime<Scope = ()>,
     F: Future,
 {
-    TaskFuture::new(current::inherit(), RuntimeScope::<R>(()), future)
+    TaskFuture::to_spawn(current::inherit(), RuntimeScope::<R>(()), future)
 }
 
 /// The same for a task that stays on its thread, on which the runtime may or may not run.
@@ -173,7 +173,7 @@ where
     R: Listed + Runtime<Scope = ()>,
     F: Future,
 {
-    TaskFuture::new(current::inherit(), ThreadScope::<R>::NEW, future)
+    TaskFuture::to_spawn(current::inherit(), ThreadScope::<R>::NEW, future)
 }
 
 /// The same for a blocking job.

@@ -24,7 +24,7 @@ pub(crate) fn spawn<C: TaskContext, T: Send + 'static>(
     context: C,
     f: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
-    let job = TaskFuture::new(context, scope, Once(Some(f)));
+    let job = TaskFuture::to_spawn(context, scope, Once(Some(f)));
     let schedule = move |runnable| catch(|| submit(Job(runnable)));
     let (runnable, task) = async_task::spawn(CatchPanic::new(job), schedule);
     runnable.schedule();

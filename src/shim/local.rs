@@ -34,13 +34,13 @@ where
             if scope.scope.fixed.is_none() {
                 return onto_list::spawn_local(list, context, future);
             }
-            let task = TaskFuture::new(context, scope, future);
+            let task = TaskFuture::to_spawn(context, scope, future);
             let make = |entry| Listed::new(task, entry);
             return JoinHandle::listed(listed::spawn_local(ListEntry::new(list), make));
         }
     }
     let local = scope.local.clone();
-    let task = TaskFuture::new(context, scope, future);
+    let task = TaskFuture::to_spawn(context, scope, future);
     let (task, join) = local_task(task);
     submit(local, Box::pin(task));
     JoinHandle::local(join)

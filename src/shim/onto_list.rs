@@ -17,7 +17,7 @@ where
     C: TaskContext,
     F: Future<Output: Send> + Send + 'static,
 {
-    let make = |scope| TaskFuture::new(context, scope, future);
+    let make = |scope| TaskFuture::to_spawn(context, scope, future);
     JoinHandle::listed(listed::spawn(ListEntry::new(list), make))
 }
 
@@ -29,6 +29,6 @@ where
     C: TaskContext,
     F: Future<Output: 'static> + 'static,
 {
-    let make = |scope| TaskFuture::new(context, scope, future);
+    let make = |scope| TaskFuture::to_spawn(context, scope, future);
     JoinHandle::listed(listed::spawn_local(ListEntry::new(list), make))
 }

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{self, Poll};
 
@@ -26,101 +25,64 @@ pub(crate) trait TaskScope: 'static {
     }
 }
 
-/// Whose frame it is that a future is polled in.
-pub(crate) trait FrameOwner: 'static {
-    const OWNER: Owner;
-}
+/// A future that is polled and dropped in a context and in an executor's scope, in one frame.
+///
+/// It is two words larger than the future, where the scope needs no room.
+pub(crate) type TaskFuture<F, P, S, const BLOCKS: bool = false> =
+    Inside<F, TaskFrame<P, S, BLOCKS>>;
 
-/// A task: all that runs in its polls belongs to it.
-pub(crate) enum Task {}
-
-impl FrameOwner for Task {
-    const OWNER: Owner = Owner::Task;
-}
-
-/// A `block_on`. Tasks that others run inside it can neither read nor write its context.
-pub(crate) enum BlockOn {}
-
-impl FrameOwner for BlockOn {
-    const OWNER: Owner = Owner::BlockOn;
-}
-
-pin_project! {
-    /// A future that is polled and dropped in a context and in an executor's scope, in one frame.
-    ///
-    /// It is two words larger than the future, where the scope needs no room.
-    pub(crate) struct TaskFuture<F, P: EnterContext, S: TaskScope, O: FrameOwner = Task> {
-        #[pin]
-        inside: Inside<F, TaskFrame<P, S, O>>,
-    }
-}
-
-/// How the frame of a [`TaskFuture`] is entered.
-struct TaskFrame<P, S, O> {
+/// How the frame of a [`TaskFuture`] is entered: that of a task, to which all that runs in its polls
+/// belongs, or, if it `BLOCKS`, that of a `block_on`. Tasks that others run inside that can neither
+/// read nor write its context.
+pub(crate) struct TaskFrame<P, S, const BLOCKS: bool> {
     context: P,
     scope: S,
-    _owner: PhantomData<O>,
 }
 
-impl<P, S, O> TaskFrame<P, S, O> {
-    #[inline]
-    fn new(context: P, scope: S) -> Self {
-        TaskFrame {
-            context,
-            scope,
-            _owner: PhantomData,
-        }
-    }
-
+impl<P: EnterContext, S> TaskFrame<P, S, false> {
     /// Of a task: nothing is current in it that was not captured. Without `#[inline]`, which would
     /// copy it into what is compiled for each future.
-    fn apart(context: impl TaskContext<Place = P>, scope: S) -> Self
-    where
-        P: EnterContext,
-    {
-        TaskFrame::new(context.into_place().apart(), scope)
+    fn apart(context: impl TaskContext<Place = P>, scope: S) -> Self {
+        let context = context.into_place().apart();
+        TaskFrame { context, scope }
     }
 }
 
 impl<F, P: EnterContext, S: TaskScope> TaskFuture<F, P, S> {
     /// A task.
     #[inline]
-    pub(crate) fn new(context: impl TaskContext<Place = P>, scope: S, future: F) -> Self {
-        TaskFuture {
-            inside: Inside::new(TaskFrame::apart(context, scope), future),
-        }
+    pub(crate) fn to_spawn(context: impl TaskContext<Place = P>, scope: S, future: F) -> Self {
+        Inside::new(TaskFrame::apart(context, scope), future)
     }
 }
 
-impl<F, P: EnterContext, S: TaskScope> TaskFuture<F, P, S, BlockOn> {
+impl<F, P: EnterContext, S: TaskScope> TaskFuture<F, P, S, true> {
     /// The future of a `block_on`.
     pub(crate) fn to_block_on(context: impl TaskContext<Place = P>, scope: S, future: F) -> Self {
         // What its caller has stays current, in a runner's context for example.
-        let entry = TaskFrame::new(context.into_place(), scope);
-        TaskFuture {
-            inside: Inside::new(entry, future),
-        }
+        let context = context.into_place();
+        Inside::new(TaskFrame { context, scope }, future)
     }
 }
 
-impl<F, P, S, O> Future for TaskFuture<F, P, S, O>
+impl<F, P, S, const BLOCKS: bool> Future for TaskFuture<F, P, S, BLOCKS>
 where
     F: Future,
     P: EnterContext,
     S: TaskScope,
-    O: FrameOwner,
 {
     type Output = F::Output;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
-        let (entry, future) = self.project().inside.project();
+        let (entry, future) = self.project();
         if const { S::POLLS_BY_OUTPUT } {
             return entry.poll(future, cx);
         }
         match entry.context.alone() {
             Some(context) => {
-                let entering = Entering::new(O::OWNER, entry.scope.polled());
+                let entering =
+                    Entering::new(TaskFrame::<P, S, BLOCKS>::OWNER, entry.scope.polled());
                 current::enter_alone(context, entering, || future.poll(cx))
             }
             None => entry.poll_any(future, cx),
@@ -128,7 +90,12 @@ where
     }
 }
 
-impl<P: EnterContext, S: TaskScope, O: FrameOwner> TaskFrame<P, S, O> {
+impl<P: EnterContext, S: TaskScope, const BLOCKS: bool> TaskFrame<P, S, BLOCKS> {
+    const OWNER: Owner = match BLOCKS {
+        true => Owner::BlockOn,
+        false => Owner::Task,
+    };
+
     /// Polls the future in the frame. The future is a trait object, so that this is compiled once for
     /// each output, kind of context and scope, and not for each future.
     #[inline(never)]
@@ -139,7 +106,7 @@ impl<P: EnterContext, S: TaskScope, O: FrameOwner> TaskFrame<P, S, O> {
     ) -> Poll<T> {
         match self.context.alone() {
             Some(context) => {
-                let entering = Entering::new(O::OWNER, self.scope.polled());
+                let entering = Entering::new(Self::OWNER, self.scope.polled());
                 current::enter_alone(context, entering, || future.poll(cx))
             }
             None => self.poll_any(future, cx),
@@ -153,7 +120,7 @@ impl<P: EnterContext, S: TaskScope, O: FrameOwner> TaskFrame<P, S, O> {
         future: Pin<&mut dyn Future<Output = T>>,
         cx: &mut task::Context<'_>,
     ) -> Poll<T> {
-        let entering = Entering::new(O::OWNER, self.scope.polled());
+        let entering = Entering::new(Self::OWNER, self.scope.polled());
         self.context.poll_in(entering, cx, |cx| future.poll(cx))
     }
 }
@@ -184,10 +151,10 @@ impl<F: Future> Future for Outlined<F> {
     }
 }
 
-impl<P: EnterContext, S: TaskScope, O: FrameOwner> Around for TaskFrame<P, S, O> {
+impl<P: EnterContext, S: TaskScope, const BLOCKS: bool> Around for TaskFrame<P, S, BLOCKS> {
     #[inline]
     fn around(&mut self, value: Undropped<'_>) {
-        let entering = Entering::new(O::OWNER, self.scope.dropped()).to_drop();
+        let entering = Entering::new(Self::OWNER, self.scope.dropped()).to_drop();
         self.context.run_last(entering, || drop(value));
     }
 
