@@ -319,14 +319,14 @@ impl<T: Send + Sync + 'static, D> ContextVar<T, D> {
     /// assert_eq!(LEVEL.get(), None);
     /// ```
     pub fn reset(&self, token: Token<T>) -> Result<(), ResetError<T>> {
-        let Replaced { var, context, .. } = *token.replaced();
+        let Replaced { var, context, .. } = token.replaced;
         if var != self.key() {
             return Err(ResetError::new(ResetErrorKind::DifferentVar, token));
         }
         if context == 0 || !current::is_writable(context) {
             return Err(ResetError::new(ResetErrorKind::DifferentContext, token));
         }
-        let Replaced { name, old, .. } = token.into_replaced();
+        let Replaced { name, old, .. } = token.replaced;
         drop(current::replace(name, var, old.into_visible(context)));
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::iter::FusedIterator;
-use std::mem::{self, ManuallyDrop};
+use std::mem::ManuallyDrop;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use triomphe::{Arc, UniqueArc};
@@ -425,11 +425,6 @@ impl Context {
     #[inline]
     pub(crate) fn into_last_node(mut self) -> Option<Node> {
         NodeRef::into_unique(self.node.take()?).map(UniqueArc::into_inner)
-    }
-
-    /// The content, leaving the empty context behind.
-    pub(crate) fn take(&mut self) -> Context {
-        mem::take(self)
     }
 }
 

@@ -151,7 +151,7 @@ impl TaskContext for ScopeContext {
     }
 
     fn into_any(mut self) -> AnyContext {
-        AnyContext::Own(self.0.context().take())
+        AnyContext::Own(mem::take(self.0.context()))
     }
 }
 

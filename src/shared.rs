@@ -112,7 +112,13 @@ impl Context {
     /// assert_eq!(shared.get(&LEVEL), Some(2));
     /// ```
     pub fn share(self) -> SharedContext {
-        SharedContext::from_context(self)
+        SharedContext {
+            state: Arc::new(Mutex::new(State {
+                // They would stay captured while nobody is inside, and keep a span open.
+                context: self.without_companions(),
+                ..State::default()
+            })),
+        }
     }
 }
 
@@ -127,16 +133,6 @@ impl SharedContext {
     /// ```
     pub fn new() -> SharedContext {
         SharedContext::default()
-    }
-
-    pub(crate) fn from_context(context: Context) -> SharedContext {
-        SharedContext {
-            state: Arc::new(Mutex::new(State {
-                // They would stay captured while nobody is inside, and keep a span open.
-                context: context.without_companions(),
-                ..State::default()
-            })),
-        }
     }
 
     /// The bindings of this moment as a value; PEP 567's `copy()`. Allowed while the context is

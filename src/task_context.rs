@@ -148,7 +148,7 @@ mod sealed {
             impl Drop for Last<'_> {
                 #[inline]
                 fn drop(&mut self) {
-                    current::drop_values(self.0.take());
+                    current::drop_values(mem::take(self.0));
                 }
             }
             Last(self).0.run_now(entering, f)

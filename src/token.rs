@@ -30,7 +30,7 @@ use crate::var::ContextVar;
 /// LEVEL.reset(token).unwrap();
 /// ```
 pub struct Token<T> {
-    replaced: Replaced,
+    pub(crate) replaced: Replaced,
     _value: PhantomData<fn() -> T>,
 }
 
@@ -93,16 +93,6 @@ impl<T> Token<T> {
         T: Send + Sync + 'static,
     {
         value::downcast(&**self.replaced.old.value.as_ref()?)
-    }
-
-    #[inline]
-    pub(crate) fn replaced(&self) -> &Replaced {
-        &self.replaced
-    }
-
-    #[inline]
-    pub(crate) fn into_replaced(self) -> Replaced {
-        self.replaced
     }
 }
 

@@ -64,7 +64,7 @@ pub(super) fn contexts() -> &'static Contexts<Context, Kind, Overriding> {
 /// is busy.
 #[inline]
 pub(super) fn glance<R>(f: impl FnOnce(&Context, &Kind) -> R) -> Option<R> {
-    contexts().glance(f)
+    contexts().frames().glance(f)
 }
 
 /// From now on, the thread's own context is freed when the thread exits.

@@ -57,7 +57,7 @@ fn copy_by(
 fn copy_if_allowed(thorough: impl FnOnce(&Context) -> Context) -> Context {
     let copy = match reading() {
         Reading::Nothing => None,
-        Reading::Once | Reading::Free => contexts().peek(|context, _| thorough(context)),
+        Reading::Once | Reading::Free => contexts().frames().peek(|context, _| thorough(context)),
     };
     copy.unwrap_or_default()
 }
@@ -71,7 +71,8 @@ pub(crate) fn copy() -> Context {
 /// A copy of the values of the frame around the innermost one, empty if what runs now may not read
 /// there: also where an executor runs in between, since its tasks may be others'.
 pub(super) fn copy_outer() -> Context {
-    match contexts().peek_outer(|context, kind| (context.values_only(), kind.users)) {
+    let frames = contexts().frames();
+    match frames.peek_outer(|context, kind| (context.values_only(), kind.users)) {
         // Asked outside of `peek_outer`: the answer may come from code of runtimes.
         Some((copy, users)) if users.reading() != Reading::Nothing => copy,
         _ => Context::new(),

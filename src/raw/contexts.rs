@@ -197,28 +197,10 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
         self.frames.innermost().0
     }
 
-    /// The frames, for their scopes.
+    /// The frames, to look at what they have.
     #[inline]
     pub(crate) fn frames(&self) -> &Frames<T, K, O> {
         &self.frames
-    }
-
-    /// Calls `f`, which must not call user code, on the current context. `None` if it is busy.
-    #[inline]
-    pub(crate) fn peek<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
-        self.frames.peek(f)
-    }
-
-    /// The same for the context of the frame around the innermost one. `None` too if the innermost
-    /// one is the root, or any frame is busy.
-    pub(crate) fn peek_outer<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
-        self.frames.peek_outer(f)
-    }
-
-    /// As [`peek`](Contexts::peek), for an `f` that does not even allocate.
-    #[inline]
-    pub(crate) fn glance<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
-        self.frames.glance(f)
     }
 
     /// Calls `f`, which must not call user code, to change the current context. `None` if it is
@@ -344,7 +326,7 @@ impl<T: Lookup + 'static, K: 'static, O: 'static> Contexts<T, K, O> {
         if reading == Reading::Nothing {
             return (var, UNKNOWN, ptr::null());
         }
-        let found = self.glance(|context, _| {
+        let found = self.frames.glance(|context, _| {
             let stamp = context.stamp();
             if reading == Reading::Free {
                 self.stamp.set(stamp);

@@ -216,7 +216,7 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
     /// Calls `f`, which must not call user code, on the innermost frame. `None` if the frame is
     /// busy. `f` may allocate: an allocator does not change the frame meanwhile.
     #[inline]
-    pub(super) fn peek<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
+    pub(crate) fn peek<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
         let busy = self.make_busy()?;
         let (value, kind) = busy.parts();
         Some(f(value, kind))
@@ -224,7 +224,7 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
 
     /// The same for the frame around the innermost one. `None` if the innermost one is the root, or
     /// any frame is busy: `busy` names only the one that was made busy last.
-    pub(super) fn peek_outer<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
+    pub(crate) fn peek_outer<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
         if !self.busy.get_put_back().is_null() {
             return None;
         }
@@ -235,7 +235,7 @@ impl<T: 'static, K: 'static, O: 'static> Frames<T, K, O> {
 
     /// As [`peek`](Frames::peek), for an `f` that does not even allocate.
     #[inline]
-    pub(super) fn glance<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
+    pub(crate) fn glance<R>(&self, f: impl FnOnce(&T, &K) -> R) -> Option<R> {
         let (value, kind) = self.innermost();
         if self.busy.get_put_back() == value.as_ptr() {
             return None;

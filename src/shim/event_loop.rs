@@ -522,7 +522,7 @@ impl EventLoop {
     ///
     /// See [`SlowCallback`].
     pub fn set_slow_callback_handler(&self, f: impl Fn(&SlowCallback) + 'static) {
-        self.debug.set_handler(Rc::new(f));
+        drop(self.debug.handler.replace(Some(Rc::new(f))));
     }
 
     pub(crate) fn scope(&self) -> LocalScope {

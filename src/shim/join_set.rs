@@ -365,7 +365,7 @@ impl<T: 'static> JoinSet<T> {
             return Poll::Ready(None);
         }
         // First: a task may end while the others are asked.
-        self.woken.register(cx.waker());
+        self.woken.waiter.register(cx.waker());
         if let Some(ended) = self.ask_woken() {
             return Poll::Ready(Some(ended));
         }
@@ -427,7 +427,7 @@ impl<T: 'static> JoinSet<T> {
         // Whoever waits for the next task keeps waiting, and may be told of what is left.
         let ended = self.ask_woken();
         if self.woken.any() {
-            self.woken.wake();
+            self.woken.waiter.wake();
         }
         ended
     }

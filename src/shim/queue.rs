@@ -17,18 +17,15 @@ use std::iter;
 use std::mem;
 use std::sync::{Arc, PoisonError, Weak};
 
-use async_task::Runnable;
-
 pub(crate) use self::driver::{Driver, Next, Turns, adding};
 pub(crate) use self::entry::Entry;
-pub(crate) use self::local::QueueScope;
+pub(crate) use self::local::{QueueScope, is_own, push_step};
 pub(crate) use self::state::Queue;
 
 use self::state::{State, wake};
 use super::callback::Call;
 use super::clock::Clock;
 use super::executor::QueueKey;
-use super::task_list::Step;
 use crate::catch::catch;
 use crate::shim::platform::Instant;
 use crate::sync::atomic::Ordering;
@@ -131,23 +128,10 @@ impl Queue {
 /// Starts a driver.
 pub(crate) type Start<'a> = &'a mut dyn FnMut(Driver);
 
-/// Whether this thread is running turns of the queue that serves `which`.
-#[inline]
-pub(crate) fn is_own(which: impl Fn(QueueScope) -> bool) -> bool {
-    local::serves(which)
-}
-
 /// Adds a call to the queue whose turns this thread is running.
 #[inline]
 pub(crate) fn push_own(call: &Call) {
     local::with(|local| local.push(|| Entry::Call(call.clone())));
-}
-
-/// Adds a step if this thread is running turns of the queue with this address. Otherwise gives it
-/// back.
-#[inline]
-pub(crate) fn push_step(queue: usize, step: Runnable<Step>) -> Result<(), Runnable<Step>> {
-    local::push_step(queue, step)
 }
 
 /// A place for one call in a queue. Made where the executor is at hand, used where it may not be.

@@ -13,7 +13,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::adapters::{FirstRuntime, RUNTIME_FEATURES};
 use super::block::BlockOnError;
-use super::clock::Clock;
 use super::destination::{Destination, OnExecutor};
 use super::dispatch::{Listed, RuntimeName};
 use super::executor::LocalName;
@@ -241,9 +240,4 @@ pub(crate) fn expect_local() -> LocalScope {
 #[track_caller]
 pub(crate) fn no_runtime(error: NoRuntime) -> ! {
     panic!("{error}")
-}
-
-/// The clock of the executor that this thread is in.
-pub(crate) fn clock() -> Option<Arc<dyn Clock>> {
-    destination().ok().map(|destination| destination.clock())
 }

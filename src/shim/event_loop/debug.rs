@@ -80,7 +80,7 @@ type Handler = Rc<dyn Fn(&SlowCallback)>;
 pub(super) struct Debug {
     pub(super) enabled: Cell<bool>,
     pub(super) limit: Cell<Duration>,
-    handler: RefCell<Option<Handler>>,
+    pub(super) handler: RefCell<Option<Handler>>,
 }
 
 impl Default for Debug {
@@ -95,11 +95,6 @@ impl Default for Debug {
 }
 
 impl Debug {
-    pub(super) fn set_handler(&self, handler: Handler) {
-        let old = self.handler.replace(Some(handler));
-        drop(old);
-    }
-
     /// Runs something, and reports it if it was slow. `run` tells where it came from.
     #[inline]
     pub(super) fn watch(

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, Weak};
-use std::task::{Wake, Waker};
+use std::task::Wake;
 
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard, WakerCell};
@@ -11,7 +11,7 @@ use crate::sync::{Mutex, MutexGuard, WakerCell};
 #[derive(Default)]
 pub(super) struct Woken {
     keys: Mutex<VecDeque<usize>>,
-    waiter: WakerCell,
+    pub(super) waiter: WakerCell,
 }
 
 impl Woken {
@@ -25,18 +25,8 @@ impl Woken {
         })
     }
 
-    /// Has this task woken when there is a next key.
-    pub(super) fn register(&self, waker: &Waker) {
-        self.waiter.register(waker);
-    }
-
     pub(super) fn next(&self) -> Option<usize> {
         self.lock().pop_front()
-    }
-
-    /// Wakes the task that waits, if there is one.
-    pub(super) fn wake(&self) {
-        self.waiter.wake();
     }
 
     pub(super) fn any(&self) -> bool {

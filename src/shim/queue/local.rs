@@ -70,7 +70,7 @@ pub(super) fn push<F: FnOnce() -> Entry>(queue: &Queue, entry: F) -> Result<(), 
 /// Adds a step if this thread is running turns of the queue with this address. Otherwise gives it
 /// back.
 #[inline]
-pub(super) fn push_step(queue: usize, step: Runnable<Step>) -> Result<(), Runnable<Step>> {
+pub(crate) fn push_step(queue: usize, step: Runnable<Step>) -> Result<(), Runnable<Step>> {
     match &mut *here() {
         Some(local) if ptr::from_ref(&*local.queue).addr() == queue => {
             local.push(|| Entry::Step(step));
@@ -82,7 +82,7 @@ pub(super) fn push_step(queue: usize, step: Runnable<Step>) -> Result<(), Runnab
 
 /// Whether this thread is running turns of the queue that serves `which`.
 #[inline]
-pub(super) fn serves(which: impl Fn(QueueScope) -> bool) -> bool {
+pub(crate) fn is_own(which: impl Fn(QueueScope) -> bool) -> bool {
     let frame = match &*here() {
         Some(local) if which(local.scope) => local.frame,
         _ => return false,
