@@ -19,37 +19,30 @@ use std::sync::{Mutex, PoisonError};
 /// assert_eq!(error.into_panic().downcast_ref(), Some(&"no"));
 /// ```
 pub struct JoinError {
-    cause: Cause,
-}
-
-enum Cause {
-    Cancelled,
-    // In a mutex only to be `Sync`, as errors are expected to be, and in a box because every output
-    // is moved with the room for an error.
-    Panicked(Box<Mutex<Box<dyn Any + Send>>>),
+    /// Of a task that panicked. In a mutex only to be `Sync`, as errors are expected to be, and in a
+    /// box because every output is moved with the room for an error.
+    payload: Option<Box<Mutex<Box<dyn Any + Send>>>>,
 }
 
 impl JoinError {
     pub(crate) fn cancelled() -> JoinError {
-        JoinError {
-            cause: Cause::Cancelled,
-        }
+        JoinError { payload: None }
     }
 
     pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> JoinError {
         JoinError {
-            cause: Cause::Panicked(Box::new(Mutex::new(payload))),
+            payload: Some(Box::new(Mutex::new(payload))),
         }
     }
 
     /// Whether the task was aborted, or dropped by an executor that shut down.
     pub fn is_cancelled(&self) -> bool {
-        matches!(self.cause, Cause::Cancelled)
+        self.payload.is_none()
     }
 
     /// Whether the task panicked.
     pub fn is_panic(&self) -> bool {
-        matches!(self.cause, Cause::Panicked(_))
+        self.payload.is_some()
     }
 
     /// The payload of the task's panic, for [`std::panic::resume_unwind`].
@@ -72,12 +65,12 @@ impl JoinError {
     ///
     /// Gives the error back if the task did not panic.
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
-        match self.cause {
-            Cause::Panicked(payload) => {
+        match self.payload {
+            Some(payload) => {
                 let payload = payload.into_inner();
                 Ok(payload.unwrap_or_else(PoisonError::into_inner))
             }
-            Cause::Cancelled => Err(JoinError::cancelled()),
+            None => Err(JoinError::cancelled()),
         }
     }
 }
@@ -95,9 +88,9 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
 
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.cause {
-            Cause::Cancelled => f.write_str("the task was cancelled"),
-            Cause::Panicked(payload) => {
+        match &self.payload {
+            None => f.write_str("the task was cancelled"),
+            Some(payload) => {
                 // Copied out: what is written to may use this very error.
                 let message = {
                     let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,9 +104,9 @@ impl fmt::Display for JoinError {
 
 impl fmt::Debug for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.cause {
-            Cause::Cancelled => f.write_str("JoinError::Cancelled"),
-            Cause::Panicked(_) => write!(f, "JoinError::Panicked({:?})", self.to_string()),
+        match &self.payload {
+            None => f.write_str("JoinError::Cancelled"),
+            Some(_) => write!(f, "JoinError::Panicked({:?})", self.to_string()),
         }
     }
 }
