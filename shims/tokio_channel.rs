@@ -177,11 +177,7 @@ fn unwrap<T>(SendError(message): SendError<Carried<T>>) -> SendError<T> {
     SendError(message.into_inner())
 }
 
-impl<T> sealed::Sealed for (mpsc::Sender<Carried<T>>, Receiver<Carried<T>>) {}
-
 impl<T> CarriedChannel for (mpsc::Sender<Carried<T>>, Receiver<Carried<T>>) {}
-
-impl<T> sealed::Sealed for (UnboundedSender<Carried<T>>, UnboundedReceiver<Carried<T>>) {}
 
 impl<T> CarriedChannel for (UnboundedSender<Carried<T>>, UnboundedReceiver<Carried<T>>) {}
 

@@ -502,4 +502,7 @@ pub trait Mailbox: sealed::Sealed {
 
 pub(crate) mod sealed {
     pub trait Sealed {}
+
+    /// The two ends of a channel whose receiver is known.
+    impl<S, R: Sealed> Sealed for (S, R) {}
 }

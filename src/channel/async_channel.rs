@@ -115,8 +115,6 @@ fn unwrap<T>(SendError(message): SendError<Carried<T>>) -> SendError<T> {
     SendError(message.into_inner())
 }
 
-impl<T> sealed::Sealed for (::async_channel::Sender<Carried<T>>, Receiver<Carried<T>>) {}
-
 impl<T> CarriedChannel for (::async_channel::Sender<Carried<T>>, Receiver<Carried<T>>) {}
 
 impl<T> sealed::Sealed for Receiver<Carried<T>> {}

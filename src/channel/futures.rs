@@ -133,17 +133,7 @@ fn error<T>(error: TrySendError<Carried<T>>) -> SendError<T> {
     }
 }
 
-impl<T> sealed::Sealed for (mpsc::Sender<Carried<T>>, mpsc::Receiver<Carried<T>>) {}
-
 impl<T> CarriedChannel for (mpsc::Sender<Carried<T>>, mpsc::Receiver<Carried<T>>) {}
-
-impl<T> sealed::Sealed
-    for (
-        mpsc::UnboundedSender<Carried<T>>,
-        mpsc::UnboundedReceiver<Carried<T>>,
-    )
-{
-}
 
 impl<T> CarriedChannel
     for (
