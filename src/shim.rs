@@ -123,6 +123,7 @@ mod enter;
 #[doc(hidden)]
 pub mod event_loop;
 mod executor;
+mod executor_ref;
 mod facade;
 mod inline;
 mod job;
@@ -132,7 +133,6 @@ mod join_set;
 mod join_task;
 mod listed;
 mod local;
-mod naming;
 mod onto_list;
 mod outcome;
 mod parker;

@@ -8,19 +8,17 @@ use super::callback::Call;
 use super::clock::{Clock, StdClock};
 use super::dispatch::{Listed, Native, SpawnedJoin, Visitor};
 use super::executor::{self, Adapter, Executor, ExecutorName, Hooks};
+use super::executor_ref::{ExecutorRef, ScopeExecutor, known_name};
 use super::inline;
 use super::job;
 use super::join::JoinHandle;
 use super::local;
-use super::naming::known_name;
 use super::outcome::CatchPanic;
 use super::queue::{Driver, Queue, QueueScope, Reservation, adding, queue_for};
 use super::runnable::Runnable;
 use super::runnable_join::RunnableJoin;
 use super::runtime::Spawned;
-use super::scope::{
-    ExecutorRef, ExecutorScope, LocalScope, RuntimeScope, ScopeExecutor, new_context,
-};
+use super::scope::{ExecutorScope, LocalScope, RuntimeScope, new_context};
 use super::task::TaskFuture;
 use crate::catch::catch;
 use crate::context::Context;

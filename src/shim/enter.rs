@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::block::{self, BlockOnError};
 use super::context_aware::ContextAwareExecutor;
 use super::executor::{Executor, ExecutorName, LocalExecutor};
-use super::scope::{EnterGuard, ExecutorScope, ScopeExecutor};
+use super::executor_ref::ScopeExecutor;
+use super::scope::{EnterGuard, ExecutorScope};
 use super::task::TaskFuture;
 
 impl<E: Executor> ContextAwareExecutor<E> {

@@ -4,10 +4,11 @@ use std::future::Future;
 
 use super::destination;
 use super::dispatch::Listed;
+use super::executor_ref::ScopeExecutor;
 use super::join::JoinHandle;
 use super::local;
 use super::runtime::Runtime;
-use super::scope::{ExecutorScope, LocalScope, RuntimeScope, ScopeExecutor, ThreadScope};
+use super::scope::{ExecutorScope, LocalScope, RuntimeScope, ThreadScope};
 use super::spawning;
 use super::task::TaskFuture;
 use super::thread_state;

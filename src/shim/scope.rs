@@ -9,8 +9,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 
-use super::dispatch::{Listed, RuntimeName};
-use super::executor::{Executor, ExecutorName, LocalName, LocalRef};
+use super::dispatch::Listed;
+use super::executor::{ExecutorName, LocalName, LocalRef};
+use super::executor_ref::ScopeExecutor;
 use super::task::TaskScope;
 use super::task_list::TaskList;
 use crate::context::Context;
@@ -30,48 +31,11 @@ pub(crate) struct ExecutorScope {
     pub(crate) list: Option<Weak<TaskList>>,
 }
 
-/// How a scope names its executor.
-#[derive(Clone)]
-pub(crate) enum ScopeExecutor {
-    /// Not at all: the search goes on.
-    None,
-    Runtime(RuntimeName),
-    Value(ExecutorName),
-}
-
-/// An executor that is known to be alive.
-#[derive(Clone)]
-pub(crate) enum ExecutorRef {
-    Runtime(RuntimeName),
-    Static(&'static dyn Executor),
-    Value(Arc<dyn Executor>),
-}
-
 /// The scope of work that belongs to a local executor.
 #[derive(Clone)]
 pub(crate) struct LocalScope {
     pub(crate) scope: ExecutorScope,
     pub(crate) local: LocalName,
-}
-
-impl ScopeExecutor {
-    /// The executor, if it can be used from here.
-    #[inline]
-    pub(crate) fn upgrade(&self) -> Option<ExecutorRef> {
-        match self {
-            ScopeExecutor::None => None,
-            // A destructor can outlive the runtime's hold on the thread.
-            ScopeExecutor::Runtime(name) => {
-                name.is_available().then_some(ExecutorRef::Runtime(*name))
-            }
-            ScopeExecutor::Value(ExecutorName::Static(executor)) => {
-                Some(ExecutorRef::Static(*executor))
-            }
-            ScopeExecutor::Value(ExecutorName::Weak(executor)) => {
-                executor.upgrade().map(ExecutorRef::Value)
-            }
-        }
-    }
 }
 
 impl ExecutorScope {

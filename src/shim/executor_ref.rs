@@ -1,10 +1,46 @@
-//! [`ExecutorRef`]: reaching an executor, and by what the scopes of its tasks name it.
+//! [`ExecutorRef`]: reaching an executor; [`ScopeExecutor`]: by what the scopes of its tasks name it.
 
 use std::sync::Arc;
 
 use super::dispatch::{Native, RuntimeName};
 use super::executor::{Adapter, Executor, ExecutorName, Hooks, LocalName};
-use super::scope::{ExecutorRef, ScopeExecutor};
+
+/// How a scope names its executor.
+#[derive(Clone)]
+pub(crate) enum ScopeExecutor {
+    /// Not at all: the search goes on.
+    None,
+    Runtime(RuntimeName),
+    Value(ExecutorName),
+}
+
+/// An executor that is known to be alive.
+#[derive(Clone)]
+pub(crate) enum ExecutorRef {
+    Runtime(RuntimeName),
+    Static(&'static dyn Executor),
+    Value(Arc<dyn Executor>),
+}
+
+impl ScopeExecutor {
+    /// The executor, if it can be used from here.
+    #[inline]
+    pub(crate) fn upgrade(&self) -> Option<ExecutorRef> {
+        match self {
+            ScopeExecutor::None => None,
+            // A destructor can outlive the runtime's hold on the thread.
+            ScopeExecutor::Runtime(name) => {
+                name.is_available().then_some(ExecutorRef::Runtime(*name))
+            }
+            ScopeExecutor::Value(ExecutorName::Static(executor)) => {
+                Some(ExecutorRef::Static(*executor))
+            }
+            ScopeExecutor::Value(ExecutorName::Weak(executor)) => {
+                executor.upgrade().map(ExecutorRef::Value)
+            }
+        }
+    }
+}
 
 impl ExecutorRef {
     /// Calls `f` with the executor.
