@@ -352,7 +352,8 @@ pub fn broadcast<T: Send>(f: impl Fn(BroadcastContext<'_>) -> T + Sync) -> Vec<T
 }
 
 /// Calls `f` in an empty context that cannot be written to, and hands it a copy of the current one,
-/// without variables declared `local`.
+/// without variables declared `local`. Of [companions](crate::companion), such as the span of
+/// `tracing`, nothing is current there.
 ///
 /// For code in a job or task that uses rayon directly: while it waits, the worker may run jobs of
 /// others, which would find the context of the job that waits.

@@ -35,6 +35,11 @@ pub use self::inject::{InjectLayer, InjectService};
 /// span of a layer outside: see [companions](crate::companion). Not if a function gives a context
 /// that was captured with companions, as by [`inherit_context`](crate::inherit_context).
 ///
+/// The context is current where the service is called, and in its future. In `poll_ready`, which
+/// belongs to no request, it is not. What a layer inside of this one does several times for a
+/// request, as one that retries does, is in one context: each attempt sees what those before it
+/// have set.
+///
 /// Around a service whose tasks the shim does not spawn, this is what lets handlers set variables.
 /// For HTTP there is `HttpContextLayer` (features `tower` and `http-body`): a response's body,
 /// which is polled when the service is done with the request, is out of the reach of this layer.

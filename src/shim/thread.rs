@@ -4,8 +4,9 @@
 //! copy of the caller's, taken at the call; in a given context; or, with `Context::new()`, empty.
 //!
 //! Signatures and handles are those of `std::thread`, and each function has a twin with `_in` that
-//! is given the context. Different is that a [`Scope`] is handed over by value, so that a scoped
-//! thread which spawns others moves it in. There is no `spawn_unchecked`.
+//! is given the context. The thread's own thread-locals are destroyed when the context has gone.
+//! Different is that a [`Scope`] is handed over by value, so that a scoped thread which spawns
+//! others moves it in. There is no `spawn_unchecked`.
 //!
 //! # Examples
 //!
