@@ -165,6 +165,13 @@ impl Identity {
         }
     }
 
+    pub(crate) fn companions(&self) -> Option<&Companions> {
+        match self.0.as_shared()? {
+            Tail::Captured(companions) => Some(companions),
+            Tail::Written { captured, .. } => Some(captured.get()),
+        }
+    }
+
     /// Takes the companions out, if there are any. The id stays.
     pub(crate) fn take_companions(&mut self) -> Option<SharedCompanions> {
         self.0.replace_shared(self.id()).map(SharedCompanions)

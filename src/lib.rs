@@ -106,8 +106,8 @@
 //!
 //! # Features
 //!
-//! None is on by default, all combine, and none changes what another does, with three exceptions,
-//! which [libraries](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/libraries.md) list. The one that shows: if exactly one of `tokio`, `async-std`
+//! None is on by default, all combine, and none changes what another does, with three exceptions
+//! ([for libraries](https://github.com/aiocontextvars/aiocontextvars-rs/blob/main/docs/libraries.md) has them). The one that shows: if exactly one of `tokio`, `async-std`
 //! and `smol` is on, [`shim::block_on`] runs on that runtime where the
 //! [search](shim#which-executor) finds no executor, and `shim::spawn` goes to it if it is smol or
 //! async-std.

@@ -36,18 +36,18 @@
 //! # Other spans on the thread
 //!
 //! Where work runs while its thread is in another span, as a stolen job or a task of an inline
-//! executor does, its own span is entered inside of that one, and is the current one.
-//!
-//! The spans around are left meanwhile, and entered again afterwards, where there is no other way:
-//! for work without a span, and for one whose span is entered further out as well. (Entered within
-//! itself, a registry would not take it for the current one.) Layers hear of both in a copy of the
-//! values around, those that an event would have found there, and not in those of the work. (They
-//! find none where what runs now may not read there, as in a span around a `block_on`.) It is the
-//! same where what a context keeps is dropped, as when a request drops the last message of another
-//! one: the other's span closes in no span.
+//! executor does, that span is left meanwhile and entered again afterwards. Layers hear of both in
+//! a copy of the values around, those that an event would have found there, and not in those of the
+//! work. (They find none where what runs now may not read there, as in a span around a `block_on`.)
+//! So the span of the work is the current one, though it may be entered further out as well.
+//! (Entered within itself, a registry would not take it for the current one.) It is the same where
+//! what a context keeps is dropped, as when a request drops the last message of another one: the
+//! other's span closes in no span. (Where a request drops what has its own span, that is not left.)
 //!
 //! What a layer makes current in a span, as OpenTelemetry's does, is then made current anew. If a
 //! program has made something else current inside of the span, by hand, that comes to lie below.
+//! And a guard of `tracing` must end in the context in which it began: a span that is left meanwhile
+//! is entered again, unless it has closed.
 
 use std::fmt::{self, Write};
 use std::mem;
@@ -111,18 +111,13 @@ fn enter<R>(span: &Span, place: Place, f: impl FnOnce() -> R) -> R {
     let around = span.with_subscriber(|(id, dispatch)| match dispatch.current_span().id() {
         None => Around::Nothing,
         Some(current) if current == id => Around::Same,
+        // Asked for again by `leave`, which is cold, so that nothing is cloned here.
         Some(_) => Around::Others,
     });
     match around {
         None | Some(Around::Nothing) => span.in_scope(f),
         Some(Around::Same) => f(),
         Some(Around::Others) => {
-            let entered = span.enter();
-            if CurrentSpan.is_current(span) {
-                return f();
-            }
-            // It is entered further out as well, which a registry goes by.
-            drop(entered);
             let _left = span.with_subscriber(|(_, dispatch)| Left::leave(dispatch, place));
             span.in_scope(f)
         }
@@ -215,9 +210,10 @@ impl Drop for Left {
         } = self;
         place.call(|| {
             while let Some(id) = ids.pop() {
-                // A layer's panic is for the others not to hear of.
+                // A layer that panics does not keep the other spans from being entered again.
                 catch(|| {
-                    // Unless it has gone: whoever had entered it has left it in between.
+                    // Unless it has closed, so that whoever had entered it has left it meanwhile.
+                    // (One that others keep is entered again in any case: nothing tells.)
                     if !dispatch.try_close(id.clone()) {
                         dispatch.enter(&id);
                     }

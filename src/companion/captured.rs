@@ -1,7 +1,6 @@
 //! [`Companions`]: what a context has captured.
 
 use std::iter;
-use std::mem;
 use std::slice;
 
 use super::thread;
@@ -68,29 +67,8 @@ impl CapturedValue {
 }
 
 impl Companions {
-    pub(super) fn of(slots: impl IntoIterator<Item = CapturedValue>) -> Option<Companions> {
-        let mut slots = slots.into_iter();
-        slots.next().map(|first| Companions {
-            first,
-            others: slots.collect(),
-        })
-    }
-
-    /// Those that are current here, and the others.
-    pub(crate) fn split_current(mut self) -> (Option<Companions>, Option<Companions>) {
-        let is_current =
-            |slot: &CapturedValue| slot.value.as_deref().is_some_and(Value::is_current);
-        let mut all = iter::once(&self.first).chain(&self.others);
-        if !thread::may_call() || !all.any(is_current) {
-            return (None, Some(self));
-        }
-        let first = CapturedValue {
-            index: self.first.index,
-            value: self.first.value.take(),
-        };
-        let all = iter::once(first).chain(mem::take(&mut self.others));
-        let (current, others): (Vec<_>, Vec<_>) = all.partition(is_current);
-        (Companions::of(current), Companions::of(others))
+    pub(super) fn slots(&self) -> impl Iterator<Item = &CapturedValue> {
+        iter::once(&self.first).chain(&self.others)
     }
 
     pub(super) fn value(&self, index: usize) -> Option<&dyn Value> {

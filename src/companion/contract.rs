@@ -31,9 +31,9 @@ pub trait Companion: Send + Sync + 'static {
     /// companions.
     fn capture(&self) -> Option<Self::Value>;
 
-    /// Whether `value` is what is current on this thread already, and so kept by the thread. Then it
-    /// is neither entered again nor captured anew: the new context shares what the current one has.
-    /// Nor is it left where the last context that keeps it is dropped.
+    /// Whether `value` is what is current on this thread already. Then it is neither entered again
+    /// nor captured anew: the new context shares what the current one has. Nor is it left where what
+    /// the context keeps is dropped.
     fn is_current(&self, value: &Self::Value) -> bool {
         let _ = value;
         false

@@ -135,9 +135,12 @@ fn capture_all(before: Option<&SharedCompanions>) -> Captured {
     }
 }
 
-fn collect(slots: impl Iterator<Item = CapturedValue>) -> Captured {
-    match Companions::of(slots) {
-        Some(companions) => Captured::Companions(SharedCompanions::new(companions)),
+fn collect(mut slots: impl Iterator<Item = CapturedValue>) -> Captured {
+    match slots.next() {
+        Some(first) => Captured::Companions(SharedCompanions::new(Companions {
+            first,
+            others: slots.collect(),
+        })),
         None => Captured::Nothing,
     }
 }
@@ -191,6 +194,60 @@ fn enter_all(
     registered.enter(index, companions, &mut || {
         enter_all(&registered.next, index + 1, companions, f);
     });
+}
+
+/// The companions that are left alone, by their places; of the first 64.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Kept(u64);
+
+impl Kept {
+    fn one(index: usize) -> Kept {
+        let bit = u32::try_from(index)
+            .ok()
+            .and_then(|index| 1_u64.checked_shl(index));
+        Kept(bit.unwrap_or_default())
+    }
+
+    fn has(self, index: usize) -> bool {
+        self.0 & Kept::one(index).0 != 0
+    }
+}
+
+/// The companions of whose values the ones here are current on this thread.
+pub(crate) fn current_among(companions: &Companions) -> Kept {
+    if !thread::may_call() {
+        return Kept::default();
+    }
+    let current = companions.slots().filter(|slot| {
+        let value = slot.value.as_deref();
+        value.is_some_and(Value::is_current)
+    });
+    let current = current.fold(0, |bits, slot| bits | Kept::one(slot.index).0);
+    thread::called();
+    Kept(current)
+}
+
+/// Calls `f` while what is current of the companions in `kept` stays so, and nothing of the others
+/// is.
+pub(crate) fn enter_none_but(kept: Kept, f: &mut dyn FnMut()) {
+    match thread::may_call() {
+        true => leave_from(&REGISTERED, 0, kept, f),
+        false => f(),
+    }
+}
+
+fn leave_from(link: &'static Next, index: usize, kept: Kept, f: &mut dyn FnMut()) {
+    let Some(registered) = link.get() else {
+        if index > 0 {
+            thread::called();
+        }
+        return f();
+    };
+    let mut rest = || leave_from(&registered.next, index + 1, kept, f);
+    match kept.has(index) {
+        true => rest(),
+        false => registered.companion.enter_none(&mut rest),
+    }
 }
 
 impl Registered {

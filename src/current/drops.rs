@@ -4,9 +4,9 @@
 //!   example, is reported with the values of its own request.
 //! - The values of work that has ended, in an empty context.
 //!
-//! Nothing of the companions is current there, but for what was captured and is current anyway: who
-//! has made that current keeps it, and may have made more current inside of it, which would not be
-//! in its place again afterwards.
+//! What was captured with the context and is current on the thread as well stays current there: to
+//! leave it and to enter it again would put it above what was made current inside of it since. Of
+//! the other companions nothing is current.
 //!
 //! Companions may keep contexts whose companions keep more, in a chain that is longer than the
 //! machine stack:
@@ -22,10 +22,11 @@
 use std::cell::{Cell, RefCell};
 use std::mem::{self, ManuallyDrop};
 
-use super::enter::{Entering, enter};
+use super::enter::enter_to_drop;
 use super::kind::Owner;
 use crate::catch::{catch, in_destructor};
 use crate::companion::captured::Companions;
+use crate::companion::{self, Kept};
 use crate::context::Context;
 use crate::identity::SharedCompanions;
 use crate::node::Node;
@@ -47,26 +48,19 @@ fn drop_with_companions(context: Context) {
     drop(drop_companions(context));
 }
 
-/// A context whose companions have been dropped.
-struct Rest {
-    context: Context,
-    /// But for these, which are current.
-    current: Option<SharedCompanions>,
-}
-
-/// Drops what was captured with `context`, if nobody else has it, while the values are current.
-/// Returns the rest, for the caller to drop. `None` if all of it is left to the drop at the last
-/// level.
+/// Drops what was captured with `context`, if nobody else has it, while the values are current and
+/// nothing else is. Returns the rest, for the caller to drop. `None` if all of it is left to the
+/// drop at the last level.
 //
 // By value: what has its address taken is not kept in registers where there are no companions.
 #[cold]
 #[inline(never)]
-fn drop_companions(mut context: Context) -> Option<Rest> {
+fn drop_companions(mut context: Context) -> Option<Context> {
     let companions = context.identity_mut().take_companions();
     let Some(last) = companions.and_then(SharedCompanions::into_last) else {
-        let current = None;
-        return Some(Rest { context, current });
+        return Some(context);
     };
+    context.identity_mut().set_apart();
     let captured = CapturedIn { context, last };
     let level = LEVEL.get();
     if level == DIRECT {
@@ -87,7 +81,7 @@ impl Drop for Leave {
         }
         while let Some(deferred) = next() {
             // A panic of a value has nowhere to go.
-            catch(|| deferred.drop_inside().drop_values());
+            catch(|| drop_values(deferred.drop_inside()));
         }
         LEVEL.set(self.0);
         // An allocator may drop contexts meanwhile, and puts none on the list from here.
@@ -118,34 +112,22 @@ struct CapturedIn {
 
 impl CapturedIn {
     /// Drops what was captured. Its panics stay there.
-    fn drop_inside(self) -> Rest {
+    fn drop_inside(self) -> Context {
         let CapturedIn { mut context, last } = self;
-        let (current, others) = last.split_current();
-        let current = current.map(SharedCompanions::new);
-        if let Some(others) = others {
-            context.identity_mut().set_apart();
-            put(&mut context, current.as_ref());
-            enter(&mut context, Entering::call().to_drop(), || drop(others));
-            drop(context.identity_mut().take_companions());
-        }
-        Rest { context, current }
+        let kept = companion::current_among(&last);
+        let mut last = Some(last);
+        enter_to_drop(&mut context, Owner::Call, kept, &mut || drop(last.take()));
+        context
     }
 
     /// Leaves it to the drop at the last level, which this thread is in.
-    fn defer(self) -> Option<Rest> {
+    fn defer(self) -> Option<Context> {
         match cell_here(&DEFERRED).try_borrow_mut() {
             Ok(mut deferred) => deferred.push(self),
             // An allocator that drops a context while the list grows.
             Err(_) => return Some(self.drop_inside()),
         }
         None
-    }
-}
-
-/// Has these companions be entered with `context`.
-fn put(context: &mut Context, companions: Option<&SharedCompanions>) {
-    if let Some(companions) = companions {
-        context.identity_mut().put_back(companions.clone());
     }
 }
 
@@ -159,41 +141,48 @@ fn next() -> Option<CapturedIn> {
 /// Their destructors may write, but the outer frame may be that of a runtime's task, which refuses
 /// writes, or of a callback queue, which would keep what they write. So they run in an empty
 /// context.
-pub(crate) fn drop_values(context: Context) {
+pub(crate) fn drop_values(mut context: Context) {
+    let stays = Stays::of(&context);
     if context.identity().has_companions() {
-        return drop_companions(context)
-            .into_iter()
-            .for_each(Rest::drop_values);
+        match drop_companions(context) {
+            Some(rest) => context = rest,
+            None => return,
+        }
     }
-    // One that has captured nothing leaves what is current as it is, here as where it is entered.
-    let empty: fn() -> Context = match context.identity().is_marked() {
-        true => || Context::new().apart(),
-        false => Context::new,
-    };
     if let Some(node) = context.into_last_node() {
-        drop_last(node, &empty);
+        drop_last(node, stays);
     }
 }
 
-impl Rest {
-    fn drop_values(self) {
-        let Rest { context, current } = self;
-        if let Some(node) = context.into_last_node() {
-            drop_last(node, &|| {
-                let mut empty = Context::new().apart();
-                put(&mut empty, current.as_ref());
-                empty
-            });
+/// What stays current of the companions where values are dropped.
+#[derive(Clone, Copy)]
+enum Stays {
+    /// All, as where a context is entered that has captured nothing.
+    All,
+    Only(Kept),
+}
+
+impl Stays {
+    #[inline]
+    fn of(context: &Context) -> Stays {
+        match context.identity().is_marked() {
+            true => Stays::of_marked(context),
+            false => Stays::All,
         }
+    }
+
+    #[cold]
+    fn of_marked(context: &Context) -> Stays {
+        let companions = context.identity().companions();
+        Stays::Only(companions.map_or_else(Kept::default, companion::current_among))
     }
 }
 
 /// How often values are dropped that destructors of the ones before have set.
 const ROUNDS: u32 = 16;
 
-/// Drops these values in a context that `empty` makes, and so what destructors set there.
 #[cold]
-fn drop_last(node: Node, empty: &dyn Fn() -> Context) {
+fn drop_last(node: Node, stays: Stays) {
     /// What destructors have set, also if one panics.
     struct Set(Context);
     impl Drop for Set {
@@ -210,9 +199,14 @@ fn drop_last(node: Node, empty: &dyn Fn() -> Context) {
             true => Owner::Call,
             false => Owner::Closed,
         };
-        let mut set = Set(empty());
-        enter(&mut set.0, Entering::new(owner, None).to_drop(), || {
-            in_destructor(|| drop(node));
+        let (empty, kept) = match stays {
+            Stays::All => (Context::new(), Kept::default()),
+            Stays::Only(kept) => (Context::new().apart(), kept),
+        };
+        let mut set = Set(empty);
+        let mut node = Some(node);
+        enter_to_drop(&mut set.0, owner, kept, &mut || {
+            in_destructor(|| drop(node.take()));
         });
         next = mem::take(&mut set.0).into_last_node();
         round += 1;

@@ -7,8 +7,8 @@ use std::panic::{self, AssertUnwindSafe};
 use super::kind::{Kind, Origin, Owner, Users};
 use super::thread::contexts;
 use crate::catch::catch;
-use crate::companion;
 use crate::companion::captured::Companions;
+use crate::companion::{self, Kept};
 use crate::context::Context;
 
 /// How a frame is entered: who may use it, and the scope that it has for what the shim keeps beside
@@ -192,16 +192,32 @@ fn enter_apart(
 fn call_accompanied(companions: Option<&Companions>, is_drop: bool, f: &mut dyn FnMut()) {
     match is_drop {
         false => companion::enter(companions, f),
-        true => drop_accompanied(companions, f),
+        true => drop_inside(|f| companion::enter(companions, f), f),
     }
 }
 
-/// Calls `f` while these companions are current. Their panics stay here, and those of `f` go on.
+/// Calls `f` in a frame for `context`, which has no companions, to drop something. If it is marked,
+/// nothing of the companions is current there but what is of those in `kept`.
+pub(super) fn enter_to_drop(context: &mut Context, owner: Owner, kept: Kept, f: &mut dyn FnMut()) {
+    debug_assert!(!context.identity().has_companions());
+    let is_marked = context.identity().is_marked();
+    enter_frame(
+        context,
+        &Kind::new(owner.users()),
+        None,
+        || match is_marked {
+            true => drop_inside(|f| companion::enter_none_but(kept, f), f),
+            false => f(),
+        },
+    );
+}
+
+/// Calls `f` by way of companions. Their panics stay here, and those of `f` go on.
 #[cold]
-fn drop_accompanied(companions: Option<&Companions>, f: &mut dyn FnMut()) {
+fn drop_inside(by: impl FnOnce(&mut dyn FnMut()), f: &mut dyn FnMut()) {
     let mut outcome = None;
     catch(|| {
-        companion::enter(companions, &mut || {
+        by(&mut || {
             outcome = Some(panic::catch_unwind(AssertUnwindSafe(&mut *f)));
         });
     });

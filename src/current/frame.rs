@@ -161,6 +161,7 @@ impl Drop for Frame {
         }
         drop_values(mem::take(&mut self.context));
         if let Origin::Shared(shared) = origin {
+            // Not with what its last user has current: it is nobody's.
             let last = shared.into_last().map(Context::apart);
             last.into_iter().for_each(drop_values);
         }

@@ -1,6 +1,5 @@
 //! The current span.
 
-use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -12,7 +11,6 @@ use aiocontextvars::shim::{self, ContextAwareExecutor, Runnable, Runner};
 use aiocontextvars::{
     Carried, Context, ContextVar, channel, context_var, copy_context, inherit_context,
 };
-use futures::FutureExt;
 use futures::channel::{mpsc, oneshot};
 use tracing::span::Id;
 use tracing::{Instrument, Span, Subscriber, info, info_span};
@@ -309,96 +307,12 @@ fn layers_hear_of_a_span_in_the_context_of_its_request() {
     });
     let noted = requests.noted.lock().unwrap();
     let count = |what| noted.iter().filter(|(noted, _)| noted == what).count();
-    // For what is in no span, and for what is dropped; and at the end.
-    assert_eq!(count("exit one"), 5);
-    assert_eq!(count("enter one"), 5);
-    assert!(count("enter two") > 5);
+    assert!(count("exit one") > 5);
+    assert_eq!(count("enter one"), count("exit one"));
     for (what, request) in noted.iter() {
         let expected = if what.ends_with("one") { 1 } else { 2 };
         assert_eq!(*request, Some(expected), "{what} of {noted:?}");
     }
-}
-
-thread_local! {
-    /// What is attached on this thread, innermost last: by `Attaches` in its spans, and by hand.
-    static ATTACHED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Attaches the number of a span that is entered, as OpenTelemetry's layer does with its context.
-struct Attaches;
-
-impl<S: Subscriber> Layer<S> for Attaches {
-    fn on_enter(&self, id: &Id, _: Layers<'_, S>) {
-        ATTACHED.with_borrow_mut(|attached| attached.push(id.into_u64()));
-    }
-
-    fn on_exit(&self, id: &Id, _: Layers<'_, S>) {
-        ATTACHED.with_borrow_mut(|attached| {
-            let last = attached.iter().rposition(|other| *other == id.into_u64());
-            attached.remove(last.unwrap());
-        });
-    }
-}
-
-/// Does something, given a context that was captured in a span of another request.
-type Act = fn(&Context);
-
-#[test]
-fn what_is_attached_by_hand_inside_of_a_span_stays_on_top() {
-    const BY_HAND: u64 = u64::MAX;
-    const ACTS: &[(&str, Act)] = &[
-        ("a capture dropped", |_| drop(inherit_context())),
-        ("a call", |_| inherit_context().call(|| ())),
-        ("a call that sets", |_| {
-            inherit_context().call(|| drop(REQUEST.set(1)))
-        }),
-        ("a call of another's", |other| other.call(|| ())),
-        ("another's call that sets", |other| {
-            other.call(|| drop(REQUEST.set(1)))
-        }),
-        ("a bound closure", |_| shim::bind(|| ())()),
-        ("a message dropped", |_| drop(Carried::new(()))),
-        ("a message", |_| {
-            Carried::new(()).run(|()| drop(REQUEST.set(1)))
-        }),
-        ("a future", |_| {
-            let future = async { drop(REQUEST.set(1)) }.in_current_context();
-            future.now_or_never().unwrap();
-        }),
-        ("a future of another's", |other| {
-            async {}.in_context(other.clone()).now_or_never().unwrap();
-        }),
-        ("a scope", |_| {
-            REQUEST.scope(1, async {}).now_or_never().unwrap();
-        }),
-        ("a scope dropped", |_| drop(REQUEST.scope(1, async {}))),
-        ("a timer cancelled", |_| {
-            let event_loop = EventLoop::new();
-            event_loop
-                .call_later(Duration::from_secs(1), || ())
-                .cancel();
-        }),
-    ];
-    set_up();
-    tracing::subscriber::with_default(Registry::default().with(Attaches), || {
-        let other = info_span!("other").in_scope(inherit_context);
-        for (what, act) in ACTS {
-            info_span!("request").in_scope(|| {
-                ATTACHED.with_borrow_mut(|attached| attached.push(BY_HAND));
-                let before = ATTACHED.with_borrow(Vec::clone);
-                act(&other);
-                assert_eq!(ATTACHED.with_borrow(Vec::clone), before, "{what}");
-                // In the other's span, that is on top.
-                other.call(|| {
-                    let top = ATTACHED.with_borrow(|attached| attached.last().copied());
-                    assert_eq!(top, Span::current().id().map(|id| id.into_u64()), "{what}");
-                });
-                let top = ATTACHED.with_borrow_mut(Vec::pop);
-                assert_eq!(top, Some(BY_HAND), "{what}");
-            });
-        }
-    });
-    assert!(ATTACHED.with_borrow(Vec::is_empty));
 }
 
 #[test]

@@ -38,10 +38,10 @@
 //! `aiocontextvars::bridge::tracing::CurrentSpan` before [`CurrentContext`]. (Alone, it serves where
 //! nothing attaches contexts of OpenTelemetry by hand, and the layer has no filter of its own.)
 //!
-//! The layer attaches a context where a span is entered. Where work that is in no span runs on a
-//! thread that is in one, that span is left and entered again, so that what was attached by hand
-//! inside of it comes to lie below. It is so within a poll or call for a nested `block_on`, the
-//! waits of rayon, and contexts that were captured outside of all spans.
+//! The layer attaches a context where a span is entered. Where work that is in another span, or in
+//! none, runs on a thread that is in one, that span is left and entered again, so that what was
+//! attached by hand inside of it comes to lie below. It is so within a poll or call for contexts
+//! that were captured elsewhere, a nested `block_on` and the waits of rayon.
 
 mod baggage;
 mod current;
