@@ -222,9 +222,10 @@ pub(crate) fn current_among(companions: &Companions) -> Kept {
         let value = slot.value.as_deref();
         value.is_some_and(Value::is_current)
     });
-    let current = current.fold(0, |bits, slot| bits | Kept::one(slot.index).0);
+    // What is captured and dropped to answer that has no companions, of which to ask the same.
+    let kept = thread::capturing(|| current.fold(0, |bits, slot| bits | Kept::one(slot.index).0));
     thread::called();
-    Kept(current)
+    kept.map(Kept).unwrap_or_default()
 }
 
 /// Calls `f` while what is current of the companions in `kept` stays so, and nothing of the others
