@@ -108,7 +108,7 @@ use std::error::Error;
 use std::fmt;
 
 pub use self::contract::Companion;
-pub(crate) use self::registry::{Kept, any, capture, current_among, enter, enter_none_but};
+pub(crate) use self::registry::{LeftAlone, any, capture, current_among, enter, enter_none_but};
 pub(crate) use self::thread::thread_exits;
 
 /// Has `companion` follow the work from now on: each context that is captured afterwards has what

@@ -21,7 +21,7 @@
 //!
 //! What the files outside of this module owe it is checked by review, because `unsafe` is for this
 //! module alone: [`Lookup`] and [`Around`] keep their promises, the closure of a
-//! [`glance`](Contexts::glance) calls no user code and neither allocates nor frees, and what is
+//! [`glance`](frames::Frames::glance) calls no user code and neither allocates nor frees, and what is
 //! read by a key has the type of the key's variable.
 //!
 //! # Allocators and signal handlers

@@ -47,7 +47,7 @@
 //! What a layer makes current in a span, as OpenTelemetry's does, is then made current anew. If a
 //! program has made something else current inside of the span, by hand, that comes to lie below.
 //! And a guard of `tracing` must end in the context in which it began: a span that is left meanwhile
-//! is entered again, unless it has closed.
+//! is entered again, unless it has closed. A layer's panic where it is entered again stays there.
 
 use std::fmt::{self, Write};
 use std::mem;

@@ -61,8 +61,8 @@ pub trait Companion: Send + Sync + 'static {
     /// Calls `f` while nothing is current: for a unit of work that has captured nothing, and runs
     /// where something else is current, as a stolen job does.
     ///
-    /// It is called at each of its polls, and where the value of a companion is dropped that a
-    /// context has kept. Without an implementation, what the thread has stays current.
+    /// It is called at each of its polls, and where what a context has kept is dropped, unless that
+    /// [is current](Self::is_current). Without an implementation, what the thread has stays current.
     fn enter_none<R>(&self, f: impl FnOnce() -> R) -> R {
         f()
     }

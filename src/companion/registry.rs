@@ -198,54 +198,57 @@ fn enter_all(
 
 /// The companions that are left alone, by their places; of the first 64.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Kept(u64);
+pub(crate) struct LeftAlone(u64);
 
-impl Kept {
-    fn one(index: usize) -> Kept {
+impl LeftAlone {
+    fn one(index: usize) -> LeftAlone {
         let bit = u32::try_from(index)
             .ok()
             .and_then(|index| 1_u64.checked_shl(index));
-        Kept(bit.unwrap_or_default())
+        LeftAlone(bit.unwrap_or_default())
     }
 
     fn has(self, index: usize) -> bool {
-        self.0 & Kept::one(index).0 != 0
+        self.0 & LeftAlone::one(index).0 != 0
     }
 }
 
-/// The companions of whose values the ones here are current on this thread.
-pub(crate) fn current_among(companions: &Companions) -> Kept {
+/// The companions of whose values the ones here are current on this thread; up to the first of which
+/// it is not. With that one, which is left, something else may become current of those after it, as
+/// the spans of another subscriber.
+pub(crate) fn current_among(companions: &Companions) -> LeftAlone {
     if !thread::may_call() {
-        return Kept::default();
+        return LeftAlone::default();
     }
-    let current = companions.slots().filter(|slot| {
+    let current = companions.slots().take_while(|slot| {
         let value = slot.value.as_deref();
         value.is_some_and(Value::is_current)
     });
     // What is captured and dropped to answer that has no companions, of which to ask the same.
-    let kept = thread::capturing(|| current.fold(0, |bits, slot| bits | Kept::one(slot.index).0));
+    let left_alone =
+        thread::capturing(|| current.fold(0, |bits, slot| bits | LeftAlone::one(slot.index).0));
     thread::called();
-    kept.map(Kept).unwrap_or_default()
+    left_alone.map(LeftAlone).unwrap_or_default()
 }
 
-/// Calls `f` while what is current of the companions in `kept` stays so, and nothing of the others
+/// Calls `f` while what is current of the companions in `left_alone` stays so, and nothing of the others
 /// is.
-pub(crate) fn enter_none_but(kept: Kept, f: &mut dyn FnMut()) {
+pub(crate) fn enter_none_but(left_alone: LeftAlone, f: &mut dyn FnMut()) {
     match thread::may_call() {
-        true => leave_from(&REGISTERED, 0, kept, f),
+        true => leave_from(&REGISTERED, 0, left_alone, f),
         false => f(),
     }
 }
 
-fn leave_from(link: &'static Next, index: usize, kept: Kept, f: &mut dyn FnMut()) {
+fn leave_from(link: &'static Next, index: usize, left_alone: LeftAlone, f: &mut dyn FnMut()) {
     let Some(registered) = link.get() else {
         if index > 0 {
             thread::called();
         }
         return f();
     };
-    let mut rest = || leave_from(&registered.next, index + 1, kept, f);
-    match kept.has(index) {
+    let mut rest = || leave_from(&registered.next, index + 1, left_alone, f);
+    match left_alone.has(index) {
         true => rest(),
         false => registered.companion.enter_none(&mut rest),
     }

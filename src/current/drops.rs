@@ -6,7 +6,8 @@
 //!
 //! What was captured with the context and is current on the thread as well stays current there: to
 //! leave it and to enter it again would put it above what was made current inside of it since. Of
-//! the other companions nothing is current.
+//! the other companions nothing is current; but with a context that has captured nothing, and is not
+//! that of a unit of work, all stays as it is.
 //!
 //! Companions may keep contexts whose companions keep more, in a chain that is longer than the
 //! machine stack:
@@ -26,7 +27,7 @@ use super::enter::enter_to_drop;
 use super::kind::Owner;
 use crate::catch::{catch, in_destructor};
 use crate::companion::captured::Companions;
-use crate::companion::{self, Kept};
+use crate::companion::{self, LeftAlone};
 use crate::context::Context;
 use crate::identity::SharedCompanions;
 use crate::node::Node;
@@ -48,9 +49,9 @@ fn drop_with_companions(context: Context) {
     drop(drop_companions(context));
 }
 
-/// Drops what was captured with `context`, if nobody else has it, while the values are current and
-/// nothing else is. Returns the rest, for the caller to drop. `None` if all of it is left to the
-/// drop at the last level.
+/// Drops what was captured with `context`, if nobody else has it, while the values are current, and
+/// of companions only what is current anyway. Returns the rest, for the caller to drop. `None` if
+/// all of it is left to the drop at the last level.
 //
 // By value: what has its address taken is not kept in registers where there are no companions.
 #[cold]
@@ -68,7 +69,7 @@ fn drop_companions(mut context: Context) -> Option<Context> {
     }
     LEVEL.set(level + 1);
     let _leave = Leave(level);
-    Some(captured.drop_inside())
+    Some(captured.drop_inside().0)
 }
 
 /// Leaves a level, having done what was deferred there.
@@ -81,7 +82,12 @@ impl Drop for Leave {
         }
         while let Some(deferred) = next() {
             // A panic of a value has nowhere to go.
-            catch(|| drop_values(deferred.drop_inside()));
+            catch(|| {
+                let (rest, left_alone) = deferred.drop_inside();
+                if let Some(node) = rest.into_last_node() {
+                    drop_last(node, Stays::Only(left_alone));
+                }
+            });
         }
         LEVEL.set(self.0);
         // An allocator may drop contexts meanwhile, and puts none on the list from here.
@@ -112,12 +118,14 @@ struct CapturedIn {
 
 impl CapturedIn {
     /// Drops what was captured. Its panics stay there.
-    fn drop_inside(self) -> Context {
+    fn drop_inside(self) -> (Context, LeftAlone) {
         let CapturedIn { mut context, last } = self;
-        let kept = companion::current_among(&last);
+        let left_alone = companion::current_among(&last);
         let mut last = Some(last);
-        enter_to_drop(&mut context, Owner::Call, kept, &mut || drop(last.take()));
-        context
+        enter_to_drop(&mut context, Owner::Call, left_alone, &mut || {
+            drop(last.take())
+        });
+        (context, left_alone)
     }
 
     /// Leaves it to the drop at the last level, which this thread is in.
@@ -125,7 +133,7 @@ impl CapturedIn {
         match cell_here(&DEFERRED).try_borrow_mut() {
             Ok(mut deferred) => deferred.push(self),
             // An allocator that drops a context while the list grows.
-            Err(_) => return Some(self.drop_inside()),
+            Err(_) => return Some(self.drop_inside().0),
         }
         None
     }
@@ -159,7 +167,7 @@ pub(crate) fn drop_values(mut context: Context) {
 enum Stays {
     /// All, as where a context is entered that has captured nothing.
     All,
-    Only(Kept),
+    Only(LeftAlone),
 }
 
 impl Stays {
@@ -174,7 +182,7 @@ impl Stays {
     #[cold]
     fn of_marked(context: &Context) -> Stays {
         let companions = context.identity().companions();
-        Stays::Only(companions.map_or_else(Kept::default, companion::current_among))
+        Stays::Only(companions.map_or_else(LeftAlone::default, companion::current_among))
     }
 }
 
@@ -199,13 +207,13 @@ fn drop_last(node: Node, stays: Stays) {
             true => Owner::Call,
             false => Owner::Closed,
         };
-        let (empty, kept) = match stays {
-            Stays::All => (Context::new(), Kept::default()),
-            Stays::Only(kept) => (Context::new().apart(), kept),
+        let (empty, left_alone) = match stays {
+            Stays::All => (Context::new(), LeftAlone::default()),
+            Stays::Only(left_alone) => (Context::new().apart(), left_alone),
         };
         let mut set = Set(empty);
         let mut node = Some(node);
-        enter_to_drop(&mut set.0, owner, kept, &mut || {
+        enter_to_drop(&mut set.0, owner, left_alone, &mut || {
             in_destructor(|| drop(node.take()));
         });
         next = mem::take(&mut set.0).into_last_node();

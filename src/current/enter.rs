@@ -8,7 +8,7 @@ use super::kind::{Kind, Origin, Owner, Users};
 use super::thread::contexts;
 use crate::catch::catch;
 use crate::companion::captured::Companions;
-use crate::companion::{self, Kept};
+use crate::companion::{self, LeftAlone};
 use crate::context::Context;
 
 /// How a frame is entered: who may use it, and the scope that it has for what the shim keeps beside
@@ -197,8 +197,13 @@ fn call_accompanied(companions: Option<&Companions>, is_drop: bool, f: &mut dyn 
 }
 
 /// Calls `f` in a frame for `context`, which has no companions, to drop something. If it is marked,
-/// nothing of the companions is current there but what is of those in `kept`.
-pub(super) fn enter_to_drop(context: &mut Context, owner: Owner, kept: Kept, f: &mut dyn FnMut()) {
+/// nothing of the companions is current there but what is of those in `left_alone`.
+pub(super) fn enter_to_drop(
+    context: &mut Context,
+    owner: Owner,
+    left_alone: LeftAlone,
+    f: &mut dyn FnMut(),
+) {
     debug_assert!(!context.identity().has_companions());
     let is_marked = context.identity().is_marked();
     enter_frame(
@@ -206,7 +211,7 @@ pub(super) fn enter_to_drop(context: &mut Context, owner: Owner, kept: Kept, f: 
         &Kind::new(owner.users()),
         None,
         || match is_marked {
-            true => drop_inside(|f| companion::enter_none_but(kept, f), f),
+            true => drop_inside(|f| companion::enter_none_but(left_alone, f), f),
             false => f(),
         },
     );

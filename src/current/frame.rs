@@ -156,14 +156,14 @@ impl Drop for Frame {
     #[inline]
     fn drop(&mut self) {
         let origin = mem::replace(&mut self.kind.origin, Origin::Own);
-        if let Origin::Shared(shared) = &origin {
-            shared.release();
-        }
-        drop_values(mem::take(&mut self.context));
-        if let Origin::Shared(shared) = origin {
-            // Not with what its last user has current: it is nobody's.
-            let last = shared.into_last().map(Context::apart);
-            last.into_iter().for_each(drop_values);
-        }
+        let context = mem::take(&mut self.context);
+        let Origin::Shared(shared) = origin else {
+            return drop_values(context);
+        };
+        shared.release();
+        // Not with what its last user has current: the values of a shared context are nobody's.
+        drop_values(context.apart());
+        let last = shared.into_last().map(Context::apart);
+        last.into_iter().for_each(drop_values);
     }
 }

@@ -206,7 +206,7 @@ impl Waiter {
     pub(crate) fn release(mut self) {
         self.stop_waiting();
         let last = self.shared.take().and_then(SharedContext::into_last);
-        // Not with what its last user has current: it is nobody's.
+        // Not with what its last user has current: the values are nobody's.
         let last = last.map(Context::apart);
         last.into_iter().for_each(current::drop_values);
     }

@@ -49,7 +49,7 @@ impl<P: EnterContext, S> TaskFrame<P, S, false> {
 }
 
 impl<F, P: EnterContext, S: TaskScope> TaskFuture<F, P, S> {
-    /// A task.
+    /// A task, or a job.
     #[inline]
     pub(crate) fn to_spawn(context: impl TaskContext<Place = P>, scope: S, future: F) -> Self {
         Inside::new(TaskFrame::apart(context, scope), future)

@@ -8,6 +8,7 @@ use std::task::{self, Waker};
 
 use super::debug::{Debug, Unit};
 use super::{EventLoop, Shared};
+use crate::catch::catch;
 use crate::current;
 use crate::shim::block::BlockOnError;
 use crate::shim::queue::{Entry, Next, Turns};
@@ -89,7 +90,7 @@ impl EventLoop {
         let waker = Waker::from(Arc::clone(&main));
         waker.wake_by_ref();
         let mut panicked = None;
-        let done = self.run(&mut || {
+        let mut poll_main = || {
             // Not a store: this has to see what was done before the mark was set, by those who left
             // it at that.
             main.queued.swap(false, Ordering::AcqRel);
@@ -99,11 +100,14 @@ impl EventLoop {
                 panicked = Some(payload);
                 true
             })
-        });
+        };
+        let run = panic::catch_unwind(AssertUnwindSafe(|| self.run(&mut poll_main)));
         if let Some(payload) = panicked {
+            // A later panic, of a runnable that the loop was handed, has nowhere to go.
+            catch(|| drop(run));
             panic::resume_unwind(payload);
         }
-        if done {
+        if run.unwrap_or_else(|payload| panic::resume_unwind(payload)) {
             Ok(())
         } else {
             Err(BlockOnError::new(
