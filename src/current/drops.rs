@@ -149,8 +149,23 @@ fn next() -> Option<CapturedIn> {
 /// Their destructors may write, but the outer frame may be that of a runtime's task, which refuses
 /// writes, or of a callback queue, which would keep what they write. So they run in an empty
 /// context.
-pub(crate) fn drop_values(mut context: Context) {
-    let stays = Stays::of(&context);
+pub(crate) fn drop_values(context: Context) {
+    if context.identity().is_marked() {
+        return drop_marked(context);
+    }
+    if let Some(node) = context.into_last_node() {
+        drop_last(node, Stays::All);
+    }
+}
+
+/// The same for a context that is marked, as one is that has companions.
+//
+// By value, as `drop_companions`.
+#[cold]
+#[inline(never)]
+fn drop_marked(mut context: Context) {
+    let companions = context.identity().companions();
+    let left_alone = companions.map_or_else(LeftAlone::default, companion::current_among);
     if context.identity().has_companions() {
         match drop_companions(context) {
             Some(rest) => context = rest,
@@ -158,7 +173,7 @@ pub(crate) fn drop_values(mut context: Context) {
         }
     }
     if let Some(node) = context.into_last_node() {
-        drop_last(node, stays);
+        drop_last(node, Stays::Only(left_alone));
     }
 }
 
@@ -168,22 +183,6 @@ enum Stays {
     /// All, as where a context is entered that has captured nothing.
     All,
     Only(LeftAlone),
-}
-
-impl Stays {
-    #[inline]
-    fn of(context: &Context) -> Stays {
-        match context.identity().is_marked() {
-            true => Stays::of_marked(context),
-            false => Stays::All,
-        }
-    }
-
-    #[cold]
-    fn of_marked(context: &Context) -> Stays {
-        let companions = context.identity().companions();
-        Stays::Only(companions.map_or_else(LeftAlone::default, companion::current_among))
-    }
 }
 
 /// How often values are dropped that destructors of the ones before have set.
