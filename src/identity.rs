@@ -24,6 +24,15 @@ enum Tail {
     Written { id: u64, captured: SharedCompanions },
 }
 
+impl Tail {
+    fn companions(&self) -> &Companions {
+        match self {
+            Tail::Captured(companions) => companions,
+            Tail::Written { captured, .. } => captured.get(),
+        }
+    }
+}
+
 /// Set beside an id. Ids leave two bits free.
 const APART: u64 = 2;
 
@@ -37,10 +46,7 @@ impl SharedCompanions {
     }
 
     pub(crate) fn get(&self) -> &Companions {
-        match &*self.0 {
-            Tail::Captured(companions) => companions,
-            Tail::Written { captured, .. } => captured.get(),
-        }
+        self.0.companions()
     }
 
     /// The companions, if this is the only reference.
@@ -166,10 +172,7 @@ impl Identity {
     }
 
     pub(crate) fn companions(&self) -> Option<&Companions> {
-        match self.0.as_shared()? {
-            Tail::Captured(companions) => Some(companions),
-            Tail::Written { captured, .. } => Some(captured.get()),
-        }
+        self.0.as_shared().map(Tail::companions)
     }
 
     /// Takes the companions out, if there are any. The id stays.

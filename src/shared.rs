@@ -236,10 +236,16 @@ impl SharedContext {
         mem::replace(&mut self.state().context, context.alias())
     }
 
-    /// The context, if this is the last reference to the object.
+    /// The context, if this is the last reference to the object. Its values are nobody's, and are not
+    /// dropped with what the last user has current.
     pub(crate) fn into_last(self) -> Option<Context> {
         let state = Arc::into_inner(self.state)?.into_inner();
-        Some(state.unwrap_or_else(PoisonError::into_inner).context)
+        Some(
+            state
+                .unwrap_or_else(PoisonError::into_inner)
+                .context
+                .apart(),
+        )
     }
 
     /// Marks the context as left, and wakes all who wait for it.

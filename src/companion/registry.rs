@@ -173,15 +173,27 @@ pub(crate) fn enter(companions: Option<&Companions>, f: &mut dyn FnMut()) {
         Some(only) if only.next.get().is_none() && thread::has_called() => {
             only.enter(0, companions, f);
         }
-        _ if thread::may_call() => enter_all(&REGISTERED, 0, companions, f),
-        _ => f(),
+        _ => enter_all(
+            &|registered: &Registered, index, f: &mut dyn FnMut()| {
+                registered.enter(index, companions, f)
+            },
+            f,
+        ),
     }
 }
 
-fn enter_all(
+/// Calls `f` inside of what `enter` enters for each companion, if they may be called.
+fn enter_all(enter: &impl Fn(&Registered, usize, &mut dyn FnMut()), f: &mut dyn FnMut()) {
+    match thread::may_call() {
+        true => enter_from(&REGISTERED, 0, enter, f),
+        false => f(),
+    }
+}
+
+fn enter_from(
     link: &'static Next,
     index: usize,
-    companions: Option<&Companions>,
+    enter: &impl Fn(&Registered, usize, &mut dyn FnMut()),
     f: &mut dyn FnMut(),
 ) {
     let Some(registered) = link.get() else {
@@ -191,8 +203,8 @@ fn enter_all(
         }
         return f();
     };
-    registered.enter(index, companions, &mut || {
-        enter_all(&registered.next, index + 1, companions, f);
+    enter(registered, index, &mut || {
+        enter_from(&registered.next, index + 1, enter, f);
     });
 }
 
@@ -231,27 +243,14 @@ pub(crate) fn current_among(companions: &Companions) -> LeftAlone {
     left_alone.map(LeftAlone).unwrap_or_default()
 }
 
-/// Calls `f` while what is current of the companions in `left_alone` stays so, and nothing of the others
-/// is.
+/// Calls `f` while what is current of the companions in `left_alone` stays so, and nothing of the
+/// others is.
 pub(crate) fn enter_none_but(left_alone: LeftAlone, f: &mut dyn FnMut()) {
-    match thread::may_call() {
-        true => leave_from(&REGISTERED, 0, left_alone, f),
-        false => f(),
-    }
-}
-
-fn leave_from(link: &'static Next, index: usize, left_alone: LeftAlone, f: &mut dyn FnMut()) {
-    let Some(registered) = link.get() else {
-        if index > 0 {
-            thread::called();
-        }
-        return f();
+    let enter = |registered: &Registered, index, f: &mut dyn FnMut()| match left_alone.has(index) {
+        true => f(),
+        false => registered.companion.enter_none(f),
     };
-    let mut rest = || leave_from(&registered.next, index + 1, left_alone, f);
-    match left_alone.has(index) {
-        true => rest(),
-        false => registered.companion.enter_none(&mut rest),
-    }
+    enter_all(&enter, f);
 }
 
 impl Registered {

@@ -161,9 +161,8 @@ impl Drop for Frame {
             return drop_values(context);
         };
         shared.release();
-        // Not with what its last user has current: the values of a shared context are nobody's.
+        // As those of the last reference.
         drop_values(context.apart());
-        let last = shared.into_last().map(Context::apart);
-        last.into_iter().for_each(drop_values);
+        shared.into_last().into_iter().for_each(drop_values);
     }
 }

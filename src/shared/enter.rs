@@ -7,7 +7,6 @@ use std::task::{self, Poll, Waker};
 
 use super::{SharedContext, State};
 use crate::catch::in_destructor;
-use crate::context::Context;
 use crate::current::{self, Frame, Owner, Users};
 use crate::error::AlreadyEntered;
 use crate::sync::thread;
@@ -206,8 +205,6 @@ impl Waiter {
     pub(crate) fn release(mut self) {
         self.stop_waiting();
         let last = self.shared.take().and_then(SharedContext::into_last);
-        // Not with what its last user has current: the values are nobody's.
-        let last = last.map(Context::apart);
         last.into_iter().for_each(current::drop_values);
     }
 

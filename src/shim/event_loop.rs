@@ -215,10 +215,10 @@ impl EventLoop {
 
     /// Runs the loop until `future` has completed, in a copy of the current context.
     ///
-    /// There is one more turn then, as in asyncio, unless it is stopped at once: the callbacks, and the first steps of the tasks,
-    /// that the future has scheduled in its last step are run, before the output is returned. What
-    /// is scheduled meanwhile is left for the next run. (The same goes for a future that panics; its
-    /// panic comes out afterwards.)
+    /// There is one more turn then, as in asyncio, unless it is stopped at once: the callbacks, and
+    /// the first steps of the tasks, that the future has scheduled in its last step are run, before
+    /// the output is returned. What is scheduled meanwhile is left for the next run. (The same goes
+    /// for a future that panics; its panic comes out afterwards.)
     ///
     /// # Panics
     ///
